@@ -1,0 +1,76 @@
+"""What every dataset's reader gives to the stages: videos, expressions, frames, masks. Nothing after it knows the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video of a dataset."""
+
+    video: str
+    """Published id; may hold any character that a file name may."""
+    split: str
+    """train, test or valid."""
+    media: Path
+    """The video file, or the folder of its frames."""
+    frame_names: tuple[str, ...]
+    """Published names of the frames without suffix, in order; empty for a video file."""
+    annotated: tuple[int, ...]
+    """0-based indices of the frames that have masks."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One referring expression; a row of expressions.csv."""
+
+    split: str
+    video: str
+    expression_id: str
+    """Unique within (video, expression_set)."""
+    instance: str
+    """Id of the referred instance; empty where it is not public."""
+    text: str
+    short_text: str = ""
+    """The published short text; empty where there is none."""
+    expression_set: str = ""
+    """Refer-DAVIS17's annotator and view; else empty."""
+
+
+class DatasetReader(Protocol):
+    """A dataset in its published layout. Readers open files lazily and hold no handle between calls."""
+
+    name: str
+    kind: str
+    protocol: str
+    """a2d, youtube_vos or davis."""
+
+    def videos(self) -> list[Video]:
+        """All videos of the splits that we use, sorted by (split, video)."""
+        ...
+
+    def expressions(self) -> list[Expression]:
+        """All expressions, in the published order; slips that the publication is known for are already mended."""
+        ...
+
+    def frames(self, video: Video) -> Iterator[tuple[bytes | np.ndarray, str]]:
+        """The frames in order: (JPEG bytes as published, or decoded uint8 [H, W, 3] RGB; file name for errors).
+
+        Raises:
+            UserError: a frame or the video does not decode; the message names the file.
+        """
+        ...
+
+    def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
+        """Instance id -> bool [H, W] of one annotated frame (0-based); instances without a pixel are included as empty masks.
+
+        Raises:
+            UserError: the annotation is missing, truncated or of a wrong shape; the message names the file.
+        """
+        ...

@@ -1,0 +1,268 @@
+"""The typed schema of params.yaml: every key, its type and its range, checked before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from losh.errors import UserError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+OnError = Literal["stop", "skip"]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: unknown keys are errors, and a word is never taken for a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class MovingShapesParams(Section):
+    """The generated dataset."""
+
+    kind: Literal["moving_shapes"]
+    seed: int = Field(ge=0)
+    train_videos: Count
+    test_videos: Count
+    num_frames: int = Field(ge=8)
+    height: int = Field(ge=64, le=320, multiple_of=8)
+    width: int = Field(ge=64, le=576, multiple_of=8)
+
+
+class PublishedParams(Section):
+    """A published dataset that the user has, as archives or as an unpacked folder."""
+
+    kind: Literal["a2d_sentences", "jhmdb_sentences", "refer_youtube_vos", "refer_davis17"]
+    source: str | None = None
+    """Folder or archive (or a folder of archives); null: the environment variable LOSH_<NAME>, else data/sources/<name>."""
+    seed: int = Field(default=0, ge=0)
+    """Of draws that the publication leaves open (JHMDB's three frames a video)."""
+    verify: Literal["names", "decode"] = "names"
+    """How thorough the check is: names and sizes, or every file decoded."""
+
+
+DatasetParams = Annotated[MovingShapesParams | PublishedParams, Field(discriminator="kind")]
+
+
+class FramesParams(Section):
+    window: int = Field(ge=1, le=64)
+    short_side: Annotated[int, Field(ge=32)] | None
+    jpeg_quality: int = Field(ge=1, le=100)
+    on_error: OnError
+
+
+class FlowParams(Section):
+    model: Literal["raft_small", "raft"]
+    checkpoint: str
+    short_side: int = Field(ge=64, le=1080)
+    iterations: int = Field(ge=1, le=64)
+    stored_stride: int = Field(ge=1, le=8)
+    batch_size: Count
+    on_error: OnError
+
+
+class ShortTextParams(Section):
+    mode: Literal["subject", "subject_with_position"]
+    prefer_published: bool
+    overrides: str | None
+    on_error: OnError
+
+
+class BackboneParams(Section):
+    name: Literal["video_swin_t", "video_swin_s", "video_swin_b", "resnet50", "resnet101", "video_swin"]
+    checkpoint: str | None
+    embed_dim: Count = 96
+    depths: list[Count] = [2, 2, 6]
+    num_heads: list[Count] = [3, 6, 12]
+    window_size: list[Count] = Field(default=[8, 7, 7], min_length=3, max_length=3)
+    drop_path: Fraction = 0.1
+
+    @model_validator(mode="after")
+    def stages_agree(self) -> BackboneParams:
+        if len(self.depths) != len(self.num_heads):
+            raise ValueError("depths and num_heads need one number a stage each")
+        if self.embed_dim % self.num_heads[0]:
+            raise ValueError("embed_dim must be a multiple of num_heads[0]")
+        return self
+
+
+class ModelParams(Section):
+    base: Literal["mttr"]
+    backbone: BackboneParams
+    text_encoder: str
+    d_model: int = Field(ge=4, multiple_of=4)
+    num_heads: Count
+    ffn_dim: Count
+    dropout: Fraction
+    encoder_layers: Count
+    decoder_layers: Count
+    num_queries: Count
+    kernel_dim: Count
+    short_stream: bool
+    cross_attention: bool
+    cross_attention_blocks: Count
+    cross_attention_place: Literal["inside", "after"]
+
+    @model_validator(mode="after")
+    def parts_agree(self) -> ModelParams:
+        if self.d_model % self.num_heads:
+            raise ValueError("d_model must be a multiple of num_heads")
+        if self.cross_attention_blocks > self.encoder_layers:
+            raise ValueError("cross_attention_blocks is at most encoder_layers")
+        return self
+
+
+class LossParams(Section):
+    reference: NotNegative
+    focal: NotNegative
+    dice: NotNegative
+    intersection: NotNegative
+    intersection_form: Literal["hard", "soft"]
+    consistency: NotNegative
+    no_object: Fraction
+    auxiliary: bool
+
+
+class ConsistencyParams(Section):
+    levels: list[Annotated[int, Field(ge=0, le=3)]] = Field(min_length=1)
+    distance: Literal["cosine", "l1"]
+    occlusion: bool
+    stop_gradient: Literal["none", "target", "neighbour"]
+
+
+class TrainParams(Section):
+    datasets: list[str] = Field(min_length=1)
+    sampling_weights: list[Positive] | None
+    epochs: Count
+    batch_size: Count
+    short_side: int = Field(ge=32)
+    long_side: int = Field(ge=32)
+    flip: Fraction
+    learning_rate: Positive
+    backbone_learning_rate: NotNegative
+    text_encoder_learning_rate: NotNegative
+    weight_decay: NotNegative
+    clip_norm: Positive
+    warmup_steps: int = Field(ge=0)
+    milestones: list[Count]
+    gamma: float = Field(gt=0, le=1)
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    compile: bool
+    seed: int = Field(ge=0)
+    validation_fraction: float = Field(ge=0, le=0.5)
+    validation_every: Count
+    on_error: OnError
+    losses: LossParams
+    consistency: ConsistencyParams
+
+    @model_validator(mode="after")
+    def parts_agree(self) -> TrainParams:
+        if self.long_side < self.short_side:
+            raise ValueError("long_side is at least short_side")
+        if self.sampling_weights is not None and len(self.sampling_weights) != len(self.datasets):
+            raise ValueError("sampling_weights needs one number for each of train.datasets")
+        return self
+
+
+class EvaluateParams(Section):
+    rule: Literal["long", "product", "intersection", "mean"]
+    batch_size: Count
+    threshold: Fraction
+    chunk: Count
+    trivial: bool
+    pictures: int = Field(ge=0)
+    on_error: OnError
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    datasets: dict[str, DatasetParams]
+    frames: FramesParams
+    flow: FlowParams
+    short_text: ShortTextParams
+    model: ModelParams
+    train: TrainParams
+    evaluate: EvaluateParams
+
+    @model_validator(mode="after")
+    def names_are_known(self) -> Params:
+        for name in self.train.datasets:
+            if name not in self.datasets:
+                raise ValueError(f"train.datasets names {name!r}, which `datasets` does not have ({', '.join(self.datasets)})")
+        return self
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice: the first value would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            name = self.construct_object(key, deep=True)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is given twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        UserError: a missing file, bad YAML, or the first wrong key, type or value, named with what it takes.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing", "Run from the repository's root") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UserError(f"{where} is not valid YAML ({getattr(error, 'problem', error)})", "Mend that line") from None
+    return check_params(raw, str(path))
+
+
+def check_params(raw: Any, where: str = "params.yaml") -> Params:
+    """Check parameters that are already parsed; `where` names their origin in the error."""
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault of a validation as one line: the key, what it takes, what it was given."""
+    fault = error.errors()[0]
+    tags = {"moving_shapes", "a2d_sentences", "jhmdb_sentences", "refer_youtube_vos", "refer_davis17"}
+    # pydantic adds the discriminator's tag to the place; it is no key of the file.
+    place = [part for i, part in enumerate(fault["loc"]) if not (i == 2 and fault["loc"][0] == "datasets" and part in tags)]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".") or "the file"
+    if fault["type"] == "extra_forbidden":
+        return f"{key} is not a parameter. {_nearest(place)}"
+    if fault["type"] == "missing":
+        return f"{key} is missing. Add it; the comments of the shipped params.yaml say what it takes"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "value_error":
+        return f"{key}: {message}"
+    given = fault.get("input")
+    hint = ' (write exponents with a dot: 1.0e-4)' if isinstance(given, str) and "number" in message else ""
+    shown = "" if isinstance(given, dict) else f", not {given!r}"
+    return f"{key}: {message[:1].lower() + message[1:]}{shown}{hint}"
+
+
+def _nearest(place: list[str | int]) -> str:
+    """Suggest the known key that is closest to an unknown one."""
+    import difflib
+
+    known: set[str] = set()
+    for model in Section.__subclasses__():
+        known |= set(model.model_fields)
+    close = difflib.get_close_matches(str(place[-1]), sorted(known), n=1)
+    return f"Did you mean {close[0]}?" if close else "Remove it"
