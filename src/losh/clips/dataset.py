@@ -1,0 +1,121 @@
+"""Loading samples: frames, targets and flow of a window, at the network's size, augmented if asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from losh.clips import transforms
+from losh.clips.samples import Sample
+from losh.errors import UserError
+from losh.flow import FlowStore
+from losh.frames import FrameStore
+
+FLOW_STRIDE = 4
+"""Flow reaches the model on the grid of its finest features."""
+
+
+@dataclass
+class LoadedClip:
+    """One sample at the network's size H x W (unpadded)."""
+
+    sample: Sample
+    frames: torch.Tensor
+    """uint8 [T, H, W, 3]: normalised on the device, since bytes travel four times faster than floats."""
+    masks: torch.Tensor
+    """bool [n, K, H, W] of all instances of the annotated frames."""
+    referred: int
+    visible: torch.Tensor
+    """bool [K]: where the referred instance has a mask."""
+    flow: dict[str, np.ndarray] | None
+    """forward, backward [K, 2, 2, h, w] (previous and next neighbour; u, v), neighbour [K, 2], valid [K, 2]; h, w = H, W over FLOW_STRIDE."""
+    long: str
+    short: str
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a sampler asks for: which sample, and the seed of its augmentation (None: no augmentation)."""
+
+    index: int
+    seed: tuple[int, ...] | None
+
+
+class ClipDataset(Dataset):
+    """Samples of several datasets as one sequence."""
+
+    def __init__(self, root: Path, samples: list[Sample], short_side: int, long_side: int, flip: float = 0.0, with_flow: bool = False) -> None:
+        self.samples = samples
+        self.short_side, self.long_side, self.flip = short_side, long_side, flip
+        names = sorted({sample.dataset for sample in samples})
+        self.frames = {name: FrameStore(root / "frames" / name) for name in names}
+        self.flows = {name: FlowStore(root / "flow" / name) for name in names} if with_flow else {}
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, order: Order | int) -> LoadedClip:
+        order = order if isinstance(order, Order) else Order(order, None)
+        clip = self._load(self.samples[order.index])
+        flips = order.seed is not None and np.random.default_rng(order.seed).random() < self.flip
+        return mirror_clip(clip) if flips else clip
+
+    def _load(self, sample: Sample) -> LoadedClip:
+        store = self.frames[sample.dataset]
+        row = store.videos[sample.video]
+        size = transforms.network_size(row["height"], row["width"], self.short_side, self.long_side)
+        decoded: dict[int, np.ndarray] = {}  # clamped and short windows repeat frames
+        for t in sample.window:
+            if t not in decoded:
+                decoded[t] = transforms.resize_frame(store.frame(sample.video, t), size)
+        frames = np.stack([decoded[t] for t in sample.window])
+        targets = [store.masks(sample.video, sample.window[p]) for p in sample.annotated]
+        # Instances without a pixel in any annotated frame of the window are no targets.
+        names = sorted({name for target in targets for name, mask in target.items() if mask.any()})
+        if sample.instance not in names:
+            raise UserError(f"{sample.dataset}: {sample.sample_id} refers to instance {sample.instance!r}, which has no mask in its window")
+        absent = np.zeros(size, bool)
+        masks = np.stack(
+            [[transforms.resize_mask(target[name], size) if name in target else absent for target in targets] for name in names]
+        )
+        visible = np.array([bool(target.get(sample.instance, absent).any()) for target in targets])
+        return LoadedClip(
+            sample, torch.from_numpy(frames), torch.from_numpy(masks), names.index(sample.instance), torch.from_numpy(visible),
+            self._flow(sample, size), sample.long, sample.short,
+        )  # fmt: skip
+
+    def _flow(self, sample: Sample, size: tuple[int, int]) -> dict[str, np.ndarray] | None:
+        if not self.flows:
+            return None
+        store = self.flows[sample.dataset]
+        grid = tuple(-(-side // FLOW_STRIDE) for side in size)
+        count = len(sample.annotated)
+        fields: dict[str, Any] = {way: np.zeros((count, 2, 2, *grid), np.float32) for way in ("forward", "backward")}
+        neighbour, valid = np.zeros((count, 2), np.int64), np.zeros((count, 2), bool)
+        for k, position in enumerate(sample.annotated):
+            t = sample.window[position]
+            for side, step in enumerate((-1, 1)):
+                # Where the window is clamped its next entry is the same frame: no neighbour.
+                place = position + step
+                if not 0 <= place < len(sample.window) or sample.window[place] != t + step or not store.has(sample.video, t, t + step):
+                    continue
+                fields["forward"][k, side] = transforms.resize_flow(store.flow(sample.video, t, t + step), grid)
+                fields["backward"][k, side] = transforms.resize_flow(store.flow(sample.video, t + step, t), grid)
+                neighbour[k, side], valid[k, side] = place, True
+        return {**fields, "neighbour": neighbour, "valid": valid}
+
+
+def mirror_clip(clip: LoadedClip) -> LoadedClip:
+    """The clip as in a mirror: frames, masks, flow and the words left and right."""
+    flow = clip.flow
+    if flow is not None:
+        flow = {**flow, "forward": transforms.mirror_flow(flow["forward"]), "backward": transforms.mirror_flow(flow["backward"])}
+    return LoadedClip(
+        clip.sample, clip.frames.flip(-2), clip.masks.flip(-1), clip.referred, clip.visible, flow,
+        transforms.mirror_words(clip.long), transforms.mirror_words(clip.short),
+    )  # fmt: skip

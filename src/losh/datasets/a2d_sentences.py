@@ -1,0 +1,152 @@
+"""A2D-Sentences in its published layout; the generated MovingShapes are written in the same one.
+
+Layout and quirks: https://kgavrilyuk.github.io/publication/actor_action/ and the A2D release's README; see docs/datasets/.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from losh.datasets.annotation_table import read_table
+from losh.datasets.layout import Layout, Part
+from losh.datasets.media import decode_video, video_size
+from losh.datasets.orientation import as_rows_first
+from losh.datasets.reader import Expression, Video
+from losh.datasets.source_files import SourceFiles
+from losh.errors import UserError
+
+LAYOUT = Layout(
+    parts={
+        "videoset": Part("Release/videoset.csv"),
+        "clips": Part("Release/clips320H"),
+        "text": Part("text_annotations/a2d_annotation.txt"),
+        "masks": Part("text_annotations/a2d_annotation_with_instances"),
+    },
+    groups=(("videoset", "clips", "text", "masks"),),
+)
+SUBSETS = {"0": "train", "1": "test"}
+COPIED_INSTANCE = "1 (copy)"
+"""An annotation mistake in the published file (video T6bNPuKV-wY): a second description of instance 1."""
+
+
+@dataclass(frozen=True)
+class A2DSentences:
+    """Reader of A2D-Sentences and of MovingShapes (losh.datasets.reader.DatasetReader)."""
+
+    name: str
+    files: SourceFiles
+    parts: Mapping[str, str] = field(default_factory=LAYOUT.published)
+    kind: str = "a2d_sentences"
+    strict: bool = False
+    """Whether every video that the tables name must be there (a generated dataset), or may be missing (a user's subset)."""
+    protocol: str = "a2d"
+
+    @cached_property
+    def subsets(self) -> dict[str, str]:
+        """Published video id -> split, in videoset.csv's order, missing videos included.
+
+        Raises:
+            UserError: a row without the nine columns, or with a subset that is neither 0 nor 1.
+        """
+        path = self.files.path(self.parts["videoset"])
+        subsets: dict[str, str] = {}
+        for number, row in enumerate(csv.reader(self.files.text(self.parts["videoset"]).splitlines()), start=1):
+            if not row:
+                continue
+            if len(row) < 9 or row[8].strip() not in SUBSETS:
+                raise UserError(f"{path}:{number} is not a row of A2D's videoset", "It has nine columns, the last of which is 0 or 1")
+            subsets[row[0].strip()] = SUBSETS[row[8].strip()]
+        return subsets
+
+    def videos(self) -> list[Video]:
+        """The videos that are there, sorted by (split, video)."""
+        listed = [video for video in self.subsets if self.strict or self.files.has(self._clip(video))]
+        found = [Video(video, self.subsets[video], self.files.path(self._clip(video)), (), self._annotated(video)) for video in listed]
+        return sorted(found, key=lambda video: (video.split, video.video))
+
+    def expressions(self) -> list[Expression]:
+        """The descriptions of videos that are there, in the published order; `expression_id` counts within a video.
+
+        Raises:
+            UserError: a malformed row; or, in a strict dataset, a row that names an unknown video.
+        """
+        path = self.files.path(self.parts["text"])
+        counted: Counter[str] = Counter()
+        found = []
+        for number, row in read_table(self.files.text(self.parts["text"]), path, ("video_id", "instance_id", "query")):
+            video, instance = row["video_id"], row["instance_id"]
+            if instance == COPIED_INSTANCE:
+                continue
+            if not instance.isdigit():
+                raise UserError(f"{path}:{number} has the instance {instance!r}", "An instance is a whole number")
+            if video not in self.subsets:
+                if self.strict:
+                    raise UserError(f"{path}:{number} names the video {video}, which videoset.csv does not have")
+                continue
+            if not (self.strict or self.files.has(self._clip(video))):
+                continue
+            found.append(Expression(self.subsets[video], video, str(counted[video]), str(int(instance)), row["query"], row.get("short_query", "")))
+            counted[video] += 1
+        return found
+
+    def described_videos(self) -> set[str]:
+        """Every video that the descriptions name, whether it is there or not."""
+        path = self.files.path(self.parts["text"])
+        return {row["video_id"] for _, row in read_table(self.files.text(self.parts["text"]), path, ("video_id",))}
+
+    def frames(self, video: Video) -> Iterator[tuple[np.ndarray, str]]:
+        """Decoded frames of the clip."""
+        for frame in decode_video(video.media):
+            yield frame, str(video.media)
+
+    def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
+        """Instance id -> bool [H, W]; the file's masks are transposed, as MATLAB wrote them."""
+        path = self._mask_file(video.video, frame)
+        instances, stacked = _read_h5(path)
+        if stacked.ndim == 2:
+            stacked = stacked[None]  # the form that MATLAB gives a single instance
+        if stacked.ndim != 3 or len(stacked) != len(instances):
+            raise UserError(f"{path} has {len(instances)} instances but masks of shape {stacked.shape}", "Fetch the published file again")
+        height, width = video_size(video.media)
+        masks: dict[str, np.ndarray] = {}
+        for instance, mask in zip(instances, stacked, strict=True):
+            mask = as_rows_first(mask != 0, height, width, path)
+            masks[instance] = masks[instance] | mask if instance in masks else mask
+        return masks
+
+    def annotation_files(self, video: Video) -> list[Path]:
+        """The files that hold the video's masks."""
+        return [self._mask_file(video.video, frame) for frame in video.annotated]
+
+    def _clip(self, video: str) -> str:
+        return f"{self.parts['clips']}/{video}.mp4"
+
+    def _annotated(self, video: str) -> tuple[int, ...]:
+        names = self.files.names(f"{self.parts['masks']}/{video}")
+        # Published frame numbers begin at 1.
+        return tuple(sorted(int(name[:5]) - 1 for name in names if len(name) == 8 and name.endswith(".h5") and name[:5].isdigit()))
+
+    def _mask_file(self, video: str, frame: int) -> Path:
+        return self.files.path(f"{self.parts['masks']}/{video}/{frame + 1:05d}.h5")
+
+
+def _read_h5(path: Path) -> tuple[list[str], np.ndarray]:
+    """Instance ids and `reMask` as stored."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing", "Put it back, or repeat the download stage")
+    try:
+        with h5py.File(path, "r") as file:
+            ids = np.asarray(file["instance"]).reshape(-1)
+            return [str(int(one)) for one in ids], np.asarray(file["reMask"])
+    except KeyError as error:
+        raise UserError(f"{path} lacks `instance` or `reMask` ({error.args[0]})", "Use the annotation with instances, not A2D's own") from None
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is truncated or is no HDF5 file ({str(error).splitlines()[0]})", "Fetch the published file again") from None

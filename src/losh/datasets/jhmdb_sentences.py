@@ -1,0 +1,179 @@
+"""JHMDB-Sentences in its published layout: one description and one person a video, three frames a video scored.
+
+Layout and quirks: http://jhmdb.is.tue.mpg.de, https://kgavrilyuk.github.io/publication/actor_action/; see docs/datasets/.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePosixPath
+
+import h5py
+import numpy as np
+import scipy.io
+
+from losh.datasets.annotation_table import read_table
+from losh.datasets.layout import Layout, Part
+from losh.datasets.media import image_size, read_image
+from losh.datasets.orientation import as_rows_first
+from losh.datasets.reader import Expression, Video
+from losh.datasets.source_files import SourceFiles
+from losh.errors import UserError
+
+LAYOUT = Layout(
+    parts={
+        "frames": Part("Rename_Images"),
+        "masks": Part("puppet_mask"),
+        "text": Part("jhmdb_annotation.txt"),
+        "samples": Part("jhmdb_sentences_samples_metadata.json"),
+    },
+    groups=(("frames", "masks", "text"),),
+)
+SPLIT = "test"
+PERSON = "1"
+"""The one instance of a video; the publication gives it no id."""
+FRAMES_A_VIDEO = 3
+
+
+@dataclass(frozen=True)
+class JHMDBSentences:
+    """Reader of JHMDB-Sentences (losh.datasets.reader.DatasetReader)."""
+
+    name: str
+    files: SourceFiles
+    parts: Mapping[str, str] = field(default_factory=LAYOUT.published)
+    samples: Mapping[str, list[int]] = field(default_factory=dict)
+    """Video -> 0-based frames that are scored; a video without an entry has none."""
+    kind: str = "jhmdb_sentences"
+    protocol: str = "a2d"
+
+    @cached_property
+    def folders(self) -> dict[str, str]:
+        """Video -> `class/video`, of videos with frames on disk."""
+        frames = self.parts["frames"]
+        return {video: f"{label}/{video}" for label in self.files.names(frames) for video in self.files.names(f"{frames}/{label}")}
+
+    def videos(self) -> list[Video]:
+        """The described videos whose frames and masks are there."""
+        found = []
+        for video in sorted({one.video for one in self.expressions()}):
+            media = f"{self.parts['frames']}/{self.folders[video]}"
+            found.append(Video(video, SPLIT, self.files.path(media), self._frame_names(video), tuple(sorted(self.samples.get(video, ())))))
+        return found
+
+    def expressions(self) -> list[Expression]:
+        """The descriptions of videos that are there, in the published order."""
+        counted: Counter[str] = Counter()
+        found = []
+        for video, text in self._rows():
+            if video in self.folders and self.files.has(self._mask_name(video)):
+                found.append(Expression(SPLIT, video, str(counted[video]), PERSON, text))
+                counted[video] += 1
+        return found
+
+    def described_videos(self) -> set[str]:
+        """Every video that the descriptions name, whether it is there or not."""
+        return {video for video, _ in self._rows()}
+
+    def frames(self, video: Video) -> Iterator[tuple[np.ndarray, str]]:
+        """The published PNGs, decoded."""
+        for name in video.frame_names:
+            path = video.media / f"{name}.png"
+            yield read_image(path), str(path)
+
+    def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
+        """The person's mask; `part_mask` numbers body parts, and any number but 0 is the person."""
+        path = self._mask_file(video.video)
+        parts = read_part_mask(path)
+        if frame >= parts.shape[2]:
+            raise UserError(f"{path} has masks of {parts.shape[2]} frames, none of frame {frame + 1}", "Take another frame in jhmdb_samples.json")
+        height, width = image_size(video.media / f"{video.frame_names[frame]}.png")
+        return {PERSON: as_rows_first(parts[:, :, frame] != 0, height, width, path)}
+
+    def annotation_files(self, video: Video) -> list[Path]:
+        """The file that holds the video's masks."""
+        return [self._mask_file(video.video)]
+
+    def draw_samples(self, seed: int) -> dict[str, list[int]]:
+        """Three 0-based frames of each video among those that have both a mask and a frame (all, if fewer), drawn with the seed.
+
+        A video's draw depends on the seed and its name alone, so that a subset has the same frames as the whole.
+        """
+        drawn = {}
+        for video in sorted({one.video for one in self.expressions()}):
+            masks = read_part_mask(self._mask_file(video)).shape[2]
+            usable = range(min(masks, len(self._frame_names(video))))
+            generator = random.Random(int.from_bytes(hashlib.sha256(f"{seed}:{video}".encode()).digest()[:8]))
+            drawn[video] = sorted(generator.sample(usable, min(FRAMES_A_VIDEO, len(usable))))
+        return drawn
+
+    def published_samples(self) -> dict[str, list[int]] | None:
+        """Video -> 0-based frames of the published list, of videos that are there; None where the list is not.
+
+        Raises:
+            UserError: the list is not the published JSON.
+        """
+        if "samples" not in self.parts:
+            return None
+        path = self.files.path(self.parts["samples"])
+        chosen: dict[str, list[int]] = {video: [] for video in sorted({one.video for one in self.expressions()})}
+        try:
+            # Rows are [video, frame path, mask path, frames, query]; the paths begin with ./jhmdb_sentences/ wherever the data lie.
+            for video, frame_path, *_ in json.loads(self.files.text(self.parts["samples"])):
+                if video in chosen:
+                    chosen[video].append(int(PurePosixPath(frame_path).stem) - 1)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path} is not the published list of samples ({error})", "Remove it to have frames drawn with the seed") from None
+        return {video: sorted(frames) for video, frames in chosen.items()}
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        path = self.files.path(self.parts["text"])
+        for _, row in read_table(self.files.text(self.parts["text"]), path, ("video_id", "query")):
+            yield row["video_id"], row["query"]
+
+    def _frame_names(self, video: str) -> tuple[str, ...]:
+        stems = [name.removesuffix(".png") for name in self.files.names(f"{self.parts['frames']}/{self.folders[video]}") if name.endswith(".png")]
+        return tuple(sorted((stem for stem in stems if stem.isdigit()), key=int))
+
+    def _mask_name(self, video: str) -> str:
+        return f"{self.parts['masks']}/{self.folders[video]}/puppet_mask.mat"
+
+    def _mask_file(self, video: str) -> Path:
+        return self.files.path(self._mask_name(video))
+
+
+@lru_cache(maxsize=2)
+def read_part_mask(path: Path) -> np.ndarray:
+    """`part_mask` of a puppet_mask.mat as [rows, columns, T], from MATLAB's old format or from v7.3 (HDF5, axes reversed).
+
+    Raises:
+        UserError: the file is missing, truncated or holds no such array.
+    """
+    try:
+        mask = np.asarray(scipy.io.loadmat(path, variable_names=["part_mask"])["part_mask"])
+    except NotImplementedError:  # scipy's way to say v7.3
+        mask = _read_v73(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing", "Put it back, or repeat the download stage") from None
+    except KeyError:
+        raise UserError(f"{path} has no part_mask", "Fetch the published file again") from None
+    except Exception as error:  # a cut file makes scipy and zlib raise whatever their readers stumble over
+        raise UserError(f"{path} is truncated or is no MATLAB file ({error})", "Fetch the published file again") from None
+    mask = mask[:, :, None] if mask.ndim == 2 else mask  # MATLAB drops a last axis of one frame
+    if mask.ndim != 3:
+        raise UserError(f"{path} has a part_mask of shape {mask.shape}, not [H, W, T]", "Fetch the published file again")
+    return mask
+
+
+def _read_v73(path: Path) -> np.ndarray:
+    try:
+        with h5py.File(path, "r") as file:
+            return np.asarray(file["part_mask"]).T
+    except (OSError, KeyError, RuntimeError) as error:
+        raise UserError(f"{path} is truncated or has no part_mask ({error})", "Fetch the published file again") from None

@@ -1,0 +1,105 @@
+"""Frames as they are published: video files, folders of JPEGs, folders of PNGs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from PIL import Image
+
+from losh.errors import UserError
+
+CUT_SHORT = 0.9
+"""A file that decodes to less than this part of the frames that its header promises was cut (our choice). Not 1.0: a sound
+file may promise a few more, which its edit list hides."""
+
+
+def decode_video(path: Path) -> Iterator[np.ndarray]:
+    """The frames of a video file in order, uint8 [H, W, 3] RGB, unrotated.
+
+    Raises:
+        UserError: the file is missing, does not decode, or ends early; the message names it.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing", "It was there when the dataset was checked; put it back, or repeat the download stage")
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise UserError(f"{path} holds no video stream", "Fetch the published file again")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            promised = stream.frames
+            for frame in container.decode(stream):
+                count += 1
+                yield frame.to_ndarray(format="rgb24")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise UserError(f"{path} does not decode ({_short(error)}) after {count} frames", "Fetch the published file again") from None
+    if count == 0 or count < CUT_SHORT * promised:
+        raise UserError(f"{path} ends early: {count} of {promised or 'its'} frames decode", "Fetch the published file again")
+
+
+@lru_cache(maxsize=256)
+def video_size(path: Path) -> tuple[int, int]:
+    """Height and width of a video file in pixels, from its header.
+
+    Raises:
+        UserError: the header cannot be read.
+    """
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            return stream.codec_context.height, stream.codec_context.width
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        raise UserError(f"{path} does not open as a video ({_short(error)})", "Fetch the published file again") from None
+
+
+@lru_cache(maxsize=256)
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file in pixels, from its header.
+
+    Raises:
+        UserError: the file is missing or is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError) as error:
+        raise UserError(f"{path} does not open as an image ({_short(error)})", "Fetch the published file again") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """A published image's bytes, not decoded.
+
+    Raises:
+        UserError: the file is missing or empty.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})", "Put it back, or repeat the download stage") from None
+    if not data:
+        raise UserError(f"{path} is empty", "Fetch the published file again")
+    return data
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image as uint8 [H, W, 3] RGB.
+
+    Raises:
+        UserError: the file is missing or does not decode.
+    """
+    # By way of bytes: OpenCV's own reader takes no odd file names on some systems.
+    image = cv2.imdecode(np.frombuffer(read_bytes(path), np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError(f"{path} does not decode as an image", "Fetch the published file again")
+    return np.ascontiguousarray(image[:, :, ::-1])
+
+
+def _short(error: Exception) -> str:
+    """An error's text without the path that our message already has."""
+    return getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__

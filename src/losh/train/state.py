@@ -1,0 +1,82 @@
+"""The state of a training that goes on after a kill: saved whole or not at all, read safely."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from losh.errors import UserError
+from losh.files import atomic_write
+
+SAVE_EVERY = 180.0
+"""Seconds between saves within an epoch: what a kill without warning costs at most."""
+
+
+@dataclass
+class Progress:
+    """Where a training stands. Plain numbers, strings, lists and dicts alone, so that weights_only loading takes it."""
+
+    epoch: int = 0
+    step: int = 0
+    """Steps done in this epoch."""
+    sums: dict[str, float] = field(default_factory=dict)
+    """Sums of the loss terms over this epoch's steps so far."""
+    skipped: int = 0
+    """Steps skipped because the loss was not finite."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One row an epoch: loss terms, rates, validation scores."""
+    best_epoch: int = -1
+    best_score: float = -1.0
+
+
+def save_state(path: Path, progress: Progress, **parts: Any) -> None:
+    """Save the progress and the state_dicts of `parts`, atomically."""
+    with atomic_write(path) as part:
+        torch.save({"progress": asdict(progress), **{name: value.state_dict() for name, value in parts.items()}}, part)
+
+
+def load_state(path: Path, **parts: Any) -> Progress:
+    """Load what save_state saved into `parts`; returns the progress."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        for name, value in parts.items():
+            value.load_state_dict(state[name])
+        return Progress(**state["progress"])
+    except (RuntimeError, KeyError, ValueError, TypeError, EOFError) as error:
+        raise UserError(f"{path} cannot be resumed from ({error})", "Remove it to start afresh") from None
+
+
+class StopRequest:
+    """Whether SIGTERM or SIGINT has asked to stop; the loop looks at it between steps, where the state is whole."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._old = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+
+    def restore(self) -> None:
+        """Give the signals back to whoever had them."""
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+
+class Clock:
+    """Says when SAVE_EVERY seconds have passed."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """True at most once every SAVE_EVERY seconds."""
+        if time.monotonic() - self._last < SAVE_EVERY:
+            return False
+        self._last = time.monotonic()
+        return True

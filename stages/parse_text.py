@@ -1,0 +1,13 @@
+"""Stage parse_text: the short expression of each long one of a dataset. Usage: python stages/parse_text.py NAME"""
+
+import sys
+from pathlib import Path
+
+# The package is found from this very file, so that an experiment in another folder runs its own code.
+sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
+
+from losh.short_text.parse import parse_text
+from losh.stage import run_dataset_stage
+
+if __name__ == "__main__":
+    run_dataset_stage(lambda params, name: parse_text(Path("data/raw") / name / "expressions.csv", Path("data/short_text") / f"{name}.csv", params.short_text))
