@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 from losh.short_text.parse import parse_text
+
 from losh.stage import run_dataset_stage
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from pathlib import Path
 # The package is found from this very file, so that an experiment in another folder runs its own code.
 sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
+from losh.distributed import relaunch
 from losh.errors import friendly
 from losh.stage import run_stage
-from losh.train.distributed import relaunch
 from losh.train.run import train
 
 if __name__ == "__main__":

@@ -59,9 +59,13 @@ class ClipDataset(Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, order: Order | int) -> LoadedClip:
+    def __getitem__(self, order: Order | int) -> LoadedClip | UserError:
+        """A clip, or why it cannot be read: an exception that left a loader's worker would lose its one line to a traceback."""
         order = order if isinstance(order, Order) else Order(order, None)
-        clip = self._load(self.samples[order.index])
+        try:
+            clip = self._load(self.samples[order.index])
+        except UserError as error:
+            return error
         flips = order.seed is not None and np.random.default_rng(order.seed).random() < self.flip
         return mirror_clip(clip) if flips else clip
 
@@ -108,6 +112,14 @@ class ClipDataset(Dataset):
                 fields["backward"][k, side] = transforms.resize_flow(store.flow(sample.video, t + step, t), grid)
                 neighbour[k, side], valid[k, side] = place, True
         return {**fields, "neighbour": neighbour, "valid": valid}
+
+
+def readable(loaded: list[LoadedClip | UserError], on_error: str = "stop") -> list[LoadedClip]:
+    """The clips of what a loader gave; raises the first error, or with on_error `skip` leaves errors out."""
+    for item in loaded:
+        if isinstance(item, UserError) and on_error == "stop":
+            raise item
+    return [item for item in loaded if not isinstance(item, UserError)]
 
 
 def mirror_clip(clip: LoadedClip) -> LoadedClip:

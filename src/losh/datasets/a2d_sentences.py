@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from losh.datasets.annotation_table import read_table
 from losh.datasets.layout import Layout, Part
 from losh.datasets.media import decode_video, video_size
 from losh.datasets.orientation import as_rows_first
-from losh.datasets.reader import Expression, Video
+from losh.datasets.reader import Expression, Inventory, Video
 from losh.datasets.source_files import SourceFiles
 from losh.errors import UserError
 
@@ -29,6 +29,7 @@ LAYOUT = Layout(
         "clips": Part("Release/clips320H"),
         "text": Part("text_annotations/a2d_annotation.txt"),
         "masks": Part("text_annotations/a2d_annotation_with_instances"),
+        "missed": Part("text_annotations/a2d_missed_videos.txt"),
     },
     groups=(("videoset", "clips", "text", "masks"),),
 )
@@ -43,15 +44,17 @@ class A2DSentences:
 
     name: str
     files: SourceFiles
-    parts: Mapping[str, str] = field(default_factory=LAYOUT.published)
+    parts: Mapping[str, str]
+    """Part of LAYOUT -> its place below the source folder; a part that is not there is left out."""
     kind: str = "a2d_sentences"
     strict: bool = False
     """Whether every video that the tables name must be there (a generated dataset), or may be missing (a user's subset)."""
     protocol: str = "a2d"
+    frame_suffix: str = ""
 
     @cached_property
     def subsets(self) -> dict[str, str]:
-        """Published video id -> split, in videoset.csv's order, missing videos included.
+        """Published video id -> split, in videoset.csv's order, missing videos included, those that the publication leaves out not.
 
         Raises:
             UserError: a row without the nine columns, or with a subset that is neither 0 nor 1.
@@ -64,7 +67,12 @@ class A2DSentences:
             if len(row) < 9 or row[8].strip() not in SUBSETS:
                 raise UserError(f"{path}:{number} is not a row of A2D's videoset", "It has nine columns, the last of which is 0 or 1")
             subsets[row[0].strip()] = SUBSETS[row[8].strip()]
-        return subsets
+        return {video: split for video, split in subsets.items() if video not in self.unused}
+
+    @cached_property
+    def unused(self) -> frozenset[str]:
+        """Videos of the release that nobody described, which the publication therefore leaves out."""
+        return frozenset(self.files.text(self.parts["missed"]).split()) if "missed" in self.parts else frozenset()
 
     def videos(self) -> list[Video]:
         """The videos that are there, sorted by (split, video)."""
@@ -88,7 +96,7 @@ class A2DSentences:
             if not instance.isdigit():
                 raise UserError(f"{path}:{number} has the instance {instance!r}", "An instance is a whole number")
             if video not in self.subsets:
-                if self.strict:
+                if self.strict and video not in self.unused:
                     raise UserError(f"{path}:{number} names the video {video}, which videoset.csv does not have")
                 continue
             if not (self.strict or self.files.has(self._clip(video))):
@@ -97,10 +105,10 @@ class A2DSentences:
             counted[video] += 1
         return found
 
-    def described_videos(self) -> set[str]:
-        """Every video that the descriptions name, whether it is there or not."""
-        path = self.files.path(self.parts["text"])
-        return {row["video_id"] for _, row in read_table(self.files.text(self.parts["text"]), path, ("video_id",))}
+    def inventory(self) -> Inventory:
+        """The rows of videoset.csv against the clips that are there."""
+        present = frozenset(name.removesuffix(".mp4") for name in self.files.names(self.parts["clips"]) if name.endswith(".mp4"))
+        return Inventory(self.subsets, present, self.unused)
 
     def frames(self, video: Video) -> Iterator[tuple[np.ndarray, str]]:
         """Decoded frames of the clip."""

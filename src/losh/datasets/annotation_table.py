@@ -18,7 +18,8 @@ def read_table(text: str, path: Path, required: tuple[str, ...]) -> Iterator[tup
     Raises:
         UserError: the header lacks a required column, or a row has the wrong number of columns; file and line are named.
     """
-    lines = text.splitlines()
+    # Not splitlines(): a query may hold characters that it takes for ends of lines.
+    lines = [line.rstrip("\r") for line in text.split("\n")]
     header = [column.strip().lower() for column in (next(csv.reader(lines[:1]), []))]
     lacking = [column for column in required if column not in header]
     if lacking:
@@ -28,7 +29,7 @@ def read_table(text: str, path: Path, required: tuple[str, ...]) -> Iterator[tup
             continue
         values = next(csv.reader([line]))
         if len(values) > len(header) and header[-1] == "query":
-            values = values[: len(header) - 1] + [",".join(values[len(header) - 1 :])]
+            values = [*values[: len(header) - 1], ",".join(values[len(header) - 1 :])]
         if len(values) != len(header):
             raise UserError(f"{path}:{number} has {len(values)} columns, not {len(header)}", "Quote a text that holds a comma")
         yield number, {column: value.strip() for column, value in zip(header, values, strict=True)}

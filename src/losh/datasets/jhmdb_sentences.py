@@ -22,7 +22,7 @@ from losh.datasets.annotation_table import read_table
 from losh.datasets.layout import Layout, Part
 from losh.datasets.media import image_size, read_image
 from losh.datasets.orientation import as_rows_first
-from losh.datasets.reader import Expression, Video
+from losh.datasets.reader import Expression, Inventory, Video
 from losh.datasets.source_files import SourceFiles
 from losh.errors import UserError
 
@@ -47,11 +47,13 @@ class JHMDBSentences:
 
     name: str
     files: SourceFiles
-    parts: Mapping[str, str] = field(default_factory=LAYOUT.published)
+    parts: Mapping[str, str]
+    """Part of LAYOUT -> its place below the source folder; a part that is not there is left out."""
     samples: Mapping[str, list[int]] = field(default_factory=dict)
     """Video -> 0-based frames that are scored; a video without an entry has none."""
     kind: str = "jhmdb_sentences"
     protocol: str = "a2d"
+    frame_suffix: str = ".png"
 
     @cached_property
     def folders(self) -> dict[str, str]:
@@ -77,9 +79,9 @@ class JHMDBSentences:
                 counted[video] += 1
         return found
 
-    def described_videos(self) -> set[str]:
-        """Every video that the descriptions name, whether it is there or not."""
-        return {video for video, _ in self._rows()}
+    def inventory(self) -> Inventory:
+        """The described videos against the folders of frames that are there."""
+        return Inventory({video: SPLIT for video, _ in self._rows()}, frozenset(self.folders))
 
     def frames(self, video: Video) -> Iterator[tuple[np.ndarray, str]]:
         """The published PNGs, decoded."""

@@ -14,7 +14,7 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 EXPECTED: dict[str, dict[str, int]] = {
-    "a2d_sentences": {"videos": 3782, "expressions": 6655},
+    "a2d_sentences": {"videos": 3782, "expressions": 6654},  # 6,655 rows, one of which is a mistake
     "jhmdb_sentences": {"videos": 928, "expressions": 928},
     "refer_youtube_vos": {"train videos": 3471, "valid videos": 202},
     "refer_davis17": {"train videos": 60, "valid videos": 30},

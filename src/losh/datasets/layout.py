@@ -29,10 +29,6 @@ class Layout:
     groups: tuple[tuple[str, ...], ...]
     """At least one group must be there as a whole."""
 
-    def published(self) -> dict[str, str]:
-        """Part -> relative path, as published."""
-        return {name: part.path for name, part in self.parts.items()}
-
     def locate(self, root: Path) -> dict[str, str]:
         """Part -> path relative to `root`, of the parts that are there; the published place is tried first."""
         folders = _folders(root)

@@ -94,9 +94,18 @@ def read_image(path: Path) -> np.ndarray:
         UserError: the file is missing or does not decode.
     """
     # By way of bytes: OpenCV's own reader takes no odd file names on some systems.
-    image = cv2.imdecode(np.frombuffer(read_bytes(path), np.uint8), cv2.IMREAD_COLOR)
+    return decode_image(read_bytes(path), str(path))
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """An image file's bytes as uint8 [H, W, 3] RGB.
+
+    Raises:
+        UserError: they do not decode; the message has `name`.
+    """
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise UserError(f"{path} does not decode as an image", "Fetch the published file again")
+        raise UserError(f"{name} does not decode as an image", "Fetch the published file again")
     return np.ascontiguousarray(image[:, :, ::-1])
 
 

@@ -43,6 +43,18 @@ class Expression:
     """Refer-DAVIS17's annotator and view; else empty."""
 
 
+@dataclass(frozen=True)
+class Inventory:
+    """Which videos the publication lists and which are there, for the report of the download stage."""
+
+    listed: dict[str, str]
+    """Video -> split, of every video that the publication's own tables name for the splits that we use."""
+    present: frozenset[str]
+    """Videos with media in the folders that hold them, listed or not."""
+    unused: frozenset[str] = frozenset()
+    """Videos that the publication ships and leaves out of the splits that we use."""
+
+
 class DatasetReader(Protocol):
     """A dataset in its published layout. Readers open files lazily and hold no handle between calls."""
 
@@ -50,6 +62,8 @@ class DatasetReader(Protocol):
     kind: str
     protocol: str
     """a2d, youtube_vos or davis."""
+    frame_suffix: str
+    """Of the frames' files; empty where a video is one file."""
 
     def videos(self) -> list[Video]:
         """All videos of the splits that we use, sorted by (split, video)."""
@@ -65,6 +79,14 @@ class DatasetReader(Protocol):
         Raises:
             UserError: a frame or the video does not decode; the message names the file.
         """
+        ...
+
+    def annotation_files(self, video: Video) -> list[Path]:
+        """The files that hold the video's masks, without duplicates."""
+        ...
+
+    def inventory(self) -> Inventory:
+        """What the publication lists against what is there."""
         ...
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:

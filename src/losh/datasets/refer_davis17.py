@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 from losh.datasets.layout import Layout, Part
 from losh.datasets.media import read_bytes
 from losh.datasets.palette import read_indices, split_objects
-from losh.datasets.reader import Expression, Video
+from losh.datasets.reader import Expression, Inventory, Video
 from losh.datasets.source_files import SourceFiles
 from losh.errors import UserError
 
@@ -44,9 +44,11 @@ class ReferDAVIS17:
 
     name: str
     files: SourceFiles
-    parts: Mapping[str, str] = field(default_factory=LAYOUT.published)
+    parts: Mapping[str, str]
+    """Part of LAYOUT -> its place below the source folder; a part that is not there is left out."""
     kind: str = "refer_davis17"
     protocol: str = "davis"
+    frame_suffix: str = ".jpg"
 
     @cached_property
     def splits(self) -> dict[str, str]:
@@ -88,9 +90,9 @@ class ReferDAVIS17:
         """The expressions of videos that are there, set by set in the published order."""
         return [one for one in self.described if one.split and self._is_here(one.video)]
 
-    def described_videos(self) -> set[str]:
-        """Every video that the expressions name, whether it is there or not."""
-        return {one.video for one in self.described}
+    def inventory(self) -> Inventory:
+        """The videos of train.txt and val.txt against the folders of frames that are there."""
+        return Inventory(self.splits, frozenset(self.files.names(self.parts["frames"])))
 
     def frames(self, video: Video) -> Iterator[tuple[bytes, str]]:
         """The published JPEGs, as they are."""

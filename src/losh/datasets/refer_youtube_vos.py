@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from losh.datasets.layout import Layout, Part
 from losh.datasets.media import image_size, read_bytes
 from losh.datasets.palette import read_indices, split_objects
-from losh.datasets.reader import Expression, Video
+from losh.datasets.reader import Expression, Inventory, Video
 from losh.datasets.source_files import SourceFiles
 from losh.errors import UserError
 
@@ -42,9 +42,11 @@ class ReferYouTubeVOS:
 
     name: str
     files: SourceFiles
-    parts: Mapping[str, str] = field(default_factory=LAYOUT.published)
+    parts: Mapping[str, str]
+    """Part of LAYOUT -> its place below the source folder; a part that is not there is left out."""
     kind: str = "refer_youtube_vos"
     protocol: str = "youtube_vos"
+    frame_suffix: str = ".jpg"
 
     @cached_property
     def tables(self) -> dict[str, dict[str, Any]]:
@@ -77,9 +79,12 @@ class ReferYouTubeVOS:
             for expression_id, one in entry["expressions"].items()
         ]
 
-    def described_videos(self) -> set[str]:
-        """Every video that the expressions name, whether it is there or not."""
-        return {video for table in self.tables.values() for video in table}
+    def inventory(self) -> Inventory:
+        """The listed videos of train and valid against the folders of frames that are there."""
+        listed = {video: split for split, table in self.tables.items() for video in table}
+        present = {video for split in self.tables for video in self.files.names(self.parts.get(f"{split}_frames", "-"))}
+        unused = self._json("test_text").keys() if "test_text" in self.parts else ()
+        return Inventory(listed, frozenset(present), frozenset(unused))
 
     def frames(self, video: Video) -> Iterator[tuple[bytes, str]]:
         """The published JPEGs (every fifth frame of the original video), as they are."""
@@ -149,7 +154,9 @@ class ReferYouTubeVOS:
             videos = json.loads(self.files.text(self.parts[part]))["videos"]
             for video, entry in videos.items():
                 if not isinstance(entry["frames"], list) or any("exp" not in one for one in entry["expressions"].values()):
-                    raise KeyError(video)
+                    raise ValueError(f"{video} lacks frames or exp")
+                if any(not str(one.get("obj_id", 0)).isdigit() for one in entry["expressions"].values()):
+                    raise ValueError(f"{video} has an obj_id that is no number")
             return videos
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is not the published meta_expressions.json ({error!r})", "Fetch the published file again") from None
+            raise UserError(f"{path} is not the published meta_expressions.json ({error})", "Fetch the published file again") from None

@@ -13,7 +13,9 @@ from losh.evaluate import bitmaps
 from losh.evaluate.boundary import pairwise_f
 from losh.evaluate.overlap import iou
 
-PIXELS_AT_ONCE = 2**21  # of one object; 5 frames at 480p: enough to hide Python's share, and the packed masks stay in the cache
+# Pixels of one object that a thread takes at once: 3 to 10 frames at 480p. Fewer, and the threads wait for the interpreter's
+# lock; more, and the packed masks fall out of the processor's cache.
+FEWEST_AT_ONCE, MOST_AT_ONCE = 2**20, 2**22
 
 
 def cores() -> int:
@@ -21,9 +23,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def j_and_f(
-    prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None, threads: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def j_and_f(prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """J and F of each frame of one object.
 
     Args:
@@ -70,8 +70,10 @@ def pairwise_j_and_f(
         result[0, :, :, frames] = _pairwise_j(*masks)
         result[1, :, :, frames] = pairwise_f(*masks, width=width)
 
-    step = max(1, PIXELS_AT_ONCE // (height * width))
-    _on_threads(score, [slice(start, start + step) for start in range(0, num_frames, step)], threads or cores())
+    threads = threads or cores()
+    pixels = min(max(num_frames * height * width // threads, FEWEST_AT_ONCE), MOST_AT_ONCE)
+    step = max(1, -(-pixels // (height * width)))
+    _on_threads(score, [slice(start, start + step) for start in range(0, num_frames, step)], threads)
     return result[0], result[1]
 
 

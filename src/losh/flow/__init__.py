@@ -1,0 +1,8 @@
+"""Optical flow between annotated frames and their neighbours: RAFT through ptlflow, stored in one compact file a video (stage compute_flow).
+
+Reading (`FlowStore`) needs neither torch nor ptlflow.
+"""
+
+from losh.flow.store import FlowStore
+
+__all__ = ["FlowStore"]

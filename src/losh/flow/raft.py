@@ -5,7 +5,8 @@ ptlflow takes 8 s to import, so it is imported by the functions that build a net
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import io
 import pickle
 import warnings
 from pathlib import Path
@@ -30,9 +31,11 @@ STRIDE = 8
 
 def new_network(model: str, iterations: int) -> BaseModel:
     """ptlflow's class `model` (raft_small or raft) with fresh weights and `iterations` refinement steps."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # timm's deprecation notes, which our user cannot mend
-        logging.getLogger("dinov2").setLevel(logging.ERROR)
+    import loguru  # noqa: F401  (it keeps the stderr of its import, which must be the real one)
+
+    # Notes on optional CUDA extensions and on timm's old names: nothing that our user could mend.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
         import ptlflow
     return ptlflow.get_model_reference(model)(iters=iterations)
 
@@ -43,7 +46,7 @@ def load_network(model: str, checkpoint: str, iterations: int) -> BaseModel:
     Args:
         model: raft_small or raft.
         checkpoint: `embedded`, a name that ptlflow publishes for the model, or a path (.safetensors, or a torch file
-            that holds a state dict, alone or under `state_dict`).
+            that holds a state dict, alone or under `state_dict`); a path has a slash or a suffix.
         iterations: refinement steps.
 
     Raises:
@@ -60,7 +63,8 @@ def load_network(model: str, checkpoint: str, iterations: int) -> BaseModel:
     try:
         network.load_state_dict({name: value.float() for name, value in state.items()})
     except (RuntimeError, AttributeError):
-        raise UserError(f"flow.checkpoint: {path or checkpoint} does not hold the weights of ptlflow's {model}", "Choose flow.model to match it") from None
+        what = f"flow.checkpoint: {path or checkpoint} does not hold the weights of ptlflow's {model}"
+        raise UserError(what, "Choose flow.model to match it") from None
     return network.eval()
 
 
@@ -100,7 +104,7 @@ def run_network(network: BaseModel, first: Tensor, second: Tensor) -> list[Tenso
     """
     images, padding = pad_images(torch.cat([first, second]))
     images = images.flip(1)  # ptlflow's convention is OpenCV's: BGR
-    outputs = network({"images": torch.stack(images.chunk(2), dim=1)})
+    outputs = network({"images": torch.stack(images.chunk(2), dim=1).contiguous()})
     fields = outputs["flow_preds"] if network.training else [outputs["flows"][:, 0]]
     left, _, top, _ = padding
     height, width = first.shape[-2:]
@@ -118,11 +122,11 @@ def _local_path(model: str, checkpoint: str) -> Path | None:
             raise UserError(f"flow.checkpoint: there are no embedded weights of {model}", f"Embedded: {', '.join(EMBEDDED)}")
         return EMBEDDED[model]
     path = Path(checkpoint)
-    if path.is_file():
-        return path
-    if path.suffix or len(path.parts) > 1:
+    if not path.suffix and len(path.parts) == 1:
+        return None  # a bare word is a name even where a file of that name lies around
+    if not path.is_file():
         raise UserError(f"flow.checkpoint: the file {checkpoint} does not exist", "Give embedded, a ptlflow checkpoint's name or a path")
-    return None
+    return path
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

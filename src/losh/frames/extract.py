@@ -17,7 +17,7 @@ from tqdm import tqdm
 from losh.datasets import open_reader
 from losh.datasets.reader import DatasetReader, Video
 from losh.errors import UserError
-from losh.files import add_to_zip, atomic_write, quoted, sha256_of, write_json
+from losh.files import add_to_zip, atomic_write, quoted, read_json, sha256_of, write_json
 from losh.machine import worker_count
 from losh.params import FramesParams
 from losh.scratch import SCRATCH, fingerprint, link, prune
@@ -62,6 +62,9 @@ def extract_frames(raw: Path, out: Path, params: FramesParams, scratch: Path = S
         del row["fingerprint"]
     skipped += [{"file": video, "why": f"{what}: the mask has no pixel"} for video, row in rows.items() for what in row.pop("empty_masks")]
     index = {"name": reader.name, "kind": reader.kind, "protocol": reader.protocol, "window": params.window, "videos": rows, "skipped": skipped}
+    attributes = raw / "text_annotations" / "objects.json"
+    if attributes.is_file():  # generated datasets know them; the trivial predictors use them
+        index["objects"] = read_json(attributes, f"dvc repro download@{reader.name}")
     write_json(out / "index.json", index)
     return index
 
@@ -75,7 +78,7 @@ def _extract_or_explain(raw: Path, items: Path, params: FramesParams, video: Vid
         record = items / name.replace(".zip", ".json")
         if record.exists() and (items / name).exists():
             return name, json.loads(record.read_text()), ""
-        row = _extract(reader, video, params, items / name) | {"fingerprint": mark}
+        row = pack_video(reader, video, params, items / name) | {"fingerprint": mark}
         write_json(record, row)
         return name, row, ""
     except UserError as error:
@@ -101,7 +104,7 @@ def needed_frames(annotated: tuple[int, ...], num_frames: int, window: int, prot
     return sorted(wanted)
 
 
-def _extract(reader: DatasetReader, video: Video, params: FramesParams, target: Path) -> dict[str, Any]:
+def pack_video(reader: DatasetReader, video: Video, params: FramesParams, target: Path) -> dict[str, Any]:
     """Write one video's zip; returns its row of the index."""
     encoded: dict[int, bytes] = {}
     height = width = 0

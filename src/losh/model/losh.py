@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from losh.model.cross_attention import CrossBlock, LongShortAttention
-from losh.model.interface import Clips, LoShOutput, RVOSPipeline, TextFeats, TextIds, Tokens
+from losh.model.interface import Clips, LoShOutput, RVOSPipeline, TextFeats, TextIds, Tokens, VideoFeats
 from losh.model.transformer import xavier_matrices
 from losh.params import ModelParams
 
@@ -36,18 +36,19 @@ class LoSh(nn.Module):
         if self.cross_after is not None:
             xavier_matrices(self.cross_after)
 
-    def forward(self, clips: Clips, long: Text, short: Text | None = None) -> LoShOutput:
+    def forward(self, clips: Clips, long: Text, short: Text | None = None, video: VideoFeats | None = None) -> LoShOutput:
         """Segment what the expressions refer to.
 
         Args:
             clips: B windows.
             long: B long expressions, as tokens or as the text encoder's features.
             short: B short ones; None only where the short stream is switched off (else ValueError). Ignored where it is.
+            video: `base.encode_video` of these clips, where it was already computed (several expressions on one video).
 
         Returns:
             Predictions of both streams in the K annotated frames, and the visual encoder's features of all T frames.
         """
-        everything = self.base.encode_video(clips.frames, clips.pad)
+        everything = self.base.encode_video(clips.frames, clips.pad) if video is None else video
         video = self.base.select_frames(everything, clips.annotated)
         text = self.base.encode_text(long)
         if self.short_stream:

@@ -26,13 +26,12 @@ def reference_loss(scores: Tensor, targets: list[Targets], indices: list[Indices
     Returns:
         Scalar: the sum over clips, frames and queries.
     """
-    positive = torch.zeros(scores.shape[:3], dtype=torch.bool)
-    weight = torch.full(scores.shape[:3], no_object)
+    positive = torch.zeros(scores.shape[:3], dtype=torch.bool, device=scores.device)
+    weight = torch.full(scores.shape[:3], no_object, device=scores.device)
     for b, (target, (query, instance)) in enumerate(zip(targets, indices, strict=True)):
-        chosen = query[instance == target.referred]
-        positive[b, :, chosen] = target.visible.cpu()[:, None]
-        weight[b, :, chosen] = 1.0
-    positive, weight = positive.to(scores.device, non_blocking=True), weight.to(scores.device, non_blocking=True)
+        for chosen in query[instance == target.referred].tolist():  # one, or none
+            positive[b, :, chosen] = target.visible.to(scores.device)
+            weight[b, :, chosen] = 1.0
     log_p = scores.log_softmax(-1)
     return -(weight * torch.where(positive, log_p[..., 0], log_p[..., 1])).sum()
 

@@ -54,7 +54,7 @@ def sample_appearances(rng: np.random.Generator, count: int, twins: bool) -> lis
     if twins:
         looks.append(looks[0])
     while len(looks) < count:
-        drawn = sample_appearance(rng, main if rng.random() < 0.65 else other)
+        drawn = sample_appearance(rng, main if rng.random() < 0.8 else other)
         if all(drawn.colour != look.colour or drawn.differences(look) >= 2 for look in looks):
             looks.append(drawn)
     return looks

@@ -8,7 +8,7 @@ import numpy as np
 
 from losh.moving_shapes.grammar import Wording, put_in_words
 from losh.moving_shapes.layout import Scene, Shape, sample_scene
-from losh.moving_shapes.meaning import RELATIONS, Meaning, Noun, Relation, anchors_of, named, referents
+from losh.moving_shapes.meaning import RELATIONS, Meaning, Noun, Relation, anchors_of, named, referents, stands
 from losh.moving_shapes.motion import DIRECTIONS
 
 KINDS = ("ambiguous", "misleading", "plain")
@@ -66,10 +66,11 @@ def _expressions(rng: np.random.Generator, scene: Scene) -> list[Described]:
 
 def _express(rng: np.random.Generator, scene: Scene, shape: Shape, twin: bool) -> Described | None:
     """An expression for one object; None if no meaning names it alone."""
-    wish = "ambiguous" if twin else str(rng.choice(KINDS, p=(0.2, 0.45, 0.35)))
+    wish = "ambiguous" if twin else str(rng.choice(KINDS, p=(0.15, 0.5, 0.35)))
+    true = [(kind, anchor) for kind in RELATIONS for anchor in scene.shapes if stands(scene, shape, kind, anchor)]
     for kind in (wish, "plain"):
         for _ in range(TRIES):
-            meaning = _sample_meaning(rng, scene, shape, kind)
+            meaning = _sample_meaning(rng, scene, shape, kind, true)
             if meaning is None or kind_of(scene, meaning) != kind or referents(scene, meaning) != [shape]:
                 continue
             words: Wording = put_in_words(rng, meaning)
@@ -82,36 +83,39 @@ def kind_of(scene: Scene, meaning: Meaning) -> str:
     alike = named(scene, meaning.noun)
     if len(alike) > 1:
         return "ambiguous"
-    shared = meaning.motion is not None and any(s.motion.kind == meaning.motion or meaning.motion == "moving" for s in scene.shapes if s not in alike)
+    shared = any(s.motion.kind == meaning.motion for s in scene.shapes if s not in alike)
     return "misleading" if shared or meaning.relation is not None else "plain"
 
 
-def _sample_meaning(rng: np.random.Generator, scene: Scene, shape: Shape, kind: str) -> Meaning | None:
+def _sample_meaning(rng: np.random.Generator, scene: Scene, shape: Shape, kind: str, true: list[tuple[str, Shape]]) -> Meaning | None:
     """Draw something to say of an object; whether it names it alone is for the checker."""
     chances = {"ambiguous": (0.65, 0.2, 0.45), "misleading": (0.5, 0.1, 0.7), "plain": (0.55, 0.2, 0.0)}[kind]
     says_motion, says_place, says_relation = rng.random(3) < chances
     if kind == "ambiguous" and not (says_motion or says_place or says_relation):
         return None
     noun = _sample_noun(rng, shape, colour=1.0, size=0.55, texture=0.55)
-    relation = _sample_relation(rng, scene, shape) if says_relation else None
+    relation = _sample_relation(rng, scene, shape, true) if says_relation else None
     motion = None
     if relation is not None and relation.anchor_motion:
         pass  # one action a sentence: a second one would leave open whose it is
     elif relation is not None and relation.kind == "past":
         motion = shape.motion.kind if rng.random() < 0.4 else "moving"
     elif says_motion:
-        motion = "moving" if shape.motion.kind in DIRECTIONS and rng.random() < 0.12 else shape.motion.kind
+        motion = "moving" if kind == "ambiguous" and shape.motion.kind in DIRECTIONS and rng.random() < 0.1 else shape.motion.kind
     if relation is not None and motion in AXES and AXES[motion] == AXES.get(relation.kind):
         return None  # "moving up above the square" sounds like where it goes
     place = str(rng.choice(("left", "right", "top", "bottom"))) if says_place and relation is None else None
     return Meaning(noun, motion, place, relation)
 
 
-def _sample_relation(rng: np.random.Generator, scene: Scene, shape: Shape) -> Relation | None:
-    """Draw a relation to another object that is named alone; None if the draw fails."""
-    others = [s for s in scene.shapes if s is not shape]
-    anchor = others[int(rng.integers(len(others)))]
-    kind = str(rng.choice(RELATIONS))
+def _sample_relation(rng: np.random.Generator, scene: Scene, shape: Shape, true: list[tuple[str, Shape]]) -> Relation | None:
+    """Draw one of the object's true relations, with an anchor that is named alone; None if the draw fails."""
+    kinds = sorted({kind for kind, _ in true})
+    if not kinds:
+        return None
+    kind = str(rng.choice(kinds))  # first the kind, so that rare ones are not drowned by left, right, above, below
+    anchors = [s for k, s in true if k == kind]
+    anchor = anchors[int(rng.integers(len(anchors)))]
     moved = anchor.motion.kind if kind != "past" and anchor.look != shape.look and rng.random() < 0.35 else None
     relation = Relation(kind, _sample_noun(rng, anchor, colour=0.8, size=0.35, texture=0.25), moved)
     return relation if anchors_of(scene, relation) == [anchor] else None

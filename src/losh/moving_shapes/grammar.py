@@ -51,7 +51,7 @@ def put_in_words(rng: np.random.Generator, meaning: Meaning) -> Wording:
     """Draw one of the ways to say it."""
     subject = _noun(rng, meaning.noun, _pick(rng, ("the", "a", "")))
     place = _pick(rng, PLACE_WORDS[meaning.place]) if meaning.place else ""
-    motion = _pick(rng, MOTION_WORDS[meaning.motion]) if meaning.motion else ""
+    motion = _motion(rng, meaning) if meaning.motion else ""
     relation = _relation(rng, meaning) if meaning.relation else ""
     link = _pick(rng, LINKS)
     place_first = bool(place) and rng.random() < 0.5
@@ -61,11 +61,17 @@ def put_in_words(rng: np.random.Generator, meaning: Meaning) -> Wording:
     return Wording(text, subject, _join(subject, place))
 
 
+def _motion(rng: np.random.Generator, meaning: Meaning) -> str:
+    # "not moving above the square" would deny the relation too.
+    followed = meaning.place or meaning.relation
+    return _pick(rng, [words for words in MOTION_WORDS[meaning.motion] if not (followed and words.startswith("not "))])
+
+
 def _relation(rng: np.random.Generator, meaning: Meaning) -> str:
     relation = meaning.relation
     words = list(RELATION_WORDS[relation.kind])
     if meaning.motion and relation.kind in ("left", "right"):
-        words = [word for word in words if not word.startswith("to ")]  # "moving up to the left of" would be a direction
+        words = [word for word in words if word.startswith("on ")]  # "moving left of" and "moving to the left of" would be directions
     anchor = _noun(rng, relation.anchor, "the")
     if relation.anchor_motion is None:
         return _join(_pick(rng, words), anchor)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from losh.moving_shapes.appearance import RADII, Appearance, sample_appearances
-from losh.moving_shapes.motion import DIRECTIONS, MOTIONS, Motion, path, sample_motion
+from losh.moving_shapes.motion import MOTIONS, Motion, path, sample_motion
 
 REFERENCE = (96, 128)  # height and width of scale 1
 REACH = 1.45  # the farthest point of any shape from its centre, in radii
@@ -68,7 +68,7 @@ def sample_scene(rng: np.random.Generator, seed: int, num_frames: int, height: i
     while shapes is None:
         # A crowded scene that cannot be placed is drawn anew, with fewer objects after a while.
         count = max(2, int(rng.choice((3, 4, 5), p=(0.35, 0.45, 0.2))) - attempts // 20)
-        twins = bool(rng.random() < 0.62)
+        twins = bool(rng.random() < 0.52)
         shapes = _sample_shapes(rng, count, twins, annotated, num_frames, height, width, scale)
         attempts += 1
     return Scene(seed, height, width, tuple(shapes), annotated, _sample_sway(rng, num_frames, scale), twins)
@@ -109,10 +109,24 @@ def _sample_shapes(
         centres = _place(rng, motion, radius, placed, annotated, num_frames, height, width)
         if centres is None:
             return None
-        placed.append(Shape("", look, motion, radius, rng.uniform(-0.2, 0.2), centres))
-    order = rng.permutation(count)
-    named = rng.permutation(count)
-    return [Shape(str(named[k]), s.look, s.motion, s.radius, s.tilt, s.centres) for k, s in ((k, placed[k]) for k in order)]
+        tilt = placed[0].tilt if twins and len(placed) == 1 else rng.uniform(-0.2, 0.2)
+        placed.append(Shape(str(len(placed)), look, motion, radius, tilt, centres))
+    names, order = rng.permutation(count), rng.permutation(count)  # neither the id nor the depth tells the twins
+    shapes = [replace(placed[k], instance=str(names[k])) for k in order]
+    return shapes if all(_seen(shape, shapes[k + 1 :], annotated) > 0.5 for k, shape in enumerate(shapes)) else None
+
+
+def _seen(shape: Shape, nearer: list[Shape], annotated: tuple[int, ...]) -> float:
+    """The least part of the object's disc that no nearer disc covers in an annotated frame; 0 to 1."""
+    grid = np.linspace(-1, 1, 11)
+    points = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
+    points = shape.radius * points[np.linalg.norm(points, axis=1) <= 1]
+    frames = list(annotated)
+    spots = shape.centres[frames][:, None] + points  # [K, points, 2]
+    free = np.ones(spots.shape[:2], bool)
+    for other in nearer:
+        free &= np.linalg.norm(spots - other.centres[frames][:, None], axis=2) > other.radius
+    return float(free.mean(axis=1).min())
 
 
 def _sample_kinds(rng: np.random.Generator, count: int, twins: bool) -> list[str]:
@@ -128,7 +142,10 @@ def _sample_kinds(rng: np.random.Generator, count: int, twins: bool) -> list[str
 def _place(
     rng: np.random.Generator, motion: Motion, radius: float, placed: list[Shape], annotated: tuple[int, ...], num_frames: int, height: int, width: int
 ) -> np.ndarray | None:
-    """Centres [T, 2] with the object inside the frame, and neither hidden nor hiding another, in all annotated frames; None if none of the drawn homes does."""
+    """Centres [T, 2] of an object that in all annotated frames lies inside the frame and neither hides another nor is hidden.
+
+    None if none of the drawn homes gives that.
+    """
     homes = rng.uniform((radius, radius), (width - radius, height - radius), size=(40, 2))
     crowd = rng.random() < 0.5
     times = np.array(annotated) - (num_frames - 1) / 2

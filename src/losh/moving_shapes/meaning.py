@@ -72,7 +72,7 @@ def holds(scene: Scene, shape: Shape, meaning: Meaning) -> bool | None:
     if meaning.relation:
         anchors = anchors_of(scene, meaning.relation)
         # An anchor that is no single object leaves the relation without a meaning.
-        verdicts.append(_stands(scene, shape, meaning.relation.kind, anchors[0]) if len(anchors) == 1 else None)
+        verdicts.append(stands(scene, shape, meaning.relation.kind, anchors[0]) if len(anchors) == 1 else None)
     if False in verdicts:
         return False
     return None if None in verdicts else True
@@ -108,7 +108,7 @@ def _lies(scene: Scene, shape: Shape, place: str) -> bool | None:
     return _verdict(part < 0.42, part > 0.52)
 
 
-def _stands(scene: Scene, shape: Shape, kind: str, anchor: Shape) -> bool | None:
+def stands(scene: Scene, shape: Shape, kind: str, anchor: Shape) -> bool | None:
     """Whether the object stands in a relation to the anchor."""
     if shape is anchor:
         return False

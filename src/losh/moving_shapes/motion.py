@@ -55,7 +55,7 @@ def sample_motion(rng: np.random.Generator, kind: str, scale: float) -> Motion:
 
 
 def path(motion: Motion, home: np.ndarray, num_frames: int, height: int, width: int, margin: float) -> np.ndarray:
-    """Centre [T, 2] (x, y) in each frame of a clip. `home` [2] is its place (for jumps and turns: the place around which it moves) at the clip's middle.
+    """Centre [T, 2] (x, y) in each frame of a clip. `home` [2] is its place, or that around which it moves, at the clip's middle.
 
     One that leaves the frame by more than `margin` comes in again at the other side, so that long clips keep their motion.
     """

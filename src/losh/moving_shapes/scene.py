@@ -35,7 +35,9 @@ class RenderedClip:
     masks: np.ndarray
     """bool [T, n, H, W]: the visible part of each object; they do not overlap."""
     flow_forward: np.ndarray
-    """float32 [T - 1, 2, H, W]: from frame t to t + 1, for each pixel of frame t the motion of what is seen there; channel 0 to the right, 1 down, px."""
+    """float32 [T - 1, 2, H, W]: from frame t to t + 1, for each pixel of frame t the motion of what is seen there.
+
+    Channel 0 is to the right, channel 1 down; px."""
     flow_backward: np.ndarray
     """float32 [T - 1, 2, H, W]: from frame t + 1 to t, on the pixels of frame t + 1."""
     objects: tuple[ClipObject, ...]
@@ -44,7 +46,7 @@ class RenderedClip:
 
 
 def render_clip(seed: int, num_frames: int, height: int, width: int) -> RenderedClip:
-    """Draw the clip of a seed.
+    """Draw the clip of a seed; `num_frames` is at least 2.
 
     The same arguments give the same clip. The dataset takes its clips from seeds of 1,000,000 and more (`generate.clip_seed`): smaller ones
     are free for training other things without touching the test clips.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 from losh.short_text import words as lists
-from losh.short_text.subject import VERB_TAGS, begins_relation, is_head, is_participle, predicate, singular
+from losh.short_text.subject import VERB_TAGS, begins_noun, begins_relation, is_head, is_participle, listed, predicate
 from losh.short_text.tagging import Word
 
 
@@ -16,14 +17,15 @@ def _any(names: Iterable[str]) -> str:
 
 _ORDINAL = _any(lists.ORDINALS)
 _PLACE = _any(lists.PLACES - {"behind"})
-_SIDE = rf"(?:{_any(lists.PLACE_DEGREES)} )*{_PLACE}(?: {_PLACE})*"
+_SIDE = rf"(?:{_any(lists.PLACE_DEGREES)} )*{_PLACE}(?: {_PLACE}| behind)*"
 _FROM = rf"from (?:the )?{_SIDE}"
 _RANK = rf"(?:on|in) (?:the )?(?:{_ORDINAL}|middle) {_any(lists.RANKS)}(?: {_FROM})?"
-_AT = rf"(?:in|on|at) (?:the |its )?{_SIDE}"
+_FIRST = rf"at (?:the )?{_ORDINAL}(?: position)?"
+_AT = rf"(?:in|on|at) (?:the )?{_SIDE}"
 # One phrase or several in a row: "in the front on the left".
-POSITION = re.compile(rf"(?<!\S)(?:{_RANK}|{_AT}|{_ORDINAL} {_FROM})(?: {_RANK}| {_AT}| {_FROM})*(?!\S)")
+POSITION = re.compile(rf"(?<!\S)(?:{_RANK}|{_FIRST}|{_AT}|{_ORDINAL} {_FROM})(?: {_RANK}| {_AT}| {_FROM})*(?!\S)")
 # In a subject also "the second from the left man" and "man to the right".
-SUBJECT_POSITION = re.compile(rf"(?<!\S)(?:{_RANK}|{_AT}|(?:{_ORDINAL} )?{_FROM}|to (?:the )?{_SIDE})(?!\S)")
+SUBJECT_POSITION = re.compile(rf"(?<!\S)(?:{_RANK}|{_FIRST}|{_AT}|(?:{_ORDINAL} )?{_FROM}|to (?:the )?{_SIDE})(?!\S)")
 _CLOTHED = re.compile(r"\S*(?:suit|shirt|coat|wear|dress|jacket|uniform|pants|shorts)")
 
 
@@ -45,10 +47,10 @@ def position_phrase(words: list[Word], kept: list[int], cut: int) -> list[int]:
     chosen: list[int] = []
     for span in spans(POSITION, words, list(range(cut, len(words)))):
         after = span[-1] + 1
-        if after == len(words):
+        if after == len(words) or (not chosen and not any(is_head(word) for word in words[cut : span[0]]) and leaves_position(words, after)):
             chosen = span
-        elif not chosen and not any(is_head(word) for word in words[cut : span[0]]) and leaves_position(words, after):
-            chosen = span
+    if not chosen and (leading := spans(POSITION, words, list(range(kept[0])))):  # "on the left there is a man"
+        chosen = leading[0]
     said = {words[i].lower for i in kept}
     places = {words[i].lower for i in chosen} & (lists.PLACES | lists.ORDINALS)
     return [] if places <= said else chosen
@@ -57,7 +59,9 @@ def position_phrase(words: list[Word], kept: list[int], cut: int) -> list[int]:
 def leaves_position(words: list[Word], i: int) -> bool:
     """Whether the word at `i` lets a position phrase before it be one of the subject."""
     word = words[i]
-    return word.lower in {"and", "with", "while"} or is_participle(word) or begins_relation(words, i)
+    if is_participle(word):
+        return not begins_noun(words, i + 1) or word.tag == "VBG"
+    return word.lower in {"and", "with", "while", "in", "on"} or begins_relation(words, i)
 
 
 def appearance_phrase(words: list[Word], cut: int) -> list[int]:
@@ -80,7 +84,7 @@ def appearance_phrase(words: list[Word], cut: int) -> list[int]:
 def is_clothing(words: list[Word], span: list[int]) -> bool:
     """Whether the words after "in" are clothes ("a black shirt") or colours alone ("black and white")."""
     names = [words[i].lower for i in span]
-    if any(singular(name) in lists.GARMENTS or _CLOTHED.fullmatch(name) for name in names):
+    if any(listed(name, lists.GARMENTS) or _CLOTHED.fullmatch(name) for name in names):
         return True
     return bool(names) and all(name in lists.COLOURS | lists.CONJUNCTIONS for name in names)
 
@@ -100,7 +104,7 @@ def relations(words: list[Word], kept: list[int]) -> set[int]:
     """The subject's phrases that tie it to another thing: "on a horse", "in the car", "with a dog"; not "in a hat", "with a tail"."""
     starts = [n for n, i in enumerate(kept) if n and (words[i].lower in lists.PREPOSITIONS - {"of"} or words[i].lower in lists.WEARING)]
     found: set[int] = set()
-    for n, end in zip(starts, [*starts[1:], len(kept)], strict=True):
+    for n, end in pairwise([*starts, len(kept)]):
         phrase = kept[n:end]
         name, rest = words[phrase[0]].lower, phrase[1:]
         if name in lists.WEARING or name == "without":
@@ -108,7 +112,14 @@ def relations(words: list[Word], kept: list[int]) -> set[int]:
         colours = any(words[i].lower in lists.COLOURS for i in rest) and words[rest[0]].lower != "the"
         if name == "in" and (is_clothing(words, rest) or colours):
             continue
-        if name == "with" and not any(singular(words[i].lower) in lists.BEINGS for i in rest):
+        if name == "with" and not any(listed(words[i].lower, lists.BEINGS) for i in rest):
             continue
         found.update(phrase)
     return found
+
+
+def locations(words: list[Word], kept: list[int]) -> set[int]:
+    """Where a verbless expression says that the subject lies: "orange ball in the blue bowl" stands for "that is in the blue bowl"."""
+    placed = {i for span in spans(SUBJECT_POSITION, words, kept) for i in span}
+    rest = [i for i in kept if i not in placed]
+    return {i for i in relations(words, rest)}

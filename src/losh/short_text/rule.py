@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from losh.short_text.phrases import appearance_phrase, position_phrase, positions, relations
-from losh.short_text.subject import is_head, opening, predicate, trimmed
+from losh.short_text.phrases import appearance_phrase, locations, position_phrase, positions, relations
+from losh.short_text.subject import opening, predicate, stands_alone, trimmed
 from losh.short_text.tagging import Word
 
 Mode = Literal["subject", "subject_with_position"]
@@ -29,14 +29,20 @@ def shorten_words(words: list[Word], mode: Mode) -> Short:
     cut, kind = predicate(words, start)
     if kind:
         steps.append(kind)
-    kept = trimmed(words, list(range(start, cut)))
+    kept = list(range(start, cut))
+    if kind:
+        kept = trimmed(words, kept)
+    if not kind and (place := locations(words, kept)):
+        kept = trimmed(words, [i for i in kept if i not in place])
+        steps.append("relation")
     if clothes := appearance_phrase(words, cut):
         kept += trimmed(words, clothes)
         steps.append("appearance")
     if mode == "subject":
         for name, find in (("no-position", positions), ("no-relation", relations)):
-            if dropped := find(words, kept):
-                kept = trimmed(words, [i for i in kept if i not in dropped])
+            rest = trimmed(words, [i for i in kept if i not in find(words, kept)])
+            if rest != kept and stands_alone([words[i] for i in rest]):  # else it stays: "the leftmost", "second from the left in red"
+                kept = rest
                 steps.append(name)
     elif place := position_phrase(words, kept, cut):
         kept = sorted({*kept, *place})

@@ -31,6 +31,9 @@ PREPOSITIONS = _words(
 # Those that begin a relation to another thing, even where no verb comes first ("a man under the net is ...").
 RELATIONS = PREPOSITIONS - _words("in on at of with without from to like up down off about for")
 
+# The same for words that a preposition follows, unless they stand before a noun ("the closest dog").
+NEARNESS = _words("closest nearest farthest furthest close closer nearer adjacent")
+
 # Verbs of clothing: what follows them describes the subject and is kept.
 WEARING = _words("wearing wears wear dressed clad clothed")
 COLOURS = _words(
@@ -39,7 +42,7 @@ COLOURS = _words(
 )
 GARMENTS = _words(
     "shirt tshirt t-shirt top coat jacket suit dress skirt pant jean short trouser hat cap helmet uniform jersey vest sweater hoodie costume kimono "
-    "clothes cloth clothing outfit robe gown glass sunglass goggle shoe boot sock glove scarf tie mask apron bikini trunk leotard tight "
+    "clothes cloth clothing outfit robe gown glass glasses sunglass sunglasses goggle shoe boot sock glove scarf tie mask apron bikini trunk leotard tight "
     "armor gear blouse tuxedo pajama onesie headband belt"
 )
 # Beings: "with a dog" is company, so a relation; "with black hair" is appearance.
@@ -52,5 +55,7 @@ ING_NOUNS = _words(
     "ring king wing string thing something anything nothing everything spring sling swing morning evening building ceiling clothing wedding "
     "railing painting earring duckling sibling during viking"
 )
+# Words in -ing that make compounds after another noun too: "toy racing car".
+COMPOUNDS = _words("racing bowling boxing")
 # Adverbs that may stand between the subject and its verb, beside those in -ly.
 ADVERBS = _words("also just still now then fast very not always again together alone")

@@ -15,15 +15,15 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from losh.clips.batch import Batch, make_batch
-from losh.clips.dataset import ClipDataset, LoadedClip
+from losh.clips.dataset import ClipDataset, LoadedClip, readable
 from losh.clips.sampler import GlobalBatches
 from losh.clips.text import Texts
+from losh.distributed import Processes
 from losh.errors import UserError
 from losh.machine import loader_workers, pick_precision
 from losh.model.criterion import Counts, Criterion
 from losh.model.losh import LoSh
 from losh.params import TrainParams
-from losh.train.distributed import Processes
 from losh.train.optimisation import make_optimizer, rate_factor, set_rates
 from losh.train.state import Clock, Progress, StopRequest, load_state, save_state
 from losh.train.trainable import Trainable
@@ -110,7 +110,8 @@ class Trainer:
             self.dataset, batch_sampler=orders, num_workers=workers, collate_fn=list, prefetch_factor=2 if workers else None,
             multiprocessing_context="fork" if workers else None,
         )  # fmt: skip
-        yield from loader
+        for loaded in loader:
+            yield readable(loaded)
 
     def _step(self, loaded: list[LoadedClip]) -> dict[str, float]:
         """One optimiser step on this process's part of a global batch; the loss terms are of the whole global batch."""

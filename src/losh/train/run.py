@@ -14,6 +14,7 @@ from losh.clips.dataset import ClipDataset
 from losh.clips.sampler import GlobalBatches
 from losh.clips.samples import Sample
 from losh.clips.text import Texts
+from losh.distributed import Processes, start, stop
 from losh.errors import UserError
 from losh.evaluate.validate import validate
 from losh.files import read_json, write_json
@@ -24,7 +25,6 @@ from losh.provenance import code_digest, warn_if_changed
 from losh.scratch import SCRATCH, fingerprint, link
 from losh.train.curves import draw_curves, write_curves
 from losh.train.data import DATA, load_train_samples, split_validation
-from losh.train.distributed import Processes, start, stop
 from losh.train.loop import Stopped, Trainer
 
 CODE = ["model", "train", "clips", "windows.py", "frames/store.py", "flow/store.py"]

@@ -1,0 +1,86 @@
+"""Time the boundary measure on 480p frames: ours, OpenCV's bare dilation with the same disk, and the literal definition.
+
+    python scripts/measure_boundary.py [--frames 48] [--repeats 9]
+
+One object a frame, as large as DAVIS's are, and for the worst case noise over the whole frame. Ours computes J and F: packing,
+boundaries, both dilations and all counts. OpenCV's is the pair of `cv2.dilate` that the public evaluation calls, and nothing else.
+Prints the median wall time in ms a frame (and the processor time, which shows whether the cores were free).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from losh.evaluate.boundary import boundary_map, tolerance_of
+from losh.evaluate.j_and_f import cores, j_and_f
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "evaluate"))
+from literal_davis import literal_f
+
+HEIGHT, WIDTH = 480, 854
+
+
+def blobs(seed: int, frames: int) -> np.ndarray:
+    """bool [T, H, W]: a ragged disk of about 300 pixels across, another one in each frame."""
+    rng = np.random.default_rng(seed)
+    angles = np.linspace(0, 2 * np.pi, 40)
+    masks = np.zeros((frames, HEIGHT, WIDTH), np.uint8)
+    for mask in masks:
+        radii = 150 * rng.uniform(0.7, 1.2, (2, 40))
+        outline = np.stack([WIDTH / 2 + radii[0] * np.cos(angles), HEIGHT / 2 + radii[1] * np.sin(angles)], axis=1)
+        cv2.fillPoly(mask, [outline.astype(np.int32)], 1)
+    return masks.astype(bool)
+
+
+def dilations(boundaries: list[np.ndarray], threads: int) -> None:
+    """OpenCV's dilation of every boundary map, uint8 [H, W], by the tolerance's disk."""
+    radius = tolerance_of(HEIGHT, WIDTH)
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    disk = (x * x + y * y <= radius * radius).astype(np.uint8)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda boundary: cv2.dilate(boundary, disk), boundaries))
+
+
+def timed(task: Callable[[], object], frames: int, repeats: int) -> str:
+    task()
+    walls, processor = [], []
+    for _ in range(repeats):
+        wall, used = time.perf_counter(), time.process_time()
+        task()
+        walls.append(time.perf_counter() - wall)
+        processor.append(time.process_time() - used)
+    return f"{1000 * np.median(walls) / frames:8.3f} ms a frame (processor {1000 * np.median(processor) / frames:.3f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--repeats", type=int, default=9)
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)  # the threads are ours
+    noise = np.random.default_rng(0).random((2, arguments.frames, HEIGHT, WIDTH)) < 0.5
+    cases = {"objects": (blobs(1, arguments.frames), blobs(2, arguments.frames)), "noise": tuple(noise)}
+    for name, (prediction, truth) in cases.items():
+        boundaries = [boundary.astype(np.uint8) for masks in (prediction, truth) for boundary in boundary_map(masks)]
+        for threads in sorted({1, cores()}):
+            print(f"{name}, {threads} of {cores()} cores")
+            print(
+                "  ours, J and F        ",
+                timed(lambda t=threads, p=prediction, g=truth: j_and_f(p, g, threads=t), arguments.frames, arguments.repeats),
+            )
+            print("  cv2.dilate, the pair ", timed(lambda t=threads, b=boundaries: dilations(b, t), arguments.frames, arguments.repeats))
+    prediction, truth = cases["objects"]
+    print("objects, 1 core")
+    print("  literal definition   ", timed(lambda: literal_f(prediction[0], truth[0]), 1, 1))
+
+
+if __name__ == "__main__":
+    main()

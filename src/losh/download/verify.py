@@ -1,0 +1,131 @@
+"""What is there against what was published: counts, missing and surplus videos, files that cannot be read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tqdm import tqdm
+
+from losh.datasets.kinds import EXPECTED
+from losh.datasets.media import decode_image
+from losh.datasets.reader import DatasetReader, Video
+from losh.datasets.source_files import SourceFiles
+from losh.errors import UserError
+
+SHOWN = 20
+"""Names that a list in the report shows before it is cut."""
+
+
+@dataclass
+class Report:
+    """The outcome of the check; names are relative to the source, so that two machines write the same report."""
+
+    name: str
+    verified: str
+    """names or decode."""
+    expected: dict[str, int]
+    found: dict[str, int]
+    missing: list[str] = field(default_factory=list)
+    """Published videos that are not there."""
+    surplus: list[str] = field(default_factory=list)
+    """Videos there that the publication does not list."""
+    lacking: list[str] = field(default_factory=list)
+    """Files that a video which is there should have."""
+    unreadable: list[str] = field(default_factory=list)
+    manifest: dict[str, int] = field(default_factory=dict)
+    """Relative path -> bytes of every file that will be read."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was published is there and can be read."""
+        whole = all(self.found.get(what, 0) >= count for what, count in self.expected.items())
+        return whole and not (self.missing or self.lacking or self.unreadable)
+
+    def text(self) -> str:
+        """The report for a person."""
+        counts = [f"{self.found.get(what, 0):,} of {count:,} {what}" for what, count in self.expected.items()]
+        counts += [f"{count:,} {what}" for what, count in self.found.items() if what not in self.expected]
+        lines = [f"{self.name}: {'complete' if self.complete else 'a subset, or damaged'}, {', '.join(counts)} (checked: {self.verified})"]
+        for title, names in (
+            ("videos that are not there", self.missing), ("videos that the publication does not list", self.surplus),
+            ("files that are not there", self.lacking), ("files that cannot be read", self.unreadable),
+        ):  # fmt: skip
+            if names:
+                lines.append(f"{title}: {len(names):,}")
+                lines += [f"  {name}" for name in names[:SHOWN]] + (["  ..."] if len(names) > SHOWN else [])
+        return "\n".join(lines) + "\n"
+
+
+def verify(reader: DatasetReader, files: SourceFiles, parts: dict[str, str], thorough: str) -> Report:
+    """Check a source folder; `thorough` is `names` (names and sizes) or `decode` (every frame and mask as well).
+
+    Raises:
+        UserError: a table that is not as published, or no video at all.
+    """
+    inventory, videos, expressions = reader.inventory(), reader.videos(), reader.expressions()
+    if not videos:
+        raise UserError(f"{files.root} has none of the {len(inventory.listed)} videos of {reader.kind}", "Check what was unpacked there")
+    report = Report(reader.name, thorough, expected_counts(reader.kind, len(inventory.unused)), {})
+    report.found = dict(sorted(_count(videos, len(expressions)).items()))
+    report.missing = sorted(set(inventory.listed) - {video.video for video in videos})
+    report.surplus = sorted(inventory.present - set(inventory.listed) - inventory.unused)
+    for name in parts.values():
+        if (files.root / name).is_file():
+            report.manifest[name] = (files.root / name).stat().st_size
+    for video in tqdm(videos, desc=f"check {reader.name}", unit="video"):
+        _check(reader, files, video, report)
+        if thorough == "decode":
+            _decode(reader, files, video, report)
+    return report
+
+
+def expected_counts(kind: str, unused: int) -> dict[str, int]:
+    """Published counts, less the videos that the publication ships and leaves out."""
+    counts = dict(EXPECTED.get(kind, {}))
+    if kind == "a2d_sentences":
+        counts["videos"] -= unused
+    return counts
+
+
+def _count(videos: list[Video], expressions: int) -> Counter[str]:
+    counts = Counter({"videos": len(videos), "expressions": expressions, "annotated frames": sum(len(video.annotated) for video in videos)})
+    counts.update(f"{video.split} videos" for video in videos)
+    return counts
+
+
+def _check(reader: DatasetReader, files: SourceFiles, video: Video, report: Report) -> None:
+    """Note each file of a video: present with its size, lacking, or empty."""
+    media = [video.media / f"{name}{reader.frame_suffix}" for name in video.frame_names] if reader.frame_suffix else [video.media]
+    if not media:
+        report.lacking.append(f"{_relative(files, str(video.media))}: no frame")
+    for path in media + reader.annotation_files(video):
+        name = path.relative_to(files.root).as_posix()
+        try:
+            size = path.stat().st_size
+        except OSError:
+            report.lacking.append(name)
+            continue
+        report.manifest[name] = size
+        if size == 0:
+            report.unreadable.append(f"{name}: empty")
+
+
+def _decode(reader: DatasetReader, files: SourceFiles, video: Video, report: Report) -> None:
+    """Read every frame and mask of a video, and note those that fail."""
+    try:
+        for frame, name in reader.frames(video):
+            if isinstance(frame, bytes):
+                decode_image(frame, name)
+    except UserError as error:
+        report.unreadable.append(_relative(files, str(error)))
+    for frame_index in video.annotated:
+        try:
+            reader.masks(video, frame_index)
+        except UserError as error:
+            report.unreadable.append(_relative(files, str(error)))
+
+
+def _relative(files: SourceFiles, text: str) -> str:
+    """A message without the machine's path."""
+    return text.replace(f"{files.root}/", "")

@@ -1,0 +1,76 @@
+"""Our model file: safetensors with the whole configuration inside, so that it rebuilds without flags and without a download.
+
+The metadata has the one key `losh`: JSON of the configuration (its `model` section is what builds the model) and of the text
+encoder's Hugging Face configuration. The text encoder's weights are in the file even where they were frozen, so that a file is whole;
+its tokenizer is not: that comes by the name in `model.text_encoder`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from losh.errors import UserError
+from losh.files import atomic_write
+from losh.model.build import build_model
+from losh.model.losh import LoSh
+from losh.model.text import text_encoder_config, text_encoder_from_config
+from losh.params import ModelParams
+
+METADATA = "losh"
+TEXT_CONFIG = "text_encoder_config"
+
+
+def save_model(path: Path, model: LoSh, config: dict[str, Any]) -> None:
+    """Write the weights and what rebuilds them. The same model and configuration give the same bytes.
+
+    Args:
+        config: JSON values; `config["model"]` is the `model` section of params.yaml.
+    """
+    ModelParams.model_validate(config["model"])
+    whole = {**config, TEXT_CONFIG: text_encoder_config(model.base.text_encoder)}
+    # One metadata key: safetensors writes several in an order of chance.
+    metadata = {METADATA: json.dumps(whole, sort_keys=True)}
+    with atomic_write(path) as part:
+        save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, part, metadata)
+
+
+def load_model(path: Path) -> tuple[LoSh, dict[str, Any]]:
+    """Rebuild a model, on the CPU and in eval mode, with the configuration it was saved with.
+
+    Raises:
+        UserError: a missing file, one that is not ours, or one whose weights do not fit its own configuration.
+    """
+    mend = "Make it with `dvc repro train` or `losh import-checkpoint`"
+    if not path.is_file():
+        raise UserError(f"{path} is missing", mend)
+    try:
+        with safe_open(path, "pt") as file:
+            config = json.loads((file.metadata() or {})[METADATA])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        model = model_from(config)
+    except (SafetensorError, KeyError, json.JSONDecodeError, ValidationError) as error:
+        raise UserError(f"{path} is no model file of ours ({str(error).splitlines()[0]})", mend) from None
+    wanted = {name: value.shape for name, value in model.state_dict().items()}
+    faults = sorted(name for name in wanted.keys() | state.keys() if name not in wanted or name not in state or wanted[name] != state[name].shape)
+    if faults:
+        raise UserError(f"{path}: weights do not fit the configuration in it: {', '.join(faults)}", mend)
+    model.load_state_dict(state, assign=True)
+    return model.eval(), config
+
+
+def model_from(config: dict[str, Any]) -> LoSh:
+    """A model of this configuration with fresh weights; nothing is loaded or downloaded.
+
+    Args:
+        config: `model` (the section of params.yaml) and `text_encoder_config` (Hugging Face's).
+    """
+    params = ModelParams.model_validate(config["model"])
+    # The weights come from the file: what the backbone started from is of no matter now, and may not be there.
+    params = params.model_copy(update={"backbone": params.backbone.model_copy(update={"checkpoint": None})})
+    return build_model(params, text_encoder_from_config(config[TEXT_CONFIG]))
