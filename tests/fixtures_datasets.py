@@ -19,6 +19,10 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
+from losh.datasets import DatasetReader, make_reader
+from losh.datasets.kinds import LAYOUTS
+from losh.datasets.source_files import SourceFiles
+
 SIZE = (48, 64)
 QUERIES = {1: "the red square is moving right", 2: "the green disc that is moving left"}
 SHORT = {1: "the red square", 2: "the green disc"}
@@ -240,3 +244,16 @@ def write_palette(path: Path, objects: np.ndarray) -> None:
 def _write_grey(path: Path, mask: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+
+
+MAKERS = {
+    "a2d_sentences": make_a2d,
+    "jhmdb_sentences": make_jhmdb,
+    "refer_youtube_vos": make_refer_youtube_vos,
+    "refer_davis17": make_refer_davis17,
+}
+
+
+def reader_of(kind: str, root: Path, samples: dict[str, list[int]] | None = None, strict: bool = False) -> DatasetReader:
+    """The reader over a fixture's folder, without the download stage."""
+    return make_reader(kind, kind, SourceFiles(root), LAYOUTS[kind].locate(root), samples, strict)

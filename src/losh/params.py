@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -200,7 +201,10 @@ class Params(Section):
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice: the first value would be lost in silence."""
+    """Safe YAML that refuses a key given twice, since the first value would be lost in silence, and that reads `1e-4` as a number.
+
+    PyYAML follows YAML 1.1, where a number with an exponent needs a dot; DVC follows 1.2 and writes `1e-05` after `dvc exp run -S`.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
@@ -210,6 +214,11 @@ class StrictLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is given twice", key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)
+
+
+# A copy: SafeLoader's own table must not change for everybody else.
+StrictLoader.yaml_implicit_resolvers = {first: list(rules) for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -252,9 +261,8 @@ def _explain(error: ValidationError) -> str:
     if fault["type"] == "value_error":
         return f"{key}: {message}"
     given = fault.get("input")
-    hint = ' (write exponents with a dot: 1.0e-4)' if isinstance(given, str) and "number" in message else ""
     shown = "" if isinstance(given, dict) else f", not {given!r}"
-    return f"{key}: {message[:1].lower() + message[1:]}{shown}{hint}"
+    return f"{key}: {message[:1].lower() + message[1:]}{shown}"
 
 
 def _nearest(place: list[str | int]) -> str:

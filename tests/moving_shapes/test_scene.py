@@ -1,11 +1,13 @@
 """Drawn clips: exact flow, exact masks, motions that can be seen."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from losh.moving_shapes.layout import sample_scene
-from losh.moving_shapes.scene import RenderedClip, render_clip
+from losh.moving_shapes.scene import RenderedClip, draw, render_clip
 
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
@@ -55,7 +57,7 @@ def test_flow_carries_one_frame_into_the_next(clips, backward):
 
 
 def test_background_flow_is_exact_too():
-    """The slow drift is below the threshold of the test above: here the flow of the background is held against phase correlation."""
+    """The slow drift is below the threshold of the test above: over the whole clip it adds up."""
     checked = 0
     for seed in range(40):
         clip = render_clip(seed, 16, 96, 128)
@@ -63,7 +65,8 @@ def test_background_flow_is_exact_too():
         if clip.flow_forward[0][:, ground[0]].any() and checked < 5:
             both = ground[0] & ground[15]
             shift = clip.flow_forward[:, :, ground[:15].all(axis=0)].mean(axis=2).sum(axis=0)  # the same everywhere: summed over time
-            moved = cv2.warpAffine(clip.frames[15], np.array([[1, 0, shift[0]], [0, 1, shift[1]]]), (128, 96), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+            matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
+            moved = cv2.warpAffine(clip.frames[15], matrix, (128, 96), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
             inner = cv2.erode(both.astype(np.uint8), np.ones((25, 25)), borderValue=0) > 0
             if np.hypot(*shift) < 2 or inner.sum() < 50:
                 continue
@@ -90,14 +93,10 @@ def test_masks_do_not_overlap_and_show_in_annotated_frames(clips):
 
 
 def test_a_mask_is_where_its_object_was_painted():
-    """Taking an object away changes the picture in its mask and hardly beyond it."""
-    from dataclasses import replace
-
-    from losh.moving_shapes.scene import _draw
-
+    """Taking the nearest object away changes the picture in its mask and nowhere else."""
     scene = sample_scene(np.random.default_rng(3), 3, 8, 96, 128)
-    frames, owners = _draw(scene)
-    fewer, _ = _draw(replace(scene, shapes=scene.shapes[:-1]))
+    frames, owners = draw(scene)
+    fewer, _ = draw(replace(scene, shapes=scene.shapes[:-1]))
     top = owners == len(scene.shapes) - 1
     changed = np.abs(frames.astype(int) - fewer).max(axis=3) > 40
     rim = np.stack([cv2.dilate(m.astype(np.uint8), np.ones((3, 3))) - cv2.erode(m.astype(np.uint8), np.ones((3, 3))) for m in top]) > 0

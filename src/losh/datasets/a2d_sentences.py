@@ -89,7 +89,7 @@ class A2DSentences:
         path = self.files.path(self.parts["text"])
         counted: Counter[str] = Counter()
         found = []
-        for number, row in read_table(self.files.text(self.parts["text"]), path, ("video_id", "instance_id", "query")):
+        for number, row in self._rows():
             video, instance = row["video_id"], row["instance_id"]
             if instance == COPIED_INSTANCE:
                 continue
@@ -108,7 +108,8 @@ class A2DSentences:
     def inventory(self) -> Inventory:
         """The rows of videoset.csv against the clips that are there."""
         present = frozenset(name.removesuffix(".mp4") for name in self.files.names(self.parts["clips"]) if name.endswith(".mp4"))
-        return Inventory(self.subsets, present, self.unused)
+        described = {row["video_id"] for _, row in self._rows()}
+        return Inventory(self.subsets, present, self.unused, frozenset(described - self.subsets.keys() - self.unused))
 
     def frames(self, video: Video) -> Iterator[tuple[np.ndarray, str]]:
         """Decoded frames of the clip."""
@@ -133,6 +134,9 @@ class A2DSentences:
     def annotation_files(self, video: Video) -> list[Path]:
         """The files that hold the video's masks."""
         return [self._mask_file(video.video, frame) for frame in video.annotated]
+
+    def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+        return read_table(self.files.text(self.parts["text"]), self.files.path(self.parts["text"]), ("video_id", "instance_id", "query"))
 
     def _clip(self, video: str) -> str:
         return f"{self.parts['clips']}/{video}.mp4"

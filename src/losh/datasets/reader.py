@@ -53,6 +53,8 @@ class Inventory:
     """Videos with media in the folders that hold them, listed or not."""
     unused: frozenset[str] = frozenset()
     """Videos that the publication ships and leaves out of the splits that we use."""
+    unknown: frozenset[str] = frozenset()
+    """Videos that expressions name and no table lists."""
 
 
 class DatasetReader(Protocol):

@@ -114,7 +114,7 @@ def _choose_samples(name: str, params: PublishedParams, files: SourceFiles, part
 
 
 def _describe(report: Report, media: str, parts: dict[str, str]) -> dict[str, Any]:
-    faults = {"missing": len(report.missing), "surplus": len(report.surplus), "lacking": len(report.lacking), "unreadable": len(report.unreadable)}
+    faults = {what: len(getattr(report, what)) for what in ("missing", "surplus", "unknown", "lacking", "unreadable")}
     return {"media": media, "parts": parts, "complete": report.complete, "expected": report.expected, "found": report.found, "faults": faults}
 
 

@@ -30,6 +30,8 @@ class Report:
     """Published videos that are not there."""
     surplus: list[str] = field(default_factory=list)
     """Videos there that the publication does not list."""
+    unknown: list[str] = field(default_factory=list)
+    """Videos that expressions name and no table lists."""
     lacking: list[str] = field(default_factory=list)
     """Files that a video which is there should have."""
     unreadable: list[str] = field(default_factory=list)
@@ -40,16 +42,21 @@ class Report:
     def complete(self) -> bool:
         """Whether all that was published is there and can be read."""
         whole = all(self.found.get(what, 0) >= count for what, count in self.expected.items())
-        return whole and not (self.missing or self.lacking or self.unreadable)
+        return whole and not (self.missing or self.unknown or self.lacking or self.unreadable)
+
+    @property
+    def state(self) -> str:
+        """complete, a subset (fewer videos, all of them whole), or damaged."""
+        return "complete" if self.complete else "damaged" if self.lacking or self.unreadable else "a subset"
 
     def text(self) -> str:
         """The report for a person."""
         counts = [f"{self.found.get(what, 0):,} of {count:,} {what}" for what, count in self.expected.items()]
         counts += [f"{count:,} {what}" for what, count in self.found.items() if what not in self.expected]
-        lines = [f"{self.name}: {'complete' if self.complete else 'a subset, or damaged'}, {', '.join(counts)} (checked: {self.verified})"]
+        lines = [f"{self.name}: {self.state}, {', '.join(counts)} (checked: {self.verified})"]
         for title, names in (
             ("videos that are not there", self.missing), ("videos that the publication does not list", self.surplus),
-            ("files that are not there", self.lacking), ("files that cannot be read", self.unreadable),
+            ("videos that expressions name and no table lists", self.unknown), ("files that are not there", self.lacking), ("files that cannot be read", self.unreadable),
         ):  # fmt: skip
             if names:
                 lines.append(f"{title}: {len(names):,}")
@@ -70,6 +77,7 @@ def verify(reader: DatasetReader, files: SourceFiles, parts: dict[str, str], tho
     report.found = dict(sorted(_count(videos, len(expressions)).items()))
     report.missing = sorted(set(inventory.listed) - {video.video for video in videos})
     report.surplus = sorted(inventory.present - set(inventory.listed) - inventory.unused)
+    report.unknown = sorted(inventory.unknown)
     for name in parts.values():
         if (files.root / name).is_file():
             report.manifest[name] = (files.root / name).stat().st_size

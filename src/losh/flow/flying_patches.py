@@ -31,7 +31,7 @@ def render_pair(seed: int, height: int, width: int) -> FlowPair:
     rng = np.random.default_rng(seed)
     size = (width, height)
     surfaces = [_background(rng, height, width)]
-    surfaces += [_patch(rng, height, width) for _ in range(rng.integers(1, 7))]
+    surfaces += [_patch(rng, height, width) for _ in range(rng.integers(2, 8))]
     frames, owners = [], []
     for t in range(2):
         frame = np.zeros((height, width, 3), np.float32)
@@ -77,10 +77,10 @@ def _affine(center: np.ndarray, anchor: np.ndarray, angle: float, scale: float) 
 
 
 def _motion(rng: np.random.Generator, still: float, longest: float) -> tuple[np.ndarray, float, float]:
-    """Shift in pixels, turn in radians and growth; most motions are small, some large, some none."""
+    """Shift in pixels, turn in radians and growth; some have none."""
     if rng.random() < still:
         return np.zeros(2), 0.0, 1.0
-    speed = longest * rng.random() ** 2
+    speed = longest * rng.random() ** 1.5
     way = rng.uniform(0, 2 * np.pi)
     turning = rng.random() < 0.3
     return speed * np.array([np.cos(way), np.sin(way)]), rng.normal(0, 0.06) * turning, float(np.exp(rng.normal(0, 0.02) * turning))
@@ -91,7 +91,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> _Surface:
     texture = _texture(rng, height + 2 * margin, width + 2 * margin)
     anchor = np.array([width / 2 + margin, height / 2 + margin])
     center = np.array([width / 2, height / 2])
-    shift, turn, growth = _motion(rng, still=0.5, longest=10)
+    shift, turn, growth = _motion(rng, still=0.15, longest=8)
     places = (_affine(center, anchor, 0.0, 1.0), _affine(center + shift, anchor, 0.3 * turn, growth))
     return _Surface(texture, np.ones(texture.shape[:2], np.float32) * 1.0, places) if not np.any(shift) else _wide(texture, places, margin)
 
@@ -104,13 +104,13 @@ def _wide(texture: np.ndarray, places: tuple[np.ndarray, np.ndarray], margin: in
 
 
 def _patch(rng: np.random.Generator, height: int, width: int) -> _Surface:
-    side = int(np.exp(rng.uniform(np.log(10), np.log(0.7 * min(height, width)))))
+    side = int(np.exp(rng.uniform(np.log(14), np.log(0.7 * min(height, width)))))
     texture = _texture(rng, side + 8, side + 8)
     cover = _shape(rng, side)
     anchor = np.array([side / 2 + 4, side / 2 + 4])
     center = np.array([rng.uniform(0, width), rng.uniform(0, height)])
     angle = rng.uniform(0, 2 * np.pi)
-    shift, turn, growth = _motion(rng, still=0.15, longest=14)
+    shift, turn, growth = _motion(rng, still=0.1, longest=10)
     return _Surface(texture, cover, (_affine(center, anchor, angle, 1.0), _affine(center + shift, anchor, angle + turn, growth)))
 
 

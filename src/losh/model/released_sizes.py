@@ -11,6 +11,7 @@ from losh.model.video_swin import PRESETS
 
 TEXT = "transformer.text_encoder."
 NUM_HEADS, DROPOUT, DROP_PATH = 8, 0.1, 0.1  # published; no weight shows them
+INPUT = {"window": 10, "short_side": 320, "long_side": 576}  # what the released models were trained on (A2D)
 HEAD_WIDTH = 64  # channels of an attention head in every published RoBERTa
 
 
@@ -23,7 +24,7 @@ def infer_params(state: dict[str, Tensor], indexes: dict[str, Tensor], text_conf
         text_config: Hugging Face's configuration of the text encoder.
 
     Returns:
-        {"model": the `model` section of params.yaml, "text_encoder_config": text_config}.
+        {"model": the `model` section of params.yaml, "text_encoder_config": text_config}, and the published input sizes.
 
     Raises:
         UserError: a weight that every released checkpoint has is missing.
@@ -55,6 +56,7 @@ def infer_params(state: dict[str, Tensor], indexes: dict[str, Tensor], text_conf
             "cross_attention_place": "inside",
         },
         "text_encoder_config": text_config,
+        **INPUT,
     }
 
 

@@ -50,7 +50,7 @@ def sample_motion(rng: np.random.Generator, kind: str, scale: float) -> Motion:
         sense = 1 if rng.random() < 0.5 else -1
         return Motion(kind, amplitude=scale * rng.uniform(5.5, 7.5), period=sense * rng.uniform(9.5, 13.0), phase=rng.random())
     if kind == "bouncing":
-        return Motion(kind, amplitude=scale * rng.uniform(9.0, 12.0), period=rng.uniform(6.5, 8.0), phase=rng.random())
+        return Motion(kind, amplitude=scale * rng.uniform(10.5, 13.0), period=rng.uniform(6.5, 7.8), phase=rng.random())
     return Motion("still")
 
 

@@ -52,7 +52,7 @@ def render_clip(seed: int, num_frames: int, height: int, width: int) -> Rendered
     are free for training other things without touching the test clips.
     """
     scene, described = describe_scene(seed, num_frames, height, width)
-    frames, owners = _draw(scene)
+    frames, owners = draw(scene)
     count = len(scene.shapes)
     masks = owners[:, None] == np.arange(count)[None, :, None, None]
     # Row `count` is the background's path: owners index it where no object is seen.
@@ -70,7 +70,7 @@ def _in_words(shape: Shape, described: list[Described]) -> ClipObject:
     return ClipObject(shape.instance, look.colour, look.shape, look.size, look.texture, shape.motion.kind, own)
 
 
-def _draw(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+def draw(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Draw all frames: uint8 [T, H, W, 3], and for each pixel the index of the object seen there (n: background), int [T, H, W]."""
     rng = np.random.default_rng((scene.seed, 2))
     size = (scene.height, scene.width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from losh.short_text import words as lists
 from losh.short_text.subject import VERB_TAGS, begins_noun, begins_relation, is_head, is_participle, listed, predicate
@@ -91,9 +91,15 @@ def is_clothing(words: list[Word], span: list[int]) -> bool:
 
 def positions(words: list[Word], kept: list[int]) -> set[int]:
     """The subject's words that say where it is: "on the left", "second from the right", and "left" in "the left ball"."""
-    found = {i for span in spans(SUBJECT_POSITION, words, kept) for i in span}
-    for i in kept:
-        if is_head(words[i]):
+    found: set[int] = set()
+    for span in spans(SUBJECT_POSITION, words, kept):
+        found.update(span)
+        rest = kept[kept.index(span[-1]) + 1 :]
+        if rest and words[rest[0]].lower == "of":  # "in the middle of the group"
+            others = takewhile(lambda i: words[i].lower not in lists.PREPOSITIONS - {"of"}, rest)
+            found.update(others)
+    for i, after in pairwise(kept):
+        if is_head(words[i]) or words[after].lower in lists.PREPOSITIONS:
             break
         if words[i].lower in lists.PLACE_ADJECTIVES | lists.ORDINALS:
             found.add(i)
@@ -122,4 +128,4 @@ def locations(words: list[Word], kept: list[int]) -> set[int]:
     """Where a verbless expression says that the subject lies: "orange ball in the blue bowl" stands for "that is in the blue bowl"."""
     placed = {i for span in spans(SUBJECT_POSITION, words, kept) for i in span}
     rest = [i for i in kept if i not in placed]
-    return {i for i in relations(words, rest)}
+    return relations(words, rest)

@@ -147,6 +147,8 @@ def begins_relation(words: list[Word], i: int) -> bool:
         return bool({"hand", "hands"} & set(lower[1:3]))
     if lower[0] == "of":
         return bool(set(lower[1:3]) & lists.PICTURE) and words[i - 1].lower in lists.PLACES
+    if lower[0] in {"left", "right"}:  # "the square left of the circle", but not "on the left of the screen"
+        return after == ["of"] and is_head(words[i - 1])
     if lower[0] in lists.NEARNESS:
         return not describes(words[i - 1])
     return lower[0] in lists.RELATIONS

@@ -42,13 +42,13 @@ COLOURS = _words(
 )
 GARMENTS = _words(
     "shirt tshirt t-shirt top coat jacket suit dress skirt pant jean short trouser hat cap helmet uniform jersey vest sweater hoodie costume kimono "
-    "clothes cloth clothing outfit robe gown glass glasses sunglass sunglasses goggle shoe boot sock glove scarf tie mask apron bikini trunk leotard tight "
-    "armor gear blouse tuxedo pajama onesie headband belt"
+    "clothes cloth clothing outfit robe gown glass glasses sunglass sunglasses goggle shoe boot sock glove scarf tie mask apron bikini trunk leotard "
+    "tight armor gear blouse tuxedo pajama onesie headband belt diaper bottoms"
 )
 # Beings: "with a dog" is company, so a relation; "with black hair" is appearance.
 BEINGS = _words(
-    "man men woman women boy girl guy person people someone somebody lady child children kid baby player friend owner mother father dog puppy cat kitten "
-    "bird horse other"
+    "man men woman women boy girl guy person people someone somebody lady child children kid baby player friend owner mother father dog puppy cat "
+    "kitten bird horse other"
 )
 # Words in -ing that no form tells from participles.
 ING_NOUNS = _words(
