@@ -91,11 +91,14 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=3, help="every how many frames a pair is taken")
     parser.add_argument("--height", type=int, default=96)
     parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--checkpoint", help="other weights than params.yaml's flow.checkpoint")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     params = load_params().flow
+    if options.checkpoint:
+        params = params.model_copy(update={"checkpoint": options.checkpoint})
     estimator = FlowEstimator(params)
     ours, stored = f"RAFT ({params.model}, {params.checkpoint}, {params.iterations} iterations)", "the same, stored"
     engines = {f"DIS, {preset.lower()}": dis(preset) for preset in ("ULTRAFAST", "FAST", "MEDIUM")}

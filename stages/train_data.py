@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 from losh.stage import run_stage
-from losh.train.data import describe_train_data
+from losh.train_data import describe_train_data
 
 if __name__ == "__main__":
     run_stage(lambda params: describe_train_data(params.train.datasets, Path("data/train_data.json")))

@@ -68,5 +68,7 @@ def _git(*arguments: str) -> str:
 def _dvc(*arguments: str, capture: bool = False) -> str:
     done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=capture, text=True)
     if done.returncode:
-        raise UserError(f"`dvc {' '.join(arguments[:3])} ...` failed", (done.stderr or "").strip().splitlines()[-1] if capture and done.stderr else "See above")
+        raise UserError(
+            f"`dvc {' '.join(arguments[:3])} ...` failed", (done.stderr or "").strip().splitlines()[-1] if capture and done.stderr else "See above"
+        )
     return done.stdout or ""

@@ -142,6 +142,7 @@ class TrainParams(Section):
     sampling_weights: list[Positive] | None
     epochs: Count
     batch_size: Count
+    expressions_per_window: Count
     short_side: int = Field(ge=32)
     long_side: int = Field(ge=32)
     flip: Fraction

@@ -23,6 +23,7 @@ def warn_if_changed(packages: list[str], digest: str) -> None:
     """Say so where the code was edited while the stage ran: DVC records the code as it is at the end."""
     if code_digest(packages) != digest:
         print(
-            "warning: the code changed while this stage ran; DVC records the new code as if it had been used. Run `dvc repro -f` on the stage to be sure.",
+            "warning: the code changed while this stage ran, and DVC records the new code as if it had been used. "
+            "Run the stage again with `dvc repro -f` to be sure.",
             file=sys.stderr,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 
 def window_around(center: int, window: int, num_frames: int) -> list[int]:
     """The `window` frames around an annotated one, clamped to the video's ends (A2D-Sentences' published rule).
@@ -29,4 +31,4 @@ def chunks(num_frames: int, size: int) -> list[list[int]]:
     """Consecutive frames in pieces of at most `size`, each frame once, sizes as equal as can be (ours, for whole videos)."""
     pieces = -(-num_frames // size)
     edges = [round(i * num_frames / pieces) for i in range(pieces + 1)]
-    return [list(range(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+    return [list(range(a, b)) for a, b in itertools.pairwise(edges)]

@@ -61,8 +61,6 @@ def test_the_published_list_counts_from_one_and_its_paths_are_not_followed(tmp_p
 
 def samples_by_hand(root):
     """The published list read by hand: the frame's number is the last part of its path."""
-    import json
-
     found = {}
     for video, frame, *_ in json.loads((root / "jhmdb_sentences_samples_metadata.json").read_text()):
         found.setdefault(video, []).append(int(frame[-9:-4]) - 1)
@@ -72,7 +70,7 @@ def samples_by_hand(root):
 def test_a_list_that_is_not_the_published_one_is_named(tmp_path):
     root = make_jhmdb(tmp_path, published_samples=True)
     (root / "jhmdb_sentences_samples_metadata.json").write_text("[[1]]")
-    with pytest.raises(UserError, match="samples_metadata.json is not the published list"):
+    with pytest.raises(UserError, match=r"samples_metadata\.json is not the published list"):
         reader_of("jhmdb_sentences", root).published_samples()
 
 

@@ -42,7 +42,8 @@ def test_without_the_test_list_valid_is_what_has_frames(tmp_path):
 
 def test_train_expressions_name_their_instance_and_valid_ones_do_not(tmp_path):
     expressions = reader_of(KIND, make_refer_youtube_vos(tmp_path)).expressions()
-    assert [(one.expression_id, one.instance) for one in expressions if one.video == "train000000"] == [("0", "1"), ("1", "1"), ("2", "2"), ("3", "2")]
+    own = [(one.expression_id, one.instance) for one in expressions if one.video == "train000000"]
+    assert own == [("0", "1"), ("1", "1"), ("2", "2"), ("3", "2")]
     assert {one.instance for one in expressions if one.split == "valid"} == {""}
     assert len(expressions) == 20
 
@@ -126,7 +127,7 @@ def test_a_mask_that_lost_its_palette_is_an_error(tmp_path):
 def test_other_json_is_named(tmp_path, content):
     make_refer_youtube_vos(tmp_path)
     (tmp_path / "meta_expressions/train/meta_expressions.json").write_text(content)
-    with pytest.raises(UserError, match="train/meta_expressions.json is not the published"):
+    with pytest.raises(UserError, match=r"train/meta_expressions\.json is not the published"):
         reader_of(KIND, tmp_path).videos()
 
 

@@ -81,3 +81,13 @@ def test_what_is_missing_is_named(place):
     (place / "a/text_annotations/a2d_annotation.txt").unlink()
     layout = LAYOUTS[NAME]
     assert layout.missing(layout.locate(place / "a")) == ["text_annotations/a2d_annotation.txt"]
+
+
+def test_an_experiments_copy_uses_the_repositorys_sources(place, monkeypatch):
+    make_a2d(place / "data/sources/a2d_sentences", train=1, test=1)
+    copy = place / ".dvc/tmp/exps/tmp123"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert source_of(NAME, NAME) == place / "data/sources/a2d_sentences"
+    make_a2d(copy / "data/sources/a2d_sentences", train=1, test=1)
+    assert str(source_of(NAME, NAME)) == "data/sources/a2d_sentences"

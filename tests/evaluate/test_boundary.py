@@ -62,12 +62,12 @@ def test_the_boundary_map_is_the_literal_one_at_every_word_size(width: int) -> N
         assert (boundary_map(mask) == literal_boundary(mask)).all()
 
 
-@pytest.mark.parametrize("radius", [0, 1, 2, 3, 8, 18, 70])
+@pytest.mark.parametrize("radius", [0, 1, 2, 3, 8, 9, 13, 18, 70])
 def test_dilation_is_by_the_disk(radius: int) -> None:
     rng = np.random.default_rng(radius)
     for height, width in ((9, 64), (40, 131), (3, 200)):
-        mask = rng.random((height, width)) < 0.02
-        mask[-1, -1] = mask[0, 0] = True  # at the borders the runs are cut
+        mask = rng.random((height, width)) < 0.5 / height / width  # few, or their disks hide each other's faults
+        mask[0, -1 if radius % 2 else 0] = True  # at the borders the runs are cut
         rows, columns = np.mgrid[:height, :width]
         near = np.zeros_like(mask)
         for y, x in np.argwhere(mask):

@@ -53,13 +53,14 @@ def test_swapped_objects_are_forgiven_and_plain_scores_do_not() -> None:
 
 
 def test_the_assignment_maximises_the_sum_not_each_in_turn() -> None:
-    # Object 1 is 40 wide, object 2 lies in its right half. Label 1 is object 1 all but a strip: the best for both; label 2 is
-    # object 1's left half. Taking the best pair first would leave object 2 with a label that misses it wholly.
+    # Label 1 is most of object 1 and half of object 2, the best for both; label 2 is the rest of object 1. Taking the best pair
+    # first (label 1, object 1) would leave object 2 with a label that misses it wholly.
     truth = labels_with((1, 10, 10, 20, 40), (2, 35, 10, 20, 40))
-    labels = labels_with((1, 10, 10, 20, 40), (1, 35, 10, 15, 40), (2, 10, 10, 20, 30))
+    labels = labels_with((1, 10, 10, 20, 40), (1, 35, 10, 10, 40), (2, 10, 10, 5, 40))
     scores = davis_unsupervised("v", labels, truth)
     j, f = pairwise_j_and_f(np.stack([labels == 1, labels == 2]), np.stack([truth == 1, truth == 2]))
     table = (j.mean(-1) + f.mean(-1)) / 2
+    assert table.argmax() == 0 and table[1, 1] == 0
     best = max(permutations(range(2)), key=lambda order: sum(table[p, o] for o, p in enumerate(order)))
     assert [score.predicted - 1 for score in scores] == list(best) == [1, 0]
     assert [score.j for score in scores] == [pytest.approx(j[1, 0].mean()), pytest.approx(j[0, 1].mean())]

@@ -79,3 +79,11 @@ def test_local_scores_weigh_expressions_alike() -> None:
     assert local_scores(scores) == pytest.approx({"j": 0.75, "f": 0.5, "j_and_f": 0.625})
     with pytest.raises(ValueError, match="no objects"):
         local_scores([])
+
+
+def test_local_scores_do_not_depend_on_the_order_of_expressions() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.random(101).tolist()
+    orders = [rng.permutation(101) for _ in range(20)]
+    results = [local_scores([ObjectScore(str(i), "1", values[i], values[i] / 3) for i in order]) for order in orders]
+    assert all(result == results[0] for result in results)  # to the last bit

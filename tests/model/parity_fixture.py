@@ -19,11 +19,11 @@ from torch import Tensor
 from transformers import RobertaConfig
 
 from losh.model.build import build_model
+from losh.model.checkpoint import text_encoder_from
 from losh.model.criterion import Criterion
 from losh.model.interface import Clips, LoShOutput, Targets, TextFeats, TextIds, Tokens
 from losh.model.losh import LoSh
 from losh.model.released import released_name
-from losh.model.text import text_encoder_from_config
 from losh.params import ConsistencyParams, LossParams, ModelParams
 
 FOLDER = Path(os.environ.get("LOSH_PARITY_DIR") or Path(__file__).parents[3] / "shared" / "parity")
@@ -58,9 +58,7 @@ MODEL = {
     "cross_attention_blocks": 1,
     "cross_attention_place": "inside",
 }
-LOSSES = LossParams(
-    reference=2.0, focal=2.0, dice=5.0, intersection=0.8, intersection_form="hard", consistency=0.0, no_object=0.1, auxiliary=True
-)
+LOSSES = LossParams(reference=2.0, focal=2.0, dice=5.0, intersection=0.8, intersection_form="hard", consistency=0.0, no_object=0.1, auxiliary=True)
 CONSISTENCY = ConsistencyParams(levels=[2], distance="cosine", occlusion=True, stop_gradient="none")
 INPUTS = {"A": "in", "B": "in", "Cfix": "Cin"}
 RECIPES = {"A": "A", "B": "B", "Cfix": "B"}
@@ -95,7 +93,7 @@ def recipe(kind: str, key: str, shape: tuple[int, ...]) -> Tensor:
 @functools.cache
 def parity_model(kind: str) -> LoSh:
     """The released model in eval mode with the weights of recipe A or B, its text encoder frozen. Shared: do not change it."""
-    model = build_model(ModelParams.model_validate(MODEL), text_encoder_from_config(TEXT_CONFIG))
+    model = build_model(ModelParams.model_validate(MODEL), text_encoder_from(TEXT_CONFIG))
     state = model.state_dict()
     model.load_state_dict({name: recipe(kind, released_name(name), tuple(value.shape)) for name, value in state.items()})
     model.base.text_encoder.requires_grad_(False)

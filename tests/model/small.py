@@ -6,9 +6,9 @@ import torch
 from transformers import RobertaConfig
 
 from losh.model.build import build_model
+from losh.model.checkpoint import text_encoder_from
 from losh.model.interface import ClipFlow, Clips, LoShOutput, Targets, TextFeats, TextIds
 from losh.model.losh import LoSh
-from losh.model.text import text_encoder_from_config
 from losh.params import ConsistencyParams, LossParams, ModelParams
 
 TEXT_WIDTH = 16
@@ -23,7 +23,15 @@ TEXT_CONFIG = RobertaConfig(
     layer_norm_eps=1e-5,
     pad_token_id=1,
 ).to_diff_dict()
-BACKBONE = {"name": "video_swin", "checkpoint": None, "embed_dim": 8, "depths": [1, 1, 2], "num_heads": [1, 2, 2], "window_size": [2, 3, 3], "drop_path": 0.0}
+BACKBONE = {
+    "name": "video_swin",
+    "checkpoint": None,
+    "embed_dim": 8,
+    "depths": [1, 1, 2],
+    "num_heads": [1, 2, 2],
+    "window_size": [2, 3, 3],
+    "drop_path": 0.0,
+}
 MODEL = {
     "base": "mttr",
     "backbone": BACKBONE,
@@ -46,7 +54,7 @@ MODEL = {
 def small_model(seed: int = 0, **changes: object) -> LoSh:
     """A model in eval mode; `changes` are to its section of params.yaml."""
     torch.manual_seed(seed)
-    return build_model(ModelParams.model_validate({**MODEL, **changes}), text_encoder_from_config(TEXT_CONFIG)).eval()
+    return build_model(ModelParams.model_validate({**MODEL, **changes}), text_encoder_from(TEXT_CONFIG)).eval()
 
 
 def small_clips(seed: int = 0, clips: int = 2, frames: int = 4, size: tuple[int, int] = (40, 56), annotated: tuple[int, ...] = (1, 2)) -> Clips:

@@ -142,7 +142,8 @@ def test_a_loss_without_weight_is_not_computed(monkeypatch: pytest.MonkeyPatch) 
 
     for place, name in ((module, "intersection_loss"), (module, "consistency_loss"), (losses_module, "focal_loss")):
         monkeypatch.setattr(place, name, never)
-    losses = criterion(intersection=0, consistency=0, focal=0, auxiliary=False)(run(small_model()), random_targets((2, 1)), random_flow(small_clips()))
+    lean = criterion(intersection=0, consistency=0, focal=0, auxiliary=False)
+    losses = lean(run(small_model()), random_targets((2, 1)), random_flow(small_clips()))
     assert set(losses) == {"reference", "dice", "total"}
 
 

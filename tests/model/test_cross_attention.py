@@ -113,4 +113,3 @@ def test_without_the_short_stream_the_base_runs_alone() -> None:
 def test_the_short_text_is_asked_for() -> None:
     with pytest.raises(ValueError, match="short"):
         small_model()(small_clips(), words((5, 3)))
-

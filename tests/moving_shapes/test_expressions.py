@@ -7,7 +7,7 @@ from moving_shapes.reading import looks_like, meant, read
 
 from losh.moving_shapes.expressions import describe_scene, sample_expressions
 
-SCENES = 250
+SCENES = 160
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from losh.clips.dataset import FLOW_STRIDE, LoadedClip
+from losh.clips.samples import Sample
 from losh.model.interface import ClipFlow, Clips, Targets
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -21,10 +22,16 @@ class Batch:
 
     clips: Clips
     targets: list[Targets]
+    """One an expression."""
     flow: ClipFlow | None
     long: list[str]
+    """E of them: the expressions of all clips, one clip's after the other's."""
     short: list[str]
     loaded: list[LoadedClip]
+
+    def samples(self) -> list[tuple[LoadedClip, Sample]]:
+        """Each expression's clip and sample, in the order of `long`."""
+        return [(clip, sample) for clip in self.loaded for sample in clip.samples]
 
 
 def pad_frames(frames: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -47,11 +54,17 @@ def pad_frames(frames: list[Tensor], device: torch.device) -> tuple[Tensor, Tens
 def make_batch(loaded: list[LoadedClip], device: torch.device) -> Batch:
     """Put clips with the same numbers of frames T and of annotated frames K together."""
     frames, pad = pad_frames([clip.frames for clip in loaded], device)
-    annotated = torch.tensor([clip.sample.annotated for clip in loaded], device=device)
-    targets = [Targets(clip.masks.to(device), clip.referred, clip.visible.to(device)) for clip in loaded]
+    annotated = torch.tensor([clip.samples[0].annotated for clip in loaded], device=device)
+    targets = []
+    for clip in loaded:
+        masks, visible = clip.masks.to(device), clip.visible.to(device)
+        targets += [Targets(masks, referred, seen) for referred, seen in zip(clip.referred, visible, strict=True)]
+    counts = [len(clip.samples) for clip in loaded]
+    shared = max(counts) > 1
+    rows = torch.repeat_interleave(torch.arange(len(loaded)), torch.tensor(counts)).to(device) if shared else None
     return Batch(
-        Clips(frames, pad, annotated), targets, _pad_flow(loaded, frames.shape[-2:], device),
-        [clip.long for clip in loaded], [clip.short for clip in loaded], loaded,
+        Clips(frames, pad, annotated, rows), targets, _pad_flow(loaded, frames.shape[-2:], device),
+        [text for clip in loaded for text in clip.long], [text for clip in loaded for text in clip.short], loaded,
     )  # fmt: skip
 
 

@@ -22,54 +22,56 @@ FLOW_STRIDE = 4
 
 @dataclass
 class LoadedClip:
-    """One sample at the network's size H x W (unpadded)."""
+    """One window with its E expressions, at the network's size H x W (unpadded)."""
 
-    sample: Sample
+    samples: list[Sample]
     frames: torch.Tensor
     """uint8 [T, H, W, 3]: normalised on the device, since bytes travel four times faster than floats."""
     masks: torch.Tensor
     """bool [n, K, H, W] of all instances of the annotated frames."""
-    referred: int
+    referred: list[int]
+    """Index of each expression's instance."""
     visible: torch.Tensor
-    """bool [K]: where the referred instance has a mask."""
+    """bool [E, K]: where the referred instance has a mask."""
     flow: dict[str, np.ndarray] | None
     """forward, backward [K, 2, 2, h, w] (previous and next neighbour; u, v), neighbour [K, 2], valid [K, 2]; h, w = H, W over FLOW_STRIDE."""
-    long: str
-    short: str
+    long: list[str]
+    short: list[str]
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a sampler asks for: which sample, and the seed of its augmentation (None: no augmentation)."""
+    """What a sampler asks for: which group of samples, and the seed of its augmentation (None: no augmentation)."""
 
     index: int
     seed: tuple[int, ...] | None
 
 
 class ClipDataset(Dataset):
-    """Samples of several datasets as one sequence."""
+    """Groups of samples (each of one window) of several datasets as one sequence."""
 
-    def __init__(self, root: Path, samples: list[Sample], short_side: int, long_side: int, flip: float = 0.0, with_flow: bool = False) -> None:
-        self.samples = samples
+    def __init__(self, root: Path, groups: list[list[Sample]], short_side: int, long_side: int, flip: float = 0.0, with_flow: bool = False) -> None:
+        self.groups = groups
         self.short_side, self.long_side, self.flip = short_side, long_side, flip
-        names = sorted({sample.dataset for sample in samples})
+        names = sorted({group[0].dataset for group in groups})
         self.frames = {name: FrameStore(root / "frames" / name) for name in names}
         self.flows = {name: FlowStore(root / "flow" / name) for name in names} if with_flow else {}
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.groups)
 
     def __getitem__(self, order: Order | int) -> LoadedClip | UserError:
         """A clip, or why it cannot be read: an exception that left a loader's worker would lose its one line to a traceback."""
         order = order if isinstance(order, Order) else Order(order, None)
         try:
-            clip = self._load(self.samples[order.index])
+            clip = self._load(self.groups[order.index])
         except UserError as error:
             return error
         flips = order.seed is not None and np.random.default_rng(order.seed).random() < self.flip
         return mirror_clip(clip) if flips else clip
 
-    def _load(self, sample: Sample) -> LoadedClip:
+    def _load(self, group: list[Sample]) -> LoadedClip:
+        sample = group[0]  # all share its window
         store = self.frames[sample.dataset]
         row = store.videos[sample.video]
         size = transforms.network_size(row["height"], row["width"], self.short_side, self.long_side)
@@ -81,16 +83,15 @@ class ClipDataset(Dataset):
         targets = [store.masks(sample.video, sample.window[p]) for p in sample.annotated]
         # Instances without a pixel in any annotated frame of the window are no targets.
         names = sorted({name for target in targets for name, mask in target.items() if mask.any()})
-        if sample.instance not in names:
-            raise UserError(f"{sample.dataset}: {sample.sample_id} refers to instance {sample.instance!r}, which has no mask in its window")
+        for one in group:
+            if one.instance not in names:
+                raise UserError(f"{one.dataset}: {one.sample_id} refers to instance {one.instance!r}, which has no mask in its window")
         absent = np.zeros(size, bool)
-        masks = np.stack(
-            [[transforms.resize_mask(target[name], size) if name in target else absent for target in targets] for name in names]
-        )
-        visible = np.array([bool(target.get(sample.instance, absent).any()) for target in targets])
+        masks = np.stack([[transforms.resize_mask(target[name], size) if name in target else absent for target in targets] for name in names])
+        visible = np.array([[bool(target.get(one.instance, absent).any()) for target in targets] for one in group])
         return LoadedClip(
-            sample, torch.from_numpy(frames), torch.from_numpy(masks), names.index(sample.instance), torch.from_numpy(visible),
-            self._flow(sample, size), sample.long, sample.short,
+            group, torch.from_numpy(frames), torch.from_numpy(masks), [names.index(one.instance) for one in group], torch.from_numpy(visible),
+            self._flow(sample, size), [one.long for one in group], [one.short for one in group],
         )  # fmt: skip
 
     def _flow(self, sample: Sample, size: tuple[int, int]) -> dict[str, np.ndarray] | None:
@@ -128,6 +129,6 @@ def mirror_clip(clip: LoadedClip) -> LoadedClip:
     if flow is not None:
         flow = {**flow, "forward": transforms.mirror_flow(flow["forward"]), "backward": transforms.mirror_flow(flow["backward"])}
     return LoadedClip(
-        clip.sample, clip.frames.flip(-2), clip.masks.flip(-1), clip.referred, clip.visible, flow,
-        transforms.mirror_words(clip.long), transforms.mirror_words(clip.short),
+        clip.samples, clip.frames.flip(-2), clip.masks.flip(-1), clip.referred, clip.visible, flow,
+        [transforms.mirror_words(text) for text in clip.long], [transforms.mirror_words(text) for text in clip.short],
     )  # fmt: skip

@@ -13,12 +13,14 @@ from losh.errors import UserError
 class GlobalBatches:
     """The batches of an epoch, cut so that each process takes its part of every global batch.
 
-    An epoch is a permutation of all samples; with sampling weights, as many draws with replacement, the dataset first.
+    An epoch is a permutation of all items (windows with their expressions); with sampling weights, as many draws with replacement, the dataset first.
     Everything follows from (seed, epoch), so a resumed run or another number of processes sees the same global batches.
     An incomplete last batch is left out unless it is the only one.
     """
 
-    def __init__(self, dataset_of: list[str], batch_size: int, seed: int, weights: dict[str, float] | None = None, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, dataset_of: list[str], batch_size: int, seed: int, weights: dict[str, float] | None = None, rank: int = 0, world: int = 1
+    ) -> None:
         if batch_size < world:
             raise UserError(f"train.batch_size is {batch_size}, but there are {world} processes", "Give each at least one clip")
         self.dataset_of = np.array(dataset_of)

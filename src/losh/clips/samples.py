@@ -67,7 +67,9 @@ def build_samples(store: FrameStore, expressions: pd.DataFrame, train: bool) -> 
                 found += 1
                 sample_id = _sample_id(protocol, row, start)
                 samples.append(
-                    Sample(sample_id, name, row.video, row.expression_id, row.expression_set, row.instance, row.text, row.short_text, frames, positions)
+                    Sample(
+                        sample_id, name, row.video, row.expression_id, row.expression_set, row.instance, row.text, row.short_text, frames, positions
+                    )
                 )
         if not found:
             left_out["instance without a mask"] += 1
@@ -79,3 +81,11 @@ def _sample_id(protocol: str, row: Any, start: int) -> str:
     if protocol == "a2d":
         return f"v_{row.video}_f_{start + 1}_i_{row.instance}_e_{row.expression_id}"
     return f"v_{row.video}_f_{start}_{row.expression_set}_e_{row.expression_id}"
+
+
+def group_samples(samples: list[Sample], most: int) -> list[list[Sample]]:
+    """Samples of one window together, at most `most` in a group, so that its frames are read and encoded once (ours)."""
+    windows: dict[tuple, list[Sample]] = {}
+    for sample in samples:
+        windows.setdefault((sample.dataset, sample.video, sample.window, sample.annotated), []).append(sample)
+    return [group[i : i + most] for group in windows.values() for i in range(0, len(group), most)]

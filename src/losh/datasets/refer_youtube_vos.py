@@ -117,9 +117,9 @@ class ReferYouTubeVOS:
         return str(entry.get("obj_id", "")).strip()
 
     def _one_folder_an_expression(self, split: str, video: str) -> bool:
-        """Whether masks are laid out as a submission is: Annotations/<video>/<expression>/<frame>.png, 0 and 255."""
+        """Whether valid's masks are laid out as a submission is: Annotations/<video>/<expression>/<frame>.png, 0 and 255."""
         folder = self._mask_folder(split, video)
-        return bool(folder) and any(self.files.has(f"{folder}/{one}") for one in self.tables[split][video]["expressions"])
+        return split == "valid" and bool(folder) and any(self.files.has(f"{folder}/{one}") for one in self.tables[split][video]["expressions"])
 
     def _annotated(self, split: str, video: str) -> tuple[int, ...]:
         folder = self._mask_folder(split, video)

@@ -32,9 +32,17 @@ def archives_in(place: Path) -> list[Path]:
     return sorted(path for path in place.iterdir() if is_archive(path)) if place.is_dir() else []
 
 
+def at_home(path: Path) -> Path:
+    """`path`, or its place in the repository where we run in DVC's copy for an experiment, which lacks what git ignores."""
+    here = Path.cwd()
+    if path.is_absolute() or path.exists():
+        return path
+    return next((root / path for root in here.parents if here.relative_to(root).parts[:3] == (".dvc", "tmp", "exps")), path)
+
+
 def unpacked_folder(name: str, sources: Path = SOURCES) -> Path:
     """Where the download stage unpacks a dataset's archives."""
-    return sources.parent / f"{sources.name}-unpacked" / name
+    return at_home(sources.parent / f"{sources.name}-unpacked" / name)
 
 
 def place_of(name: str, configured: str | None, sources: Path = SOURCES) -> Path | None:
@@ -45,11 +53,11 @@ def place_of(name: str, configured: str | None, sources: Path = SOURCES) -> Path
     """
     for origin, given in ((variable_of(name), os.environ.get(variable_of(name))), (f"datasets.{name}.source", configured)):
         if given:
-            place = Path(given).expanduser()
+            place = at_home(Path(given).expanduser())
             if not place.exists():
                 raise UserError(f"{origin} names {given}, which does not exist", "Give the folder or the archive of the dataset")
             return place
-    own = sources / name
+    own = at_home(sources / name)
     return own if own.is_dir() and any(not path.name.startswith(".") for path in own.iterdir()) else None
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+import urllib3
 from tqdm import tqdm
 
 from losh.errors import UserError
 
-CHUNK = 1 << 18
+CHUNK = 1 << 16
 PATIENCE = 60.0
 """Seconds without a byte after which a connection counts as cut."""
 
@@ -56,7 +57,7 @@ def fetch(wanted: Wanted, target: Path, attempts: int = 5, pause: float = 1.0, p
             begun_anew = not part.exists()
             try:
                 _transfer(session, wanted, part, note, patience)
-            except (Cut, requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            except (Cut, requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
                 why = str(error) if isinstance(error, Cut) else type(error).__name__
                 reached = part.stat().st_size if part.exists() else 0
                 failures = 1 if reached > farthest else failures + 1
@@ -108,7 +109,8 @@ def _receive(answer: requests.Response, part: Path, start: int, total: int | Non
     bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.name.removesuffix(".part"))
     with part.open("r+b" if start else "wb") as file, bar:
         file.seek(start)
-        for block in answer.iter_content(CHUNK):
+        # Not iter_content(): it throws the last, incomplete block of a cut transfer away.
+        while block := answer.raw.read(CHUNK, decode_content=False):
             file.write(block)
             bar.update(len(block))
     size = part.stat().st_size

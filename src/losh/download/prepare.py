@@ -7,7 +7,7 @@ from typing import Any
 
 from losh.datasets.kinds import LAYOUTS
 from losh.datasets.opening import SAMPLES, make_reader, write_raw
-from losh.datasets.source import SOURCES, archives_in, needs_unpacking, place_of, unpacked_folder, variable_of
+from losh.datasets.source import SOURCES, archives_in, at_home, needs_unpacking, place_of, unpacked_folder, variable_of
 from losh.datasets.source_files import SourceFiles
 from losh.download.archives import unpack_all
 from losh.download.catalogue import CATALOGUE, instructions
@@ -46,7 +46,7 @@ def find_source(name: str, params: PublishedParams, sources: Path = SOURCES) -> 
     Raises:
         UserError: something is missing that only a person can fetch, or that could not be fetched.
     """
-    layout, own = LAYOUTS[params.kind], sources / name
+    layout, own = LAYOUTS[params.kind], at_home(sources / name)
     unpacked = unpacked_folder(name, sources)
     for fetched in (False, True):
         place = place_of(name, params.source, sources)

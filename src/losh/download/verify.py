@@ -56,7 +56,8 @@ class Report:
         lines = [f"{self.name}: {self.state}, {', '.join(counts)} (checked: {self.verified})"]
         for title, names in (
             ("videos that are not there", self.missing), ("videos that the publication does not list", self.surplus),
-            ("videos that expressions name and no table lists", self.unknown), ("files that are not there", self.lacking), ("files that cannot be read", self.unreadable),
+            ("videos that expressions name and no table lists", self.unknown),
+            ("files that are not there", self.lacking), ("files that cannot be read", self.unreadable),
         ):  # fmt: skip
             if names:
                 lines.append(f"{title}: {len(names):,}")

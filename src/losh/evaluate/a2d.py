@@ -37,9 +37,9 @@ def evaluate_a2d(context: Context, samples: list[Sample]) -> Result:
     )
     with tqdm(total=len(mine), desc=f"evaluate {context.store.index['name']}", unit="sample", disable=not processes.is_main) as bar:
         for batch, scores, masks in batches:
-            for clip, clip_scores, clip_masks in zip(batch.loaded, scores, masks, strict=True):
-                _score(context, clip, clip_scores, clip_masks, overlap, precision, trivial, result)
-            bar.update(len(batch.loaded))
+            for (clip, sample), sample_scores, sample_masks in zip(batch.samples(), scores, masks, strict=True):
+                _score(context, clip, sample, sample_scores, sample_masks, overlap, precision, trivial, result)
+            bar.update(len(batch.long))
     total_overlap, total_precision, total = Overlap(), CocoAccumulator(), Result.empty()
     total_trivial = {name: Overlap() for name in trivial}
     for other_overlap, other_precision, other_trivial, other in processes.gather((overlap, precision, trivial, result)):
@@ -66,11 +66,10 @@ def _trivial_names(context: Context) -> list[str]:
 
 
 def _score(
-    context: Context, clip: LoadedClip, scores: torch.Tensor, masks: torch.Tensor, overlap: Overlap, precision: CocoAccumulator,
+    context: Context, clip: LoadedClip, sample: Sample, scores: torch.Tensor, masks: torch.Tensor, overlap: Overlap, precision: CocoAccumulator,
     trivial: dict[str, Overlap], result: Result,
 ) -> None:  # fmt: skip
     """One sample: scores [K, N] and mask probabilities [K, N, H, W] with K = 1."""
-    sample = clip.sample
     t = sample.window[sample.annotated[0]]
     truths = context.store.masks(sample.video, t)
     truth = truths[sample.instance]

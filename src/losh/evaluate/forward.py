@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from losh.clips.batch import Batch, make_batch
 from losh.clips.dataset import ClipDataset, readable
-from losh.clips.samples import Sample
+from losh.clips.samples import Sample, group_samples
 from losh.clips.text import Texts
 from losh.errors import UserError
 from losh.machine import loader_workers
@@ -32,7 +32,8 @@ def score_windows(
     model: LoSh, texts: Texts, samples: list[Sample], root: Path, size: tuple[int, int], batch_size: int, dtype: torch.dtype,
     rule: Rule, best_only: bool, skipped: list[str] | None = None,
 ) -> Iterator[tuple[Batch, Tensor, Tensor]]:  # fmt: skip
-    """For each batch of samples: the batch, scores [B, K, N], mask probabilities [B, K, N or 1, H, W] at the network's size.
+    """For each batch of E samples: the batch, scores [E, K, N], mask probabilities [E, K, N or 1, H, W] at the network's size.
+    Samples of one window are encoded together, so that batches do not follow the samples' order.
 
     Args:
         size: (short_side, long_side) of the network's input.
@@ -43,8 +44,9 @@ def score_windows(
     if texts.frozen:
         texts.add(text for sample in samples for text in (sample.long, sample.short))
     workers = loader_workers(device)
+    groups = group_samples(samples, batch_size)
     loader = DataLoader(
-        ClipDataset(root, samples, *size), batch_size=batch_size, num_workers=workers, collate_fn=list,
+        ClipDataset(root, groups, *size), batch_sampler=_batches(groups, batch_size), num_workers=workers, collate_fn=list,
         multiprocessing_context="fork" if workers else None,
     )  # fmt: skip
     for found in loader:
@@ -57,3 +59,16 @@ def score_windows(
         output = run_model(model, texts, batch.clips, batch.long, batch.short, dtype)
         scores, masks = masks_and_scores(output, rule, best_only)
         yield batch, scores, masks
+
+
+def _batches(groups: list[list[Sample]], size: int) -> list[list[int]]:
+    """Groups in order, as many at once as hold at most `size` samples, and the same number of annotated frames."""
+    batches: list[list[int]] = []
+    count, kind = 0, None
+    for i, group in enumerate(groups):
+        if not batches or count + len(group) > size or kind != len(group[0].annotated):
+            batches.append([])
+            count, kind = 0, len(group[0].annotated)
+        batches[-1].append(i)
+        count += len(group)
+    return batches

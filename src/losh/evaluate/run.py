@@ -54,13 +54,22 @@ def _evaluate(context: Context, name: str) -> Result:
     expressions = read_expressions(context.root / "short_text" / f"{name}.csv")
     if index["protocol"] == "a2d":
         if index["window"] != context.config["window"]:
-            raise UserError(f"{name} is extracted for windows of {index['window']} frames, but the model was trained with {context.config['window']}", "Set frames.window to the model's")
+            raise UserError(
+                f"{name} is extracted for windows of {index['window']} frames, but the model was trained with {context.config['window']}",
+                "Set frames.window to the model's",
+            )
         samples, left_out = build_samples(context.store, expressions, train=False)
-        _say(context.processes, f"evaluate {name}: {len(samples)} samples" + "".join(f"; {n} expressions left out: {why}" for why, n in sorted(left_out.items())))
+        _say(
+            context.processes,
+            f"evaluate {name}: {len(samples)} samples" + "".join(f"; {n} expressions left out: {why}" for why, n in sorted(left_out.items())),
+        )
         return evaluate_a2d(context, samples) if samples else Result.empty()
     held_out = expressions[expressions["split"] != "train"]
     here = held_out["video"].isin(context.store.videos)
-    _say(context.processes, f"evaluate {name}: {int(here.sum())} expressions" + (f"; {int((~here).sum())} left out: video not extracted" if not here.all() else ""))
+    _say(
+        context.processes,
+        f"evaluate {name}: {int(here.sum())} expressions" + (f"; {int((~here).sum())} left out: video not extracted" if not here.all() else ""),
+    )
     if not here.any():
         return Result.empty()
     return evaluate_davis(context, held_out[here]) if index["protocol"] == "davis" else evaluate_youtube_vos(context, held_out[here])

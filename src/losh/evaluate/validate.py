@@ -28,24 +28,25 @@ class Group(Protocol):
         """The value of every process."""
 
 
-def validate(model: LoSh, texts: Texts, samples: list[Sample], root: Path, config: dict[str, Any], dtype: torch.dtype, processes: Group) -> dict[str, float]:
+def validate(
+    model: LoSh, texts: Texts, samples: list[Sample], root: Path, config: dict[str, Any], dtype: torch.dtype, processes: Group
+) -> dict[str, float]:
     """Mean and overall IoU and precisions of the long stream (as released) on `samples`; each is scored once, whatever the number of processes.
 
-    Samples with several annotated frames count with their frames' summed areas.
+    A sample with several annotated frames counts once a frame in which its instance is seen.
     """
     stores = {name: FrameStore(root / "frames" / name) for name in {sample.dataset for sample in samples}}
     overlap = Overlap()
     mine = samples[processes.rank :: processes.world]
     size = (config["short_side"], config["long_side"])
     for batch, _, masks in score_windows(model, texts, mine, root, size, BATCH, dtype, "long", best_only=True):
-        for clip, probabilities in zip(batch.loaded, masks, strict=True):
-            for k, position in enumerate(clip.sample.annotated):
-                t = clip.sample.window[position]
-                truth = stores[clip.sample.dataset].masks(clip.sample.video, t).get(clip.sample.instance)
+        for (clip, sample), probabilities in zip(batch.samples(), masks, strict=True):
+            for k, position in enumerate(sample.annotated):
+                truth = stores[sample.dataset].masks(sample.video, sample.window[position]).get(sample.instance)
                 if truth is None or not truth.any():
                     continue
                 prediction = to_original(probabilities[k, 0], 0.5, clip.frames.shape[1:3], truth.shape).cpu().numpy()
-                overlap.add(f"{clip.sample.dataset}/{clip.sample.sample_id}/{k}", prediction, truth)
+                overlap.add(f"{sample.dataset}/{sample.sample_id}/{k}", prediction, truth)
     total = Overlap()
     for part in processes.gather(overlap):
         total.merge(part)

@@ -61,8 +61,8 @@ def entry_name(video: str, expression: str, frame: str) -> str:
 
 def png_of(mask: np.ndarray) -> bytes:
     """A mask (bool `[H, W]`) as an 8-bit grey PNG of 0 and 255."""
-    # Level and strategy are given, so that another OpenCV's defaults do not change the bytes.
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]
+    # Run lengths suit masks: smaller than level 6's, and faster. Both are given, lest another OpenCV's defaults change the bytes.
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     done, data = cv2.imencode(".png", mask.astype(np.uint8) * 255, options)
     if not done:
         raise ValueError(f"a mask of shape {mask.shape} cannot be written as PNG")

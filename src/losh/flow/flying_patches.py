@@ -26,12 +26,12 @@ class FlowPair:
     """float32 [2, H, W]: second -> first."""
 
 
-def render_pair(seed: int, height: int, width: int) -> FlowPair:
-    """Draw one pair; the same seed gives the same pixels."""
+def render_pair(seed: int, height: int, width: int, longest: float = 10.0) -> FlowPair:
+    """Draw one pair; the same arguments give the same pixels. `longest` is the longest shift of a surface in px."""
     rng = np.random.default_rng(seed)
     size = (width, height)
-    surfaces = [_background(rng, height, width)]
-    surfaces += [_patch(rng, height, width) for _ in range(rng.integers(2, 8))]
+    surfaces = [_background(rng, height, width, longest)]
+    surfaces += [_patch(rng, height, width, longest) for _ in range(rng.integers(2, 8))]
     frames, owners = [], []
     for t in range(2):
         frame = np.zeros((height, width, 3), np.float32)
@@ -86,31 +86,25 @@ def _motion(rng: np.random.Generator, still: float, longest: float) -> tuple[np.
     return speed * np.array([np.cos(way), np.sin(way)]), rng.normal(0, 0.06) * turning, float(np.exp(rng.normal(0, 0.02) * turning))
 
 
-def _background(rng: np.random.Generator, height: int, width: int) -> _Surface:
-    margin = 16
+def _background(rng: np.random.Generator, height: int, width: int, longest: float) -> _Surface:
+    """A texture larger than the frame by what it may move; what a turn uncovers beyond it is nobody's and stays black."""
+    margin = 8 + int(np.ceil(longest))
     texture = _texture(rng, height + 2 * margin, width + 2 * margin)
     anchor = np.array([width / 2 + margin, height / 2 + margin])
     center = np.array([width / 2, height / 2])
-    shift, turn, growth = _motion(rng, still=0.15, longest=8)
+    shift, turn, growth = _motion(rng, 0.15, longest)
     places = (_affine(center, anchor, 0.0, 1.0), _affine(center + shift, anchor, 0.3 * turn, growth))
-    return _Surface(texture, np.ones(texture.shape[:2], np.float32) * 1.0, places) if not np.any(shift) else _wide(texture, places, margin)
+    return _Surface(texture, np.ones(texture.shape[:2], np.float32), places)
 
 
-def _wide(texture: np.ndarray, places: tuple[np.ndarray, np.ndarray], margin: int) -> _Surface:
-    """A moving background grows by mirroring, so that it covers the frame wherever it goes."""
-    texture = cv2.copyMakeBorder(texture, margin, margin, margin, margin, cv2.BORDER_REFLECT)
-    back = np.array([[1.0, 0.0, -margin], [0.0, 1.0, -margin], [0.0, 0.0, 1.0]])
-    return _Surface(texture, np.ones(texture.shape[:2], np.float32), (places[0] @ back, places[1] @ back))
-
-
-def _patch(rng: np.random.Generator, height: int, width: int) -> _Surface:
+def _patch(rng: np.random.Generator, height: int, width: int, longest: float) -> _Surface:
     side = int(np.exp(rng.uniform(np.log(14), np.log(0.7 * min(height, width)))))
     texture = _texture(rng, side + 8, side + 8)
     cover = _shape(rng, side)
     anchor = np.array([side / 2 + 4, side / 2 + 4])
     center = np.array([rng.uniform(0, width), rng.uniform(0, height)])
     angle = rng.uniform(0, 2 * np.pi)
-    shift, turn, growth = _motion(rng, still=0.1, longest=10)
+    shift, turn, growth = _motion(rng, 0.1, longest)
     return _Surface(texture, cover, (_affine(center, anchor, angle, 1.0), _affine(center + shift, anchor, angle + turn, growth)))
 
 

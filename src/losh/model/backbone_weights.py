@@ -39,10 +39,7 @@ FROM_TORCHVISION = [
     (re.compile(r"\.mlp\.0\."), lambda m: ".mlp.fc1."),
     (re.compile(r"\.mlp\.3\."), lambda m: ".mlp.fc2."),
 ]
-FROM_ORIGINAL = [
-    (re.compile(r"^backbone\."), lambda m: ""),
-    (re.compile(r"^layers\.(\d+)\.downsample\."), lambda m: f"downsamples.{m[1]}."),
-]
+FROM_ORIGINAL = [(re.compile(r"^layers\.(\d+)\.downsample\."), lambda m: f"downsamples.{m[1]}.")]
 CLASSIFIER = re.compile(r"^(norm|head|cls_head)\.")
 RESNET_LEFT_OUT = re.compile(r"^(layer4|fc)\.|\.num_batches_tracked$")
 SHOWN = 12
@@ -102,10 +99,10 @@ def load_video_swin(model: VideoSwin, weights: Weights | str | Path) -> None:
     source = str(weights) if isinstance(weights, str | Path) else "The checkpoint"
     if isinstance(weights, str | Path):
         weights = read_weights(weights)
-    names = [key.removeprefix("backbone.") for key in weights]
-    if any(name.startswith("features.") for name in names):
+    weights = {key.removeprefix("backbone."): value for key, value in weights.items()}
+    if any(key.startswith("features.") for key in weights):
         rules = FROM_TORCHVISION
-    elif any(name.startswith("layers.") for name in names):
+    elif any(key.startswith("layers.") for key in weights):
         rules = FROM_ORIGINAL
     else:
         raise UserError(

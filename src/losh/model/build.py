@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from losh.model.backbone import build_backbone
 from losh.model.losh import LoSh
 from losh.model.mttr import MTTR
-from losh.model.text import load_text_encoder
+from losh.model.text import TextEncoder
 from losh.params import ModelParams
 
 PIPELINES = {"mttr": MTTR}
 """Base pipelines by their name in params.yaml."""
 
 
-def build_model(params: ModelParams, text_encoder: nn.Module | None = None) -> LoSh:
+def build_model(params: ModelParams, text_encoder: TextEncoder | None = None) -> LoSh:
     """A model with fresh weights but for what backbone and text encoder load.
 
     Args:
@@ -24,6 +22,6 @@ def build_model(params: ModelParams, text_encoder: nn.Module | None = None) -> L
     Raises:
         UserError: weights that are named but cannot be found or do not fit.
     """
-    encoder = load_text_encoder(params.text_encoder) if text_encoder is None else text_encoder
+    encoder = TextEncoder(params.text_encoder) if text_encoder is None else text_encoder
     base = PIPELINES[params.base](params, build_backbone(params.backbone), encoder, encoder.width)
     return LoSh(base, params)

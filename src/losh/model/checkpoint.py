@@ -14,12 +14,13 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from transformers import AutoConfig
 
 from losh.errors import UserError
 from losh.files import atomic_write
 from losh.model.build import build_model
 from losh.model.losh import LoSh
-from losh.model.text import text_encoder_config, text_encoder_from_config
+from losh.model.text import TextEncoder, load_tokenizer
 from losh.params import ModelParams
 
 METADATA = "losh"
@@ -33,18 +34,21 @@ def save_model(path: Path, model: LoSh, config: dict[str, Any]) -> None:
         config: JSON values; `config["model"]` is the `model` section of params.yaml.
     """
     ModelParams.model_validate(config["model"])
-    whole = {**config, TEXT_CONFIG: text_encoder_config(model.base.text_encoder)}
+    whole = {**config, TEXT_CONFIG: text_config(model.base.text_encoder)}
     # One metadata key: safetensors writes several in an order of chance.
     metadata = {METADATA: json.dumps(whole, sort_keys=True)}
     with atomic_write(path) as part:
         save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, part, metadata)
 
 
-def load_model(path: Path) -> tuple[LoSh, dict[str, Any]]:
+def load_model(path: Path, tokenizer: bool = True) -> tuple[LoSh, dict[str, Any]]:
     """Rebuild a model, on the CPU and in eval mode, with the configuration it was saved with.
 
+    Args:
+        tokenizer: also load the text encoder's tokenizer, by the name in `model.text_encoder`.
+
     Raises:
-        UserError: a missing file, one that is not ours, or one whose weights do not fit its own configuration.
+        UserError: a missing file, one that is not ours, one whose weights do not fit its own configuration, or no tokenizer.
     """
     mend = "Make it with `dvc repro train` or `losh import-checkpoint`"
     if not path.is_file():
@@ -61,6 +65,8 @@ def load_model(path: Path) -> tuple[LoSh, dict[str, Any]]:
     if faults:
         raise UserError(f"{path}: weights do not fit the configuration in it: {', '.join(faults)}", mend)
     model.load_state_dict(state, assign=True)
+    if tokenizer:
+        model.base.text_encoder.tokenizer = load_tokenizer(config["model"]["text_encoder"])
     return model.eval(), config
 
 
@@ -73,4 +79,15 @@ def model_from(config: dict[str, Any]) -> LoSh:
     params = ModelParams.model_validate(config["model"])
     # The weights come from the file: what the backbone started from is of no matter now, and may not be there.
     params = params.model_copy(update={"backbone": params.backbone.model_copy(update={"checkpoint": None})})
-    return build_model(params, text_encoder_from_config(config[TEXT_CONFIG]))
+    return build_model(params, text_encoder_from(config[TEXT_CONFIG]))
+
+
+def text_config(encoder: TextEncoder) -> dict[str, Any]:
+    """Hugging Face's configuration of a text encoder, without what tells of the machine or the library's version."""
+    config = encoder.model.config.to_diff_dict()
+    return {key: value for key, value in config.items() if key not in ("_name_or_path", "transformers_version", "architectures", "dtype")}
+
+
+def text_encoder_from(config: dict[str, Any]) -> TextEncoder:
+    """A text encoder of this configuration: random weights, no tokenizer."""
+    return TextEncoder.from_config(AutoConfig.for_model(**config))

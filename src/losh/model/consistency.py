@@ -46,13 +46,18 @@ def consistency_loss(video: VideoFeats, annotated: Tensor, flow: ClipFlow, param
     total = torch.zeros((), device=forward.device)
     for i in params.levels:
         level, pad = video.levels[i], video.pads[i]
-        target, neighbour = level[clip, here].float(), level[clip, there].float()  # [P, C, Hi, Wi]
+        target, neighbour = _unpadded(level, pad, clip, here), _unpadded(level, pad, clip, there)  # [P, C, Hi, Wi]
         if params.stop_gradient != "none":
             target, neighbour = (target.detach(), neighbour) if params.stop_gradient == "target" else (target, neighbour.detach())
         shift, clear = to_stride(forward, seen, video.strides[i])
         warped, inside = warp(neighbour, pad[clip, there], shift)
         total = total + _mean_distance(target, warped, clear & inside & ~pad[clip, here], params.distance).sum()
     return total / len(params.levels)
+
+
+def _unpadded(level: Tensor, pad: Tensor, clip: Tensor, frame: Tensor) -> Tensor:
+    """Frames of some clips, [B, T, C, h, w] -> [P, C, h, w], zeroed where padded: a bilinear tap of weight 0 on a NaN would be a NaN."""
+    return level[clip, frame].float().masked_fill(pad[clip, frame][:, None], 0)
 
 
 def visible(forward: Tensor, backward: Tensor) -> Tensor:
@@ -106,5 +111,4 @@ def _mean_distance(target: Tensor, warped: Tensor, valid: Tensor, distance: str)
         apart = 1 - (F.normalize(target, dim=1, eps=1e-6) * F.normalize(warped, dim=1, eps=1e-6)).sum(1)
     else:
         apart = (target - warped).abs().mean(1)
-    # `where`, not a product: what lies outside `valid` may be anything, even NaN.
     return torch.where(valid, apart, 0).sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)

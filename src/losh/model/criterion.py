@@ -58,9 +58,7 @@ class Criterion:
         self.pipeline = pipeline
         self.weights = {**pipeline.weights(losses), "intersection": losses.intersection}
 
-    def __call__(
-        self, output: LoShOutput, targets: list[Targets], flow: ClipFlow | None = None, counts: Counts | None = None
-    ) -> dict[str, Tensor]:
+    def __call__(self, output: LoShOutput, targets: list[Targets], flow: ClipFlow | None = None, counts: Counts | None = None) -> dict[str, Tensor]:
         """All losses of a batch.
 
         Args:

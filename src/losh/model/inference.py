@@ -17,9 +17,7 @@ Rule = Literal["long", "product", "intersection", "mean"]
 the smaller one is taken (`intersection`: above a threshold where both are), or they are averaged (`mean`)."""
 
 
-def masks_and_scores(
-    output: LoShOutput, rule: Rule, best_only: bool = False, pipeline: type[RVOSPipeline] = MTTR
-) -> tuple[Tensor, Tensor]:
+def masks_and_scores(output: LoShOutput, rule: Rule, best_only: bool = False, pipeline: type[RVOSPipeline] = MTTR) -> tuple[Tensor, Tensor]:
     """Probabilities of the last decoder layer.
 
     Args:

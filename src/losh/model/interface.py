@@ -41,6 +41,8 @@ class Clips(_Movable):
     """[B, T, H, W] bool."""
     annotated: Tensor
     """[B, K] long: the frames of the window that have targets (or are to be predicted)."""
+    rows: Tensor | None = None
+    """[E] long: the clip of each of E expressions, where expressions share clips; None: one expression a clip, in order."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,11 @@ class VideoFeats:
 
     def repeat_batch(self, times: int) -> VideoFeats:
         """The same clips `times` over: [B, ...] -> [times * B, ...], whole batch after whole batch."""
-        return VideoFeats(
-            [x.repeat(times, 1, 1, 1, 1) for x in self.levels], [x.repeat(times, 1, 1, 1) for x in self.pads], self.strides, self.size
-        )
+        return VideoFeats([x.repeat(times, 1, 1, 1, 1) for x in self.levels], [x.repeat(times, 1, 1, 1) for x in self.pads], self.strides, self.size)
+
+    def pick(self, clips: Tensor) -> VideoFeats:
+        """The clips [E] (long) names, in its order: [B, ...] -> [E, ...]."""
+        return VideoFeats([x[clips] for x in self.levels], [x[clips] for x in self.pads], self.strides, self.size)
 
     def select(self, frames: Tensor) -> VideoFeats:
         """Keep frames [B, K] (long) of each clip: [B, T, ...] -> [B, K, ...]."""

@@ -41,8 +41,8 @@ class LoSh(nn.Module):
 
         Args:
             clips: B windows.
-            long: B long expressions, as tokens or as the text encoder's features.
-            short: B short ones; None only where the short stream is switched off (else ValueError). Ignored where it is.
+            long: B long expressions (E of them with `clips.rows`), as tokens or as the text encoder's features.
+            short: as many short ones; None only where the short stream is switched off (else ValueError). Ignored where it is.
             video: `base.encode_video` of these clips, where it was already computed (several expressions on one video).
 
         Returns:
@@ -50,6 +50,8 @@ class LoSh(nn.Module):
         """
         everything = self.base.encode_video(clips.frames, clips.pad) if video is None else video
         video = self.base.select_frames(everything, clips.annotated)
+        if clips.rows is not None:
+            video = video.pick(clips.rows)
         text = self.base.encode_text(long)
         if self.short_stream:
             if short is None:

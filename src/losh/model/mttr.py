@@ -74,7 +74,7 @@ class MTTR(RVOSPipeline):
     def fuse(self, video: VideoFeats, text: TextFeats) -> Tokens:
         """Coarsest level and words in one sequence: [B, K, C, h, w] and [B, S, D] -> M = B * K rows of h * w + S tokens."""
         level, pad = video.levels[-1].flatten(0, 1), video.pads[-1].flatten(0, 1)  # [B, K, ...] -> [M, ...]
-        clips, frames = video.levels[-1].shape[:2]
+        frames = video.levels[-1].shape[1]
         visual = self.video_projection(level).flatten(2).transpose(1, 2)  # [M, C, h, w] -> [M, hw, D]
         words = text.words.repeat_interleave(frames, 0)  # [B, S, D] -> [M, S, D]
         position = sine_position(pad, self.d_model).flatten(2).transpose(1, 2)  # -> [M, hw, D]

@@ -64,7 +64,8 @@ def read_released(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except Exception as error:
-        raise UserError(f"{path} is no checkpoint that can be read safely ({str(error).splitlines()[0]})", "Give a file of the released code") from None
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is no checkpoint that can be read safely ({reason})", "Give a file of the released code") from None
     return bare(content, str(path))
 
 
@@ -93,8 +94,7 @@ def import_released(source: Path | dict[str, Any], text_config: dict[str, Any] |
     state.pop(POSITION_IDS, None)
     indexes = {name: state.pop(name) for name in list(state) if name.endswith(INDEX)}
     config = infer_params(state, indexes, text_config or infer_text_config(state))
-    with torch.device("meta"):
-        wanted = model_from(config).state_dict()
+    wanted = _blank(config).state_dict()
     names = {released_name(name): name for name in wanted}
     _check(state, {theirs: tuple(wanted[ours].shape) for theirs, ours in names.items()})
     _check_indexes(indexes, tuple(config["model"]["backbone"]["window_size"]))
@@ -115,7 +115,7 @@ def export_released(model: LoSh) -> dict[str, Tensor]:
         state[theirs] = value
         if theirs.endswith("relative_position_bias_table"):
             attention = model.get_submodule(name.rpartition(".")[0])
-            state[theirs.replace("relative_position_bias_table", INDEX)] = attention.relative_position_index
+            state[theirs.replace("relative_position_bias_table", INDEX)] = relative_position_index(attention.window)
     if not any(name.endswith(INDEX) for name in state):
         raise UserError("the released format knows no backbone but Video-Swin", "Export a model with a Video-Swin backbone")
     return state
@@ -124,8 +124,8 @@ def export_released(model: LoSh) -> dict[str, Tensor]:
 def import_checkpoint(source: Path, out: Path) -> None:
     """Convert a released checkpoint file to our model file (`losh import-checkpoint`)."""
     state, config = import_released(source)
-    model = model_from(config)
-    model.load_state_dict(state)
+    model = _blank(config)
+    model.load_state_dict(state, assign=True)
     save_model(out, model, config)
 
 
@@ -133,9 +133,15 @@ def export_checkpoint(source: Path, out: Path) -> None:
     """Convert our model file to a released checkpoint file (`losh export-checkpoint`)."""
     from losh.files import atomic_write
 
-    model, _ = load_model(source)
+    model, _ = load_model(source, tokenizer=False)
     with atomic_write(out) as part:
         torch.save({"model_state_dict": export_released(model)}, part)
+
+
+def _blank(config: dict[str, Any]) -> LoSh:
+    """A model without storage: its names and shapes, to be filled by assignment."""
+    with torch.device("meta"):
+        return model_from(config)
 
 
 def _check(state: dict[str, Tensor], wanted: dict[str, tuple[int, ...]]) -> None:

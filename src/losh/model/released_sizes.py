@@ -14,6 +14,8 @@ NUM_HEADS, DROPOUT, DROP_PATH = 8, 0.1, 0.1  # published; no weight shows them
 INPUT = {"window": 10, "short_side": 320, "long_side": 576}  # what the released models were trained on (A2D)
 HEAD_WIDTH = 64  # channels of an attention head in every published RoBERTa
 
+LISTS = ("depths", "num_heads", "window_size")
+
 
 def infer_params(state: dict[str, Tensor], indexes: dict[str, Tensor], text_config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of a model with these weights.
@@ -97,21 +99,15 @@ def _backbone(state: dict[str, Tensor], indexes: dict[str, Tensor], shape: Any) 
         "num_heads": [heads for _, heads in tables],
         "window_size": _window(tables[0][0] if tables else 0, next(iter(indexes.values()), None)),
     }
-    published = [
-        name
-        for name, preset in PRESETS.items()
-        if sizes == {"embed_dim": preset.embed_dim, "depths": [*preset.depths], "num_heads": [*preset.num_heads], "window_size": [*preset.window_size]}
-    ]
+    published = [name for name, preset in PRESETS.items() if all(list(getattr(preset, key)) == sizes[key] for key in LISTS)]
+    published = [name for name in published if PRESETS[name].embed_dim == sizes["embed_dim"]]
     return {"name": published[0] if published else "video_swin", "checkpoint": None, **sizes, "drop_path": DROP_PATH}
 
 
 def _window(rows: int, index: Tensor | None) -> list[int]:
     """The window whose bias table has this many rows, (2a - 1)(2b - 1)^2, and (where given) whose index has a b^2 rows."""
     fits = [
-        [a, b, b]
-        for b in range(1, 17)
-        for a in range(1, 33)
-        if (2 * a - 1) * (2 * b - 1) ** 2 == rows and (index is None or a * b * b == len(index))
+        [a, b, b] for b in range(1, 17) for a in range(1, 33) if (2 * a - 1) * (2 * b - 1) ** 2 == rows and (index is None or a * b * b == len(index))
     ]
     published = [8, 7, 7]
     if published in fits or not fits:

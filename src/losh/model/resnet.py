@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torchvision.models import resnet50, resnet101
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -23,6 +23,10 @@ class ResNet(nn.Module):
         """Random weights; `name` is resnet50 or resnet101."""
         super().__init__()
         net = BUILDERS[name](weights=None, norm_layer=FrozenBatchNorm2d)
+        blocks = [*net.layer1, *net.layer2, *net.layer3]
+        for block in blocks:
+            # Frozen norms do not tame random weights: the residual sum would double a block, to thousands in ResNet-101 (ours).
+            block.bn3.weight.fill_(len(blocks) ** -0.5)
         self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
         self.layer1, self.layer2, self.layer3 = net.layer1, net.layer2, net.layer3
         self.channels = [256, 512, 1024]
@@ -44,9 +48,6 @@ class ResNet(nn.Module):
         levels = []
         for layer in (self.layer1, self.layer2, self.layer3):
             for block in layer:
-                if self.checkpoint_blocks and self.training:
-                    x = torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False)
-                else:
-                    x = block(x)
+                x = checkpoint(block, x, use_reentrant=False) if self.checkpoint_blocks and self.training else block(x)
             levels.append(x.unflatten(0, (B, T)))
         return levels

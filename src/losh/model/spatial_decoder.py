@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class SpatialDecoder(nn.Module):
     def __init__(self, width: int, skips: Sequence[int], out: int) -> None:
         super().__init__()
         widths = [width, width] + [max(1, width // 2**i) for i in range(1, len(skips) + 2)]
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.GroupNorm(_groups(b), b) for b in widths[1:])
         self.adapters = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(skips, widths[2:-1], strict=True))
         self.out = nn.Conv2d(widths[-1], out, 3, padding=1)

@@ -13,23 +13,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from losh.errors import UserError
 from losh.model.interface import TextFeats
 
 EMBEDDED = Path(__file__).parent / "weights" / "text_encoder"
 """Our small RoBERTa for MovingShapes, made by scripts/train_text_encoder.py."""
+MEND = "Give the path of a folder with config.json, the weights and the tokenizer; a mere name needs the Hugging Face hub"
 
 
 class TextEncoder(nn.Module):
     """Words of a sentence -> features.
 
+    A frozen encoder (the default) gets no gradient and stays in eval mode: without dropout its features can be computed once and kept (ours; the
+    released code leaves the dropout of its frozen encoder on).
+
     Attributes:
-        encoder: the Hugging Face model; its parameters keep their published names under `encoder.`.
+        model: the Hugging Face model; its parameters keep their published names.
         tokenizer: None where the encoder was made from a configuration alone.
-        dim: D, channels of a word's features.
-        frozen: no gradient, and always in eval mode: without dropout its features can be computed once and kept (ours; the released code leaves
-            the dropout of its frozen encoder on).
+        width: D, channels of a word's features.
     """
 
     def __init__(self, name_or_path: str, frozen: bool = True) -> None:
@@ -42,7 +45,11 @@ class TextEncoder(nn.Module):
             UserError: it cannot be had or is no encoder.
         """
         super().__init__()
-        self._take(*load_encoder(name_or_path), frozen)
+        model, tokenizer = load_encoder(name_or_path), load_tokenizer(name_or_path)
+        if len(tokenizer) > model.config.vocab_size:
+            sizes = f"{len(tokenizer)} tokens, and the encoder knows {model.config.vocab_size}"
+            raise UserError(f"model.text_encoder: the tokenizer of {name_or_path} has {sizes}", "Take the tokenizer that belongs to the encoder")
+        self._take(model, tokenizer, frozen)
 
     @classmethod
     def from_config(cls, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase | None = None, frozen: bool = True) -> TextEncoder:
@@ -52,13 +59,22 @@ class TextEncoder(nn.Module):
         text_encoder._take(without_pooler(AutoModel.from_config, config), tokenizer, frozen)
         return text_encoder
 
-    def _take(self, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, frozen: bool) -> None:
-        self.encoder = encoder
+    def _take(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, frozen: bool) -> None:
+        self.model = model
         self.tokenizer = tokenizer
-        self.dim: int = encoder.config.hidden_size
+        self.width: int = model.config.hidden_size
         self.frozen = frozen
-        encoder.requires_grad_(not frozen)
-        self.train(not frozen)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the encoder is left as it is in training; setting it sets `requires_grad` too."""
+        return self._frozen
+
+    @frozen.setter
+    def frozen(self, frozen: bool) -> None:
+        self._frozen = frozen
+        self.model.requires_grad_(not frozen)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> TextEncoder:
         """Choose the mode; a frozen encoder stays in eval mode."""
@@ -70,15 +86,12 @@ class TextEncoder(nn.Module):
         What is beyond the encoder's length (512 tokens for RoBERTa) is cut off.
         """
         if self.tokenizer is None:
-            raise ValueError("this encoder was made without a tokenizer")
-        encoded = self.tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt", max_length=self.longest())
+            raise ValueError("this text encoder was made without a tokenizer")
+        config = self.model.config
+        # RoBERTa counts positions from pad_token_id + 1, so that its table has that many rows it cannot use. One too careful elsewhere does no harm.
+        longest = min(self.tokenizer.model_max_length, config.max_position_embeddings - (config.pad_token_id or 0) - 1)
+        encoded = self.tokenizer(list(sentences), padding=True, truncation=True, max_length=longest, return_tensors="pt")
         return encoded["input_ids"], encoded["attention_mask"]
-
-    def longest(self) -> int:
-        """The number of tokens that the encoder has positions for."""
-        config = self.encoder.config
-        # RoBERTa counts positions from pad_token_id + 1, so that it has fewer than its table has rows. One too careful elsewhere does no harm.
-        return min(self.tokenizer.model_max_length, config.max_position_embeddings - (config.pad_token_id or 0) - 1)
 
     def forward(self, ids: Tensor, mask: Tensor) -> TextFeats:
         """Features of tokens.
@@ -90,7 +103,7 @@ class TextEncoder(nn.Module):
         Returns:
             words [B, S, D] (those of padding mean nothing), pad [B, S].
         """
-        return TextFeats(self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask == 0)
+        return TextFeats(self.model(input_ids=ids, attention_mask=mask).last_hidden_state, mask == 0)
 
     @torch.no_grad()  # not inference_mode: its tensors could not be saved for the backward pass of what reads them
     def features(self, sentences: Sequence[str], device: torch.device | str = "cpu", batch_size: int = 64) -> list[Tensor]:
@@ -104,8 +117,8 @@ class TextEncoder(nn.Module):
         found: list[Tensor] = []
         for start in range(0, len(sentences), batch_size):
             ids, mask = self.tokenize(sentences[start : start + batch_size])
-            feats = self(ids.to(device), mask.to(device))
-            words = feats.words.float().cpu()
+            words = self(ids.to(device), mask.to(device)).words.float().cpu()
+            # A clone, since a view would keep the whole padded batch in memory.
             found += [one[:length].clone() for one, length in zip(words, mask.sum(1).tolist(), strict=True)]
         self.train(mode)
         return found
@@ -118,30 +131,34 @@ def pad_features(features: Sequence[Tensor]) -> TextFeats:
     return TextFeats(words, torch.arange(words.shape[1], device=words.device)[None] >= lengths[:, None])
 
 
-def load_encoder(name_or_path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The encoder (float32) and its tokenizer.
+def load_encoder(name_or_path: str) -> PreTrainedModel:
+    """The encoder in float32.
 
     Raises:
-        UserError: they cannot be had, are no encoder's, or lack weights.
+        UserError: it cannot be had, is no encoder, or lacks weights.
     """
-    embedded = name_or_path == "embedded"
-    where = str(EMBEDDED) if embedded else name_or_path
-    local = embedded or Path(where).is_dir()
-    try:
-        config = AutoConfig.from_pretrained(where, local_files_only=local)
-        if config.is_encoder_decoder or not hasattr(config, "hidden_size"):
-            raise UserError(f"model.text_encoder: {name_or_path} is no plain text encoder", "Take one like roberta-base")
-        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local)
-        encoder, info = without_pooler(
-            AutoModel.from_pretrained, where, config=config, local_files_only=local, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        mend = "Give the path of a folder with config.json, its weights and its tokenizer; the hub is needed for a mere name"
-        raise UserError(f"model.text_encoder: {name_or_path} cannot be loaded ({reason})", mend) from None
+    disable_progress_bar()  # one of a few milliseconds for every load
+    config = _from_files(name_or_path, AutoConfig.from_pretrained)
+    if config.is_encoder_decoder or not hasattr(config, "hidden_size"):
+        raise UserError(f"model.text_encoder: {name_or_path} is no plain text encoder", "Take one like roberta-base")
+    options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
+    model, info = _from_files(name_or_path, lambda where, **local: without_pooler(AutoModel.from_pretrained, where, **options, **local))
     if info["missing_keys"]:
-        raise UserError(f"model.text_encoder: {name_or_path} lacks weights: {', '.join(sorted(info['missing_keys'])[:8])}", "Take a whole encoder")
-    return encoder, tokenizer
+        raise UserError(f"model.text_encoder: {name_or_path} lacks weights: {', '.join(sorted(info['missing_keys'])[:8])}", MEND)
+    return model
+
+
+def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
+    """The encoder's tokenizer.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    tokenizer = _from_files(name_or_path, AutoTokenizer.from_pretrained)
+    if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
+        # Without its files transformers makes up an empty tokenizer, to which every word is unknown.
+        raise UserError(f"model.text_encoder: {name_or_path} has no tokenizer", MEND)
+    return tokenizer
 
 
 def without_pooler(make: Any, *args: Any, **options: Any) -> Any:
@@ -150,3 +167,22 @@ def without_pooler(make: Any, *args: Any, **options: Any) -> Any:
         return make(*args, **options, add_pooling_layer=False)
     except TypeError:
         return make(*args, **options)
+
+
+def _from_files(name_or_path: str, load: Any) -> Any:
+    """Load from our package, a folder, the hub's cache, or else from the hub."""
+    where = str(EMBEDDED) if name_or_path == "embedded" else name_or_path
+    try:
+        return load(where, local_files_only=True)  # the cache first: the same files every time, and no wait where there is no network
+    except (OSError, ValueError) as error:
+        if name_or_path == "embedded" or Path(where).is_dir():
+            raise _cannot_load(name_or_path, error) from None
+    try:
+        return load(where)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _cannot_load(name_or_path, error) from None
+
+
+def _cannot_load(name_or_path: str, error: Exception) -> UserError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return UserError(f"model.text_encoder: {name_or_path} cannot be loaded ({reason})", MEND)

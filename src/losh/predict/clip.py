@@ -65,5 +65,7 @@ def extracted(path: Path) -> Iterator[tuple[FrameStore, str]]:
     with TemporaryDirectory(prefix="losh-") as folder:
         root = Path(folder)
         row = pack_video(clip, clip.video, params, root / "clip.zip")
-        write_json(root / "index.json", {"name": "own", "kind": "own", "protocol": "youtube_vos", "window": 1, "videos": {"clip": row}, "skipped": []})
+        write_json(
+            root / "index.json", {"name": "own", "kind": "own", "protocol": "youtube_vos", "window": 1, "videos": {"clip": row}, "skipped": []}
+        )
         yield FrameStore(root), "clip"

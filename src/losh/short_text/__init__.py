@@ -1,7 +1,7 @@
 """The short, subject-centric expression of each long one: LoSh's second sentence (stage `parse_text`, section `short_text`)."""
 
+from losh.short_text.parse import parse_text, short_text_csv
 from losh.short_text.rule import Mode, Short
 from losh.short_text.shorten import shorten
-from losh.short_text.table import parse_text, short_text_csv
 
 __all__ = ["Mode", "Short", "parse_text", "short_text_csv", "shorten"]

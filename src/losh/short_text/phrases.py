@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise, takewhile
 
 from losh.short_text import words as lists
-from losh.short_text.subject import VERB_TAGS, begins_noun, begins_relation, is_head, is_participle, listed, predicate
+from losh.short_text.subject import VERB_TAGS, begins_noun, begins_relation, is_head, is_participle, listed, predicate, stands_alone
 from losh.short_text.tagging import Word
 
 
@@ -18,12 +18,14 @@ def _any(names: Iterable[str]) -> str:
 _ORDINAL = _any(lists.ORDINALS)
 _PLACE = _any(lists.PLACES - {"behind"})
 _SIDE = rf"(?:{_any(lists.PLACE_DEGREES)} )*{_PLACE}(?: {_PLACE}| behind)*"
-_FROM = rf"from (?:the )?{_SIDE}"
-_RANK = rf"(?:on|in) (?:the )?(?:{_ORDINAL}|middle) {_any(lists.RANKS)}(?: {_FROM})?"
+_FROM = rf"from (?:(?:the )?{_SIDE}|behind)"
+_RANK = rf"(?:on|in) (?:the )?(?:{_ORDINAL}|middle) {_any(lists.RANKS)}"
 _FIRST = rf"at (?:the )?{_ORDINAL}(?: position)?"
 _AT = rf"(?:in|on|at) (?:the )?{_SIDE}"
 # One phrase or several in a row: "in the front on the left".
 POSITION = re.compile(rf"(?<!\S)(?:{_RANK}|{_FIRST}|{_AT}|{_ORDINAL} {_FROM})(?: {_RANK}| {_AT}| {_FROM})*(?!\S)")
+# The rest of an ordinal: "third car parking from the left".
+COUNTED = re.compile(rf"{POSITION.pattern}|(?<!\S){_FROM}(?!\S)")
 # In a subject also "the second from the left man" and "man to the right".
 SUBJECT_POSITION = re.compile(rf"(?<!\S)(?:{_RANK}|{_FIRST}|{_AT}|(?:{_ORDINAL} )?{_FROM}|to (?:the )?{_SIDE})(?!\S)")
 _CLOTHED = re.compile(r"\S*(?:suit|shirt|coat|wear|dress|jacket|uniform|pants|shorts)")
@@ -45,7 +47,8 @@ def position_phrase(words: list[Word], kept: list[int], cut: int) -> list[int]:
     Nothing where the subject already says the same, or where a thing stands in the place ("on the left track", "in front of the car").
     """
     chosen: list[int] = []
-    for span in spans(POSITION, words, list(range(cut, len(words)))):
+    ordinal = any(words[i].lower in lists.ORDINALS for i in kept)
+    for span in spans(COUNTED if ordinal else POSITION, words, list(range(cut, len(words)))):
         after = span[-1] + 1
         if after == len(words) or (not chosen and not any(is_head(word) for word in words[cut : span[0]]) and leaves_position(words, after)):
             chosen = span
@@ -92,12 +95,12 @@ def is_clothing(words: list[Word], span: list[int]) -> bool:
 def positions(words: list[Word], kept: list[int]) -> set[int]:
     """The subject's words that say where it is: "on the left", "second from the right", and "left" in "the left ball"."""
     found: set[int] = set()
+    ends = (lists.PREPOSITIONS - {"of"}) | lists.WEARING | lists.CONJUNCTIONS
     for span in spans(SUBJECT_POSITION, words, kept):
         found.update(span)
-        rest = kept[kept.index(span[-1]) + 1 :]
-        if rest and words[rest[0]].lower == "of":  # "in the middle of the group"
-            others = takewhile(lambda i: words[i].lower not in lists.PREPOSITIONS - {"of"}, rest)
-            found.update(others)
+        before, rest = kept[: kept.index(span[0])], kept[kept.index(span[-1]) + 1 :]
+        if stands_alone([words[i] for i in before]):  # the place's own words go too, "in the middle of the group", but not "second from left man"
+            found.update(takewhile(lambda i: words[i].lower not in ends, rest))
     for i, after in pairwise(kept):
         if is_head(words[i]) or words[after].lower in lists.PREPOSITIONS:
             break
@@ -107,7 +110,7 @@ def positions(words: list[Word], kept: list[int]) -> set[int]:
 
 
 def relations(words: list[Word], kept: list[int]) -> set[int]:
-    """The subject's phrases that tie it to another thing: "on a horse", "in the car", "with a dog"; not "in a hat", "with a tail"."""
+    """Phrases that tie the subject to another thing: "on a horse", "in the car", "with a dog"; not "in a hat", "with a tail"."""
     starts = [n for n, i in enumerate(kept) if n and (words[i].lower in lists.PREPOSITIONS - {"of"} or words[i].lower in lists.WEARING)]
     found: set[int] = set()
     for n, end in pairwise([*starts, len(kept)]):

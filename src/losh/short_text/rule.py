@@ -40,7 +40,8 @@ def shorten_words(words: list[Word], mode: Mode) -> Short:
         steps.append("appearance")
     if mode == "subject":
         for name, find in (("no-position", positions), ("no-relation", relations)):
-            rest = trimmed(words, [i for i in kept if i not in find(words, kept)])
+            dropped = find(words, kept)
+            rest = trimmed(words, [i for i in kept if i not in dropped])
             if rest != kept and stands_alone([words[i] for i in rest]):  # else it stays: "the leftmost", "second from the left in red"
                 kept = rest
                 steps.append(name)

@@ -27,7 +27,7 @@ def shorten(sentences: list[str], mode: Mode, overrides: Mapping[str, str] | Non
     if progress:
         from tqdm import tqdm
 
-        tagged = tqdm(tagged, total=len(open_ones), desc="parse_text", unit="sentence", smoothing=0)
+        tagged = tqdm(tagged, total=len(open_ones), desc="parse_text", unit="sentence", smoothing=0, disable=None)
     found |= {text: Short(text, "whole") for text in open_ones if not text.strip()}
     found |= {text: shorten_words(words, mode) for text, words in zip([t for t in open_ones if t.strip()], tagged, strict=True)}
     return [found[text] for text in sentences]

@@ -11,12 +11,13 @@ from losh.short_text.tagging import Word
 NOUN_TAGS = {"NN", "NNS", "NNP", "NNPS", "PRP", "EX", "FW"}
 VERB_TAGS = {"VBZ", "VBD", "VBP", "VBN", "VB"}
 MODIFIER_TAGS = {"DT", "PDT", "JJ", "JJR", "JJS", "CD", "PRP$", "POS"}
-# "on the left side of the road", but not "on the left of the image", which says where in the picture.
-BESIDE = re.compile(rf"(?:on|to|at) (?:the )?(?:left|right)(?: hand)?(?: side)? of (?!(?:the )?(?:{'|'.join(sorted(lists.PICTURE))})\b)")
+# "on the left side of the road", "in front of a car", but not "on the left of the image", which says where in the picture.
+_PICTURE = "|".join(sorted(lists.PICTURE))
+BESIDE = re.compile(rf"(?:(?:on|to|at) (?:the )?(?:left|right)(?: hand)?(?: side)?|in front|on top) of (?!(?:the )?(?:{_PICTURE})\b)")
 # "on the left a man ...", "in the middle of the picture there is a ...": what follows it is the subject.
 LEADING_PLACE = re.compile(
-    rf"(?:in|on|at|to) (?:the )?(?:{'|'.join(sorted(lists.PLACES | lists.PLACE_DEGREES))}| )+"
-    rf"(?:of the (?:{'|'.join(sorted(lists.PICTURE))}) )?(?=(?:there|here|{'|'.join(sorted(lists.DETERMINERS))})\b)"
+    rf"(?:in|on|at|to) (?:the )?(?:(?:{'|'.join(sorted(lists.PLACES | lists.PLACE_DEGREES))}) )+"
+    rf"(?:of the (?:{_PICTURE}) )?(?=(?:there|here|{'|'.join(sorted(lists.DETERMINERS))})\b)"
 )
 # A present participle by its form, also where a letter is missing or swapped ("walkng", "runnig").
 PARTICIPLE = re.compile(r"\w{2,}(?:ing|[^aeiou\W]ng|nig)")
@@ -87,7 +88,7 @@ def predicate(words: list[Word], start: int) -> tuple[int, str]:
             return i, "relative"
         if word.lower in lists.WEARING | lists.COLOURS or listed(word.lower, lists.GARMENTS):
             continue
-        if begins_relation(words, i) and head:
+        if begins_relation(words, i) and stands_alone(words[start:i]):
             return i, "relation"
         if word.lower in lists.PLACES:
             continue
@@ -109,10 +110,10 @@ def is_verb(words: list[Word], i: int) -> bool:
 
 def begins_noun(words: list[Word], i: int) -> bool:
     """Whether a noun, or what can stand between an article and its noun, is at `i`."""
-    if i >= len(words) or words[i].tag == "DT" or words[i].lower in lists.DETERMINERS:
+    while i < len(words) and words[i].lower in lists.PLACES:  # "moving left" ends there, "the jumping left dog" goes on
+        i += 1
+    if i == len(words) or words[i].tag == "DT" or words[i].lower in lists.DETERMINERS:
         return False
-    if words[i].lower in lists.PLACES:  # "moving left" ends there, "the jumping left dog" goes on
-        return begins_noun(words, i + 1)
     return words[i].tag in NOUN_TAGS or describes(words[i])
 
 
@@ -137,7 +138,7 @@ def begins_relation(words: list[Word], i: int) -> bool:
     """Whether a relation to another thing begins at `i`: "under the net", "next to a car", "in the hand of", "of the screen"."""
     lower = [word.lower for word in words[i : i + 7]]
     after = lower[1:2]
-    if lower[0] in {"on", "to", "at"} and BESIDE.match(" ".join(lower)):
+    if lower[0] in {"on", "to", "at", "in"} and BESIDE.match(" ".join(lower)):
         return True
     if lower[0] == "next":
         return after == ["to"]
@@ -148,7 +149,7 @@ def begins_relation(words: list[Word], i: int) -> bool:
     if lower[0] == "of":
         return bool(set(lower[1:3]) & lists.PICTURE) and words[i - 1].lower in lists.PLACES
     if lower[0] in {"left", "right"}:  # "the square left of the circle", but not "on the left of the screen"
-        return after == ["of"] and is_head(words[i - 1])
+        return after == ["of"] and stands_alone(words[i - 1 : i])
     if lower[0] in lists.NEARNESS:
         return not describes(words[i - 1])
     return lower[0] in lists.RELATIONS

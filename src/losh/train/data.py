@@ -1,34 +1,15 @@
-"""What training reads: the digest that DVC watches, the samples, and the split into training and validation videos."""
+"""The samples that training reads, and their split into training and validation videos."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from losh.clips.samples import Sample, build_samples, read_expressions
 from losh.errors import UserError
-from losh.files import sha256_of, write_json
 from losh.frames import FrameStore
-
-DATA = Path("data")
-
-
-def describe_train_data(names: list[str], out: Path, root: Path = DATA) -> dict[str, Any]:
-    """Write the digests of the chosen datasets' artefacts to `out` (stage train_data).
-
-    The indexes hold the digest of every file, so that the digest of an index stands for all that it names.
-    """
-    digests = {}
-    for name in names:
-        paths = {"frames": root / "frames" / name / "index.json", "flow": root / "flow" / name / "index.json", "short_text": root / "short_text" / f"{name}.csv"}
-        missing = [str(path) for path in paths.values() if not path.exists()]
-        if missing:
-            raise UserError(f"train.datasets names {name}, but {missing[0]} is missing", "Run `dvc repro`")
-        digests[name] = {key: sha256_of(path) for key, path in paths.items()}
-    write_json(out, {"datasets": digests})
-    return digests
+from losh.train_data import DATA
 
 
 def load_train_samples(names: list[str], root: Path = DATA) -> tuple[list[Sample], Counter]:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from losh.clips.dataset import ClipDataset
 from losh.clips.sampler import GlobalBatches
-from losh.clips.samples import Sample
+from losh.clips.samples import Sample, group_samples
 from losh.clips.text import Texts
 from losh.distributed import Processes, start, stop
 from losh.errors import UserError
@@ -24,8 +24,9 @@ from losh.params import Params
 from losh.provenance import code_digest, warn_if_changed
 from losh.scratch import SCRATCH, fingerprint, link
 from losh.train.curves import draw_curves, write_curves
-from losh.train.data import DATA, load_train_samples, split_validation
+from losh.train.data import load_train_samples, split_validation
 from losh.train.loop import Stopped, Trainer
+from losh.train_data import DATA
 
 CODE = ["model", "train", "clips", "windows.py", "frames/store.py", "flow/store.py"]
 """What decides the weights: a change of it starts a training afresh."""
@@ -63,12 +64,16 @@ def _train(params: Params, out: Path, metrics: Path, root: Path, work: Path, pro
     model = build_model(params.model)
     frozen = params.train.text_encoder_learning_rate == 0
     model.base.text_encoder.frozen = frozen
+    model.base.text_encoder.requires_grad_(not frozen)
     texts = Texts(model.base.text_encoder.to(processes.device), processes.device, frozen)
     sizes = (params.train.short_side, params.train.long_side)
-    dataset = ClipDataset(root, training, *sizes, flip=params.train.flip, with_flow=params.train.losses.consistency > 0)
+    groups = group_samples(training, params.train.expressions_per_window)
+    dataset = ClipDataset(root, groups, *sizes, flip=params.train.flip, with_flow=params.train.losses.consistency > 0)
     weights = params.train.sampling_weights
     named = dict(zip(params.train.datasets, weights, strict=True)) if weights else None
-    batches = GlobalBatches([s.dataset for s in training], params.train.batch_size, params.train.seed, named, processes.rank, processes.world)
+    batches = GlobalBatches(
+        [group[0].dataset for group in groups], params.train.batch_size, params.train.seed, named, processes.rank, processes.world
+    )
     trainer = Trainer(model, texts, dataset, batches, params.train, processes, work / "state.pt")
     config = {"model": params.model.model_dump(), "window": _window(training), "short_side": sizes[0], "long_side": sizes[1]}
     _epochs(trainer, params, validation, root, work, config)
@@ -110,15 +115,21 @@ def _write_outputs(trainer: Trainer, params: Params, work: Path, out: Path, metr
         link(work / f"{name}.safetensors", out / f"{target}.safetensors")
     write_curves(history, metrics / "train")
     draw_curves(history, metrics / "train" / "curves.png")
+    best = history[progress.best_epoch - 1]
     summary = {
         "best_epoch": progress.best_epoch,
         "epochs": progress.epoch,
         "skipped_steps": progress.skipped,
-        "loss": {name.removeprefix("train/"): round(value, 4) for name, value in history[-1].items() if name.startswith("train/")},
-        "validation": {name.removeprefix("val/"): round(value, 4) for name, value in history[progress.best_epoch - 1].items() if name.startswith("val/")},
+        "loss": _rounded(history[-1], "train/"),
+        "validation": _rounded(best, "val/"),
     }
     write_json(metrics / "train.json", summary)
     return summary
+
+
+def _rounded(row: dict[str, float], prefix: str) -> dict[str, float]:
+    """The row's values whose names begin with `prefix`, to four digits: more would be noise in `dvc metrics diff`."""
+    return {name.removeprefix(prefix): round(value, 4) for name, value in row.items() if name.startswith(prefix)}
 
 
 def _window(samples: list[Sample]) -> int:
@@ -130,4 +141,5 @@ def _announce(training: list[Sample], validation: list[Sample], left_out: Counte
         raise UserError("no training sample is left", "Check train.datasets and train.validation_fraction")
     if processes.is_main:
         missing = "".join(f"; {count} expressions left out: {why}" for why, count in sorted(left_out.items()))
-        print(f"train: {len(training)} samples, {len(validation)} held out for validation, {processes.world} process(es) on {processes.device.type}{missing}")
+        where = f"{processes.world} process(es) on {processes.device.type}"
+        print(f"train: {len(training)} samples, {len(validation)} held out for validation, {where}{missing}")

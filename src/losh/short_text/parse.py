@@ -15,10 +15,10 @@ from losh.short_text.overrides import read_overrides
 from losh.short_text.rule import Mode
 from losh.short_text.shorten import shorten
 
-COLUMNS = ["split", "video", "expression_id", "expression_set", "text", "short_text", "step"]
+COLUMNS = ["split", "video", "expression_id", "expression_set", "instance", "text", "short_text", "step"]
 
 
-def parse_text(expressions_csv: Path, out_csv: Path, params: ShortTextParams, progress: bool = False) -> dict[str, Any]:
+def parse_text(expressions_csv: Path, out_csv: Path, params: ShortTextParams, progress: bool = True) -> dict[str, Any]:
     """Write `data/short_text/D.csv` from `data/raw/D/expressions.csv` (docs/design.md), rows in their order.
 
     An override wins over a published short text, and that (with `prefer_published`) over the rule.
@@ -48,6 +48,8 @@ def parse_text(expressions_csv: Path, out_csv: Path, params: ShortTextParams, pr
         kept.loc[chosen, "step"] = "published"
     write_csv(kept[COLUMNS], out_csv)
     steps = dict(sorted(Counter(kept["step"]).items()))
+    skipped = f"; {int(empty.sum())} empty ones skipped" if empty.any() else ""
+    print(f"{len(kept)} expressions shortened (by step: {', '.join(f'{step} {count}' for step, count in steps.items())}){skipped}")
     return {"mode": params.mode, "expressions": len(table), "skipped": int(empty.sum()), "steps": steps}
 
 
