@@ -29,7 +29,7 @@ from losh.flow.raft import EMBEDDED, new_network, pad_images, run_network
 
 FIRST_SEED = 100_000
 SIZES = ((96, 128), (128, 128), (128, 128))  # rows, columns: what the default runs at, and RAFT's smallest size without padding
-MATCHING = 0.1  # weight of the matching loss beside RAFT's own
+MATCHING = 0.2  # weight of the matching loss beside RAFT's own
 GAMMA = 0.8  # weight of a refinement step against the next (RAFT, eq. 7)
 
 
@@ -42,8 +42,8 @@ def batch_at(step: int, batch: int, done: float, share: float, clips: ClipPool) 
     Each rendered pair is used in both directions: samples B/2 ... B-1 are the first half backwards.
     """
     rng = np.random.default_rng([1, step])
-    share *= min(1.0, max(0.0, 4 * done - 1.8))
-    longest = 8 + 8 * max(0.0, 1 - 2 * done)
+    share *= min(1.0, 3 * done)
+    longest = 6 + 10 * max(0.0, 1 - 5 * done)
     height, width = SIZES[step % len(SIZES)]
     firsts, seconds, forwards, backwards = [], [], [], []
     for item in range(batch // 2):
@@ -106,8 +106,15 @@ def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def sequence_loss(fields: list[torch.Tensor], truth: torch.Tensor) -> torch.Tensor:
-    """RAFT's loss: the L1 distance of every refinement step's field, later ones weighing more."""
-    return sum(GAMMA ** (len(fields) - 1 - i) * (field - truth).abs().mean() for i, field in enumerate(fields))
+    """RAFT's loss: the L1 distance of every refinement step's field, later ones weighing more; what moves weighs more too."""
+    weight = emphasis(truth)
+    return sum(GAMMA ** (len(fields) - 1 - i) * (weight * (field - truth).abs()).mean() for i, field in enumerate(fields))
+
+
+def emphasis(truth: torch.Tensor) -> torch.Tensor:
+    """Weights [B, 1, H, W] of mean 1: a pixel that moves counts five times one that does not, or saying zero would be nearly right."""
+    weight = 1 + 4 * (truth.norm(dim=1, keepdim=True) > 0.7)
+    return weight / weight.float().mean()
 
 
 def matching_loss(features: torch.Tensor, others: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -128,6 +135,7 @@ def matching_loss(features: torch.Tensor, others: torch.Tensor, truth: torch.Ten
     field = truth[:, :, y.clamp(0, truth.shape[-2] - 1), x.clamp(0, truth.shape[-1] - 1)] / 8  # [B, 2, h, w], cells
     column, row = columns + field[:, 0], rows + field[:, 1]
     known = known & (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1)
+    known = known * emphasis(field * 8)[:, 0]
     logits = torch.einsum("bcp,bcq->bpq", features.flatten(2), others.flatten(2)) / channels**0.5
     likely = logits.log_softmax(-1).view(batch, height, width, height * width)
     loss = 0.0

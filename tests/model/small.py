@@ -57,6 +57,14 @@ def small_model(seed: int = 0, **changes: object) -> LoSh:
     return build_model(ModelParams.model_validate({**MODEL, **changes}), text_encoder_from(TEXT_CONFIG)).eval()
 
 
+def opened(model: LoSh) -> LoSh:
+    """The model with its cross-attention opened, as training would: at first it is an identity."""
+    for name, parameter in model.named_parameters():
+        if name.startswith("cross") and name.endswith("norm.weight"):
+            torch.nn.init.constant_(parameter, 0.5)
+    return model
+
+
 def small_clips(seed: int = 0, clips: int = 2, frames: int = 4, size: tuple[int, int] = (40, 56), annotated: tuple[int, ...] = (1, 2)) -> Clips:
     """Random clips; the second one is padded on the right."""
     generator = torch.Generator().manual_seed(seed)

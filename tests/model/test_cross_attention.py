@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import run, small_clips, small_model, words
+from small import opened, run, small_clips, small_model, words
 
 from losh.model.interface import LoShOutput
 from losh.model.losh import LoSh
 
 INSIDE = {"cross_attention_place": "inside"}
 AFTER = {"cross_attention_place": "after"}
-
-
-def opened(model: LoSh) -> LoSh:
-    """The model with its cross-attention opened, as training would."""
-    for name, parameter in model.named_parameters():
-        if name.startswith("cross") and name.endswith("norm.weight"):
-            parameter.data.fill_(0.5)
-    return model
 
 
 def largest(a: LoShOutput, b: LoShOutput, stream: str) -> float:

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from small import run, sentence_ids, small_clips, small_model
+from small import opened, run, sentence_ids, small_clips, small_model
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -23,10 +23,7 @@ def difference(one: LoShOutput, other: LoShOutput) -> float:
 
 def live_model() -> LoSh:
     """A small model whose blocks are all at work."""
-    model = small_model()
-    for block in model.cross_blocks:
-        nn.init.constant_(block.cross.norm.weight, 0.5)
-    return model
+    return opened(small_model())
 
 
 def test_attention_is_that_of_nn_multihead_attention() -> None:

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import torch
-from small import random_targets, run, sentence_ids, small_clips, small_model, words
+from small import opened, random_targets, run, sentence_ids, small_clips, small_model, words
 
 from losh.model.interface import Clips, LoShOutput, TextFeats, TextIds, VideoFeats
 
 
-def first(output: LoShOutput, b: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return output.long[-1].masks[b], output.long[-1].scores[b]
+def clip(output: LoShOutput, b: int) -> list[torch.Tensor]:
+    """Everything that is predicted for one clip."""
+    return [x[b] for stream in (output.long, output.short) for x in (stream[-1].masks, stream[-1].scores)]
 
 
-def close(a: tuple, b: tuple, atol: float = 1e-5) -> bool:
+def close(a: list, b: list, atol: float = 1e-5) -> bool:
     return all(torch.allclose(x, y, atol=atol) for x, y in zip(a, b, strict=True))
 
 
 def test_a_padded_clip_alone_is_the_same_clip_in_a_batch() -> None:
-    model, clips = small_model(), small_clips()
+    model, clips = opened(small_model()), small_clips()
     text, short = words((5, 3)), words((2, 3), seed=1)
     together = run(model, clips, text, short)
     for b in range(2):
         alone = Clips(clips.frames[b : b + 1], clips.pad[b : b + 1], clips.annotated[b : b + 1])
         one = [TextFeats(t.words[b : b + 1], t.pad[b : b + 1]) for t in (text, short)]
-        assert close(first(together, b), first(run(model, alone, *one), 0))
+        assert close(clip(together, b), clip(run(model, alone, *one), 0))
 
 
 def test_a_padded_sentence_is_the_same_sentence_alone() -> None:
     """Through the text encoder too: its features do not depend on the length that a batch is padded to."""
-    model, clips = small_model(), small_clips()
+    model, clips = opened(small_model()), small_clips()
     long, short = sentence_ids((9, 4)), sentence_ids((3, 2), seed=1)
     together = model(clips, long, short)
     alone = Clips(clips.frames[1:], clips.pad[1:], clips.annotated[1:])
     one = model(alone, TextIds(long.ids[1:, :4], long.mask[1:, :4]), TextIds(short.ids[1:, :2], short.mask[1:, :2]))
-    assert close(first(together, 1), first(one, 0))
+    assert close(clip(together, 1), clip(one, 0))
 
 
 def test_the_transformer_ignores_padded_features() -> None:
@@ -56,7 +57,7 @@ def test_the_transformer_ignores_padded_features() -> None:
 
 
 def test_a_frame_that_is_all_padding_gives_no_nan() -> None:
-    model, clips = small_model(), small_clips()
+    model, clips = opened(small_model()), small_clips()
     clips.pad[1] = True
     text = words((5, 3))
     text.pad[1] = True

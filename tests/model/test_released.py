@@ -113,9 +113,17 @@ def test_every_fault_is_listed() -> None:
     state["extra.weight"] = torch.zeros(1)
     del state["transformer.encoder.layers.1.norm1.bias"]
     state["is_referred_head.bias"] = torch.zeros(3)
-    with pytest.raises(UserError, match="3 keys") as caught:
+    index = "backbone.layers.2.blocks.5.attn.relative_position_index"
+    state[index.replace("5", "6")] = state.pop(index)
+    with pytest.raises(UserError, match="5 keys") as caught:
         import_released(state, dict(TEXT_CONFIG))
-    for part in ("surplus extra.weight", "missing transformer.encoder.layers.1.norm1.bias", "is_referred_head.bias is [3], not [2]"):
+    for part in (
+        f"missing {index}",
+        f"surplus {index.replace('5', '6')}",
+        "surplus extra.weight",
+        "missing transformer.encoder.layers.1.norm1.bias",
+        "is_referred_head.bias is [3], not [2]",
+    ):
         assert part in str(caught.value)
 
 

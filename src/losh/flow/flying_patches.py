@@ -127,16 +127,19 @@ def _shape(rng: np.random.Generator, side: int) -> np.ndarray:
 
 
 def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Two colours mixed by noise, stripes, checks, dots or a plain ramp; float32 [height, width, 3], 0 to 255."""
+    """Two colours mixed by noise (mostly), stripes, checks, dots or a ramp; float32 [height, width, 3], 0 to 255.
+
+    Noise can be matched wherever it goes; the others repeat, and too many of them teach a network not to commit itself.
+    """
     colours = rng.uniform(0, 255, (2, 3))
-    if rng.random() < 0.4:  # low contrast
-        colours[1] = colours[0] + rng.normal(0, 40, 3)
+    if rng.random() < 0.25:  # low contrast
+        colours[1] = colours[0] + rng.normal(0, 50, 3)
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     way = rng.uniform(0, np.pi)
     along = columns * np.cos(way) + rows * np.sin(way)
     across = rows * np.cos(way) - columns * np.sin(way)
     period = float(np.exp(rng.uniform(np.log(4), np.log(30))))
-    kind = rng.integers(6)
+    kind = rng.integers(16)
     if kind == 0:
         mix = 0.5 + 0.5 * np.sin(2 * np.pi * along / period)
     elif kind == 1:
@@ -147,7 +150,7 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         mix = along / max(height, width) + 0.5
     else:
         mix = _noise(rng, height, width, octaves=4)
-    mix = mix + rng.uniform(0, 0.5) * (_noise(rng, height, width, octaves=3) - 0.5)
+    mix = mix + rng.uniform(0.2, 0.7) * (_noise(rng, height, width, octaves=3) - 0.5)
     mix = np.clip(mix, 0, 1)[..., None]
     return (colours[0] * (1 - mix) + colours[1] * mix).astype(np.float32)
 

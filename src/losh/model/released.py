@@ -20,7 +20,7 @@ from losh.model.released_sizes import infer_params, infer_text_config
 from losh.model.video_swin_blocks import relative_position_index
 
 POSITION_IDS = "transformer.text_encoder.embeddings.position_ids"
-INDEX = "relative_position_index"
+TABLE, INDEX = "relative_position_bias_table", "relative_position_index"
 RENAMES = [  # (pattern of our name, pattern of the released name); `#` is a number, `#+1` the number plus one
     ("base.backbone.", "backbone."),
     ("base.text_encoder.model.", "transformer.text_encoder."),
@@ -91,14 +91,22 @@ def import_released(source: Path | dict[str, Any], text_config: dict[str, Any] |
         UserError: keys that are missing, surplus or of another shape, all of them listed.
     """
     state = read_released(source) if isinstance(source, Path) else bare(source)
-    state.pop(POSITION_IDS, None)
+    position_ids = state.pop(POSITION_IDS, torch.arange(0))
+    if not torch.equal(position_ids.flatten(), torch.arange(position_ids.numel())):
+        raise UserError(f"the checkpoint counts words in another way: {POSITION_IDS}", "It was not made by the released code")
     indexes = {name: state.pop(name) for name in list(state) if name.endswith(INDEX)}
     config = infer_params(state, indexes, text_config or infer_text_config(state))
     wanted = _blank(config).state_dict()
     names = {released_name(name): name for name in wanted}
-    _check(state, {theirs: tuple(wanted[ours].shape) for theirs, ours in names.items()})
-    _check_indexes(indexes, tuple(config["model"]["backbone"]["window_size"]))
-    return {names[name]: value for name, value in state.items()}, config
+    index = relative_position_index(tuple(config["model"]["backbone"]["window_size"]))
+    shapes = {theirs: tuple(wanted[ours].shape) for theirs, ours in names.items()}
+    shapes |= {name.replace(TABLE, INDEX): tuple(index.shape) for name in shapes if name.endswith(TABLE)}
+    _check({**state, **indexes}, shapes)
+    # A function of the window: where a file's own differ, its bias tables mean something else than ours.
+    wrong = [name for name, value in indexes.items() if not torch.equal(value.long(), index)]
+    if wrong:
+        raise UserError(f"the checkpoint orders its window positions in another way: {', '.join(wrong)}", "It was not made by the released code")
+    return {names[name]: value.float() for name, value in state.items()}, config
 
 
 def export_released(model: LoSh) -> dict[str, Tensor]:
@@ -113,9 +121,9 @@ def export_released(model: LoSh) -> dict[str, Tensor]:
         if theirs is None:
             raise UserError(f"the released format has no place for {name}", "Export a model trained with model.cross_attention: false")
         state[theirs] = value
-        if theirs.endswith("relative_position_bias_table"):
+        if theirs.endswith(TABLE):
             attention = model.get_submodule(name.rpartition(".")[0])
-            state[theirs.replace("relative_position_bias_table", INDEX)] = relative_position_index(attention.window)
+            state[theirs.replace(TABLE, INDEX)] = relative_position_index(attention.window)
     if not any(name.endswith(INDEX) for name in state):
         raise UserError("the released format knows no backbone but Video-Swin", "Export a model with a Video-Swin backbone")
     return state
@@ -153,11 +161,3 @@ def _check(state: dict[str, Tensor], wanted: dict[str, tuple[int, ...]]) -> None
     ]
     if faults:
         raise UserError(f"the checkpoint does not fit LoSh on MTTR ({len(faults)} keys): " + "; ".join(sorted(faults)))
-
-
-def _check_indexes(indexes: dict[str, Tensor], window: tuple[int, int, int]) -> None:
-    """The position indexes are a function of the window: refuse a file whose own differ, since its bias tables mean something else."""
-    right = relative_position_index(window)
-    wrong = [name for name, index in indexes.items() if not torch.equal(index.long(), right)]
-    if wrong:
-        raise UserError(f"the checkpoint orders its window positions in another way: {', '.join(wrong)}", "It was not made by the released code")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,7 @@ import torch
 from losh.errors import UserError
 from losh.files import atomic_write
 
-SAVE_EVERY = 180.0
+SAVE_EVERY = float(os.environ.get("LOSH_SAVE_EVERY", "180"))
 """Seconds between saves within an epoch: what a kill without warning costs at most."""
 
 

@@ -1,0 +1,18 @@
+"""Shared by the tests: tiny prepared data, and where real data lies if it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tiny import prepare
+
+# Two tests run at once on two cores: more threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """data/ as the stages leave it before training, of a tiny A2D-Sentences named `tiny`; read only."""
+    return prepare(tmp_path_factory.mktemp("tiny"))
