@@ -29,7 +29,9 @@ for key in stage.get("params", []):
 if name == "train_data":
     # The one stage whose output follows only a part of what it depends on.
     wanted = params["train"]["datasets"]
-    files = [p for d in wanted for p in [Path("data/frames") / d / "index.json", Path("data/flow") / d / "index.json", Path(f"data/short_text/{d}.csv")]]
+    files = [
+        p for d in wanted for p in [Path("data/frames") / d / "index.json", Path("data/flow") / d / "index.json", Path(f"data/short_text/{d}.csv")]
+    ]
 else:
     files = [p for dep in stage["deps"] if dep.startswith("data") for p in sorted([Path(fill(dep)), *Path(fill(dep)).rglob("*")]) if p.is_file()]
 for path in files:

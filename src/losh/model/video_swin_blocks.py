@@ -40,6 +40,7 @@ def relative_position_index(window: Size3) -> Tensor:
     return (offsets[..., 0] * rows + offsets[..., 1]) * columns + offsets[..., 2]
 
 
+@torch.compiler.assume_constant_result  # depends on sizes alone; and torch.compile does not see the cache
 @functools.lru_cache(maxsize=64)
 def shift_masks(grid: Size3, window: Size3, shift: Size3, device: torch.device) -> tuple[Tensor, Tensor]:
     """Which tokens of a shifted window may see each other.
@@ -54,18 +55,18 @@ def shift_masks(grid: Size3, window: Size3, shift: Size3, device: torch.device) 
         masks: float32 [K, N, N], K <= 8; 0 inside a region, MASKED between regions.
         kinds: int64 [G]: which mask a window has; windows in row-major order.
     """
-    seams = [[0] * length for length in window]  # region of each place along an axis, in the axis's last window
-    for regions, length, step in zip(seams, window, shift, strict=True):
-        regions[length - step :] = [1] * step
+    # 1 = the window holds this axis's seam: the number of a kind of window has a bit for T, H and W.
+    ends = [[int(step > 0 and place == count - 1) for place in range(count)] for count, step in zip(grid, shift, strict=True)]
+    kinds = [4 * t + 2 * y + x for t in ends[0] for y in ends[1] for x in ends[2]]
+    used = sorted(set(kinds))
     masks = []
-    for kind in range(8):
-        last = [kind >> 2 & 1, kind >> 1 & 1, kind & 1]
-        regions = torch.cartesian_prod(*[torch.tensor(seam) * flag for seam, flag in zip(seams, last, strict=True)]).reshape(-1, 3)
+    for kind in used:
+        # Region of each place along an axis: past the seam, or not.
+        seams = [torch.arange(length) >= length - step for length, step in zip(window, shift, strict=True)]
+        seams = [seam & bool(kind & bit) for seam, bit in zip(seams, (4, 2, 1), strict=True)]
+        regions = torch.cartesian_prod(*seams).reshape(-1, 3)  # [N, 3]
         masks.append((regions[:, None] != regions[None, :]).any(-1) * MASKED)
-    at_end = [[int(step > 0 and place == count - 1) for place in range(count)] for count, step in zip(grid, shift, strict=True)]
-    kinds = torch.tensor([4 * t + 2 * y + x for t in at_end[0] for y in at_end[1] for x in at_end[2]])
-    used, kinds = kinds.unique(return_inverse=True)
-    return torch.stack(masks)[used].to(device), kinds.to(device)
+    return torch.stack(masks).to(device), torch.tensor([used.index(kind) for kind in kinds], device=device)
 
 
 def cut_windows(x: Tensor, window: Size3) -> Tensor:
