@@ -47,7 +47,7 @@ def extract_frames(raw: Path, out: Path, params: FramesParams, scratch: Path = S
             if fault:
                 if params.on_error == "stop":
                     pool.shutdown(cancel_futures=True)
-                    raise UserError(fault, "Mend the file, or set frames.on_error to skip")
+                    raise UserError(fault, "Or set frames.on_error to skip, which leaves such videos out and counts them")
                 skipped.append({"file": video.video, "why": fault})
                 continue
             rows[video.video] = row
