@@ -22,8 +22,9 @@ from losh.train_data import describe_train_data
 
 ROOT = Path(__file__).parents[1]
 MODEL = {
-    "backbone.embed_dim": 8, "backbone.depths": [1, 1, 2], "backbone.num_heads": [1, 2, 2], "backbone.window_size": [4, 4, 4], "d_model": 16,
-    "num_heads": 2, "ffn_dim": 32, "num_queries": 5, "encoder_layers": 2, "decoder_layers": 2, "cross_attention_blocks": 1,
+    "backbone.checkpoint": None, "backbone.embed_dim": 8, "backbone.depths": [1, 1, 2], "backbone.num_heads": [1, 2, 2],
+    "backbone.window_size": [4, 4, 4], "d_model": 16, "num_heads": 2, "ffn_dim": 32, "num_queries": 5, "encoder_layers": 2,
+    "decoder_layers": 2, "cross_attention_blocks": 1,
 }  # fmt: skip
 TRAIN = {
     "datasets": ["tiny"], "epochs": 3, "batch_size": 4, "expressions_per_window": 1, "short_side": 48, "warmup_steps": 2, "milestones": [2],

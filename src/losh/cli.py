@@ -47,8 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=_short_text)
 
     one = commands.add_parser("import-checkpoint", help="turn a released MTTR or LoSh checkpoint into ours")
-    one.add_argument("checkpoint", type=Path)
-    one.add_argument("-o", "--out", type=Path, required=True)
+    one.add_argument("checkpoint", type=Path, help="a .pth or .pth.tar file of the released code")
+    one.add_argument("-o", "--out", type=Path, required=True, help="our model file, .safetensors")
+    one.add_argument("--window", type=int, default=10, help="frames of a window it was trained with (default: %(default)s)")
+    one.add_argument("--short-side", type=int, default=320, help="short side of its input in pixels (default: %(default)s)")
+    one.add_argument("--long-side", type=int, default=576, help="largest long side of its input in pixels (default: %(default)s)")
     one.set_defaults(run=_import)
 
     one = commands.add_parser("export-checkpoint", help="turn a checkpoint of ours into the released format")
@@ -100,7 +103,7 @@ def _short_text(arguments: argparse.Namespace) -> None:
 def _import(arguments: argparse.Namespace) -> None:
     from losh.model.released import import_checkpoint
 
-    import_checkpoint(arguments.checkpoint, arguments.out)
+    import_checkpoint(arguments.checkpoint, arguments.out, arguments.window, arguments.short_side, arguments.long_side)
     print(f"wrote {arguments.out}")
 
 

@@ -35,7 +35,8 @@ def test_shapes(changes: dict, masks: tuple[int, ...]) -> None:
 
 def test_the_shipped_parameters_build() -> None:
     params = load_params(Path(__file__).parents[2] / "params.yaml")
-    model = build_model(params.model, text_encoder_from(TEXT_CONFIG))
+    fresh = params.model.backbone.model_copy(update={"checkpoint": None})
+    model = build_model(params.model.model_copy(update={"backbone": fresh}), text_encoder_from(TEXT_CONFIG))
     output = run(model.eval())
     losses = Criterion(loss_params(consistency=0), ConsistencyParams(**params.train.consistency.model_dump()))(output, random_targets((2, 1)))
     assert len(output.long) == params.model.decoder_layers and torch.isfinite(losses["total"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -143,15 +144,26 @@ def test_what_the_sizes_are_read_from_is_missing(missing: str) -> None:
         import_released(state)
 
 
+class Hostile:
+    """Unpickling this runs code."""
+
+    def __init__(self, made: str) -> None:
+        self.made = made
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (self.made,)
+
+
 @pytest.mark.parametrize("kind", ["absent", "text", "pickle"])
 def test_files_that_are_no_checkpoint(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x.pth"
     if kind == "text":
         path.write_text("hello")
     if kind == "pickle":
-        torch.save({"model_state_dict": {"a": Path("code could hide here")}}, path)
+        torch.save({"model_state_dict": {"a": Hostile(str(tmp_path / "run"))}}, path)
     with pytest.raises(UserError, match=r"x\.pth"):
         read_released(path)
+    assert not (tmp_path / "run").exists()
 
 
 def test_cross_attention_has_no_place_in_the_released_format() -> None:

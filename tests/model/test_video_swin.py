@@ -133,6 +133,14 @@ def test_shift_masks_separate_what_the_roll_brought_together(grid: tuple, window
     assert torch.equal(masks[kinds], expected)
 
 
+def test_masks_made_in_inference_mode_serve_training() -> None:
+    model, frames = small(window_size=(3, 2, 2)), torch.randn(1, 5, 3, 20, 36)  # sizes that no other test has kept masks for
+    with torch.inference_mode():
+        model(frames)
+    model(frames)[-1].sum().backward()
+    assert model.patch_embed.proj.weight.grad.any()
+
+
 def test_masked_attention_is_exactly_zero() -> None:
     """Not merely tiny: denormal numbers made the attention several times slower."""
     assert torch.tensor([0.0, MASKED]).softmax(0)[1] == 0
@@ -200,6 +208,12 @@ def test_drop_path_drops_a_clips_branch_in_training_alone() -> None:
         assert all(torch.equal(a, b) for a, b in zip(model(frames), model(frames), strict=True))
         dropped = (block.train()(x) == x).flatten(1).all(1)
     assert 0.5 < dropped.float().mean() < 1
+
+
+def test_compiles_as_one_graph() -> None:
+    model, frames = small(depths=(2,), num_heads=(1,)), torch.randn(1, 3, 3, 20, 24)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    assert torch.allclose(compiled(frames)[0], model(frames)[0], atol=1e-5)
 
 
 def test_checkpointed_blocks_give_the_same_gradients() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import nn
 
 from losh.errors import UserError
@@ -9,6 +11,9 @@ from losh.model.backbone_weights import load_resnet, load_video_swin, torchvisio
 from losh.model.resnet import ResNet
 from losh.model.video_swin import PRESETS, SwinSizes, VideoSwin
 from losh.params import BackboneParams
+
+EMBEDDED = Path(__file__).parent / "weights" / "backbone" / "model.safetensors"
+"""Our small Video-Swin for MovingShapes, made by scripts/train_backbone.py."""
 
 
 def build_backbone(params: BackboneParams) -> nn.Module:
@@ -25,6 +30,8 @@ def build_backbone(params: BackboneParams) -> nn.Module:
         names = ", ".join(PRESETS)
         raise UserError("torchvision has no weights for a video_swin of your own sizes", f"Set model.backbone.name to one of {names}")
     weights = torchvision_weights(params.name) if params.checkpoint == "torchvision" else params.checkpoint
+    if weights == "embedded":
+        weights = EMBEDDED
     if params.name in ("resnet50", "resnet101"):
         resnet = ResNet(params.name)
         if weights is not None:

@@ -79,7 +79,7 @@ def to_stride(flow: Tensor, seen: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     factor = stride // FLOW_STRIDE
     if factor == 1:
         return flow, seen
-    pooled = F.avg_pool2d(torch.cat([flow, seen[:, None].float()], 1), factor, ceil_mode=True, count_include_pad=False)
+    pooled = F.avg_pool2d(torch.cat([flow, seen[:, None].float()], 1), factor, ceil_mode=True)
     return pooled[:, :2] / factor, pooled[:, 2] > 0.5
 
 
@@ -99,8 +99,6 @@ def warp(source: Tensor, pad: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     column = torch.arange(width, device=flow.device, dtype=flow.dtype)
     # With align_corners=False the centre of cell i of n lies at (2 i + 1) / n - 1.
     grid = torch.stack([(2 * (column + flow[:, 0]) + 1) / width - 1, (2 * (row + flow[:, 1]) + 1) / height - 1], dim=-1)
-    if not len(flow):
-        return source, pad
     fetched = F.grid_sample(torch.cat([source, (~pad)[:, None].to(source.dtype)], 1), grid, padding_mode="zeros", align_corners=False)
     return fetched[:, :-1], fetched[:, -1] > WHOLLY
 

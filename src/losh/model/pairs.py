@@ -25,8 +25,6 @@ def matched_logits(masks: Tensor, indices: list[Indices], size: tuple[int, int])
     clips = torch.cat([torch.full_like(query, b) for b, (query, _) in enumerate(indices)]).to(masks.device)
     queries = torch.cat([query for query, _ in indices]).to(masks.device)
     picked = masks[clips, :, queries].flatten(0, 1)  # [pairs, K, h, w] -> [P, h, w]
-    if not len(picked):  # interpolate refuses an empty batch on some devices
-        return picked.new_zeros(0, *size) + picked.sum()
     return resized(picked[:, None], size)[:, 0]
 
 

@@ -129,9 +129,14 @@ def export_released(model: LoSh) -> dict[str, Tensor]:
     return state
 
 
-def import_checkpoint(source: Path, out: Path) -> None:
-    """Convert a released checkpoint file to our model file (`losh import-checkpoint`)."""
+def import_checkpoint(source: Path, out: Path, window: int = 10, short_side: int = 320, long_side: int = 576) -> None:
+    """Convert a released checkpoint file to our model file (`losh import-checkpoint`).
+
+    The released format does not say what it was trained on: frames of a window and the sides of its input, in pixels, are given; the
+    defaults are those published for A2D-Sentences.
+    """
     state, config = import_released(source)
+    config |= {"window": window, "short_side": short_side, "long_side": long_side}
     model = _blank(config)
     model.load_state_dict(state, assign=True)
     save_model(out, model, config)

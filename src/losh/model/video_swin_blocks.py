@@ -40,8 +40,7 @@ def relative_position_index(window: Size3) -> Tensor:
     return (offsets[..., 0] * rows + offsets[..., 1]) * columns + offsets[..., 2]
 
 
-@torch.compiler.assume_constant_result  # depends on sizes alone; and torch.compile does not see the cache
-@functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)  # the masks are kept, and training could not use what was made in inference mode
 def shift_masks(grid: Size3, window: Size3, shift: Size3, device: torch.device) -> tuple[Tensor, Tensor]:
     """Which tokens of a shifted window may see each other.
 
@@ -85,6 +84,15 @@ def join_windows(x: Tensor, window: Size3, size: Size3) -> Tensor:
     return x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(B, *size, C)
 
 
+_remembered_masks = functools.lru_cache(maxsize=16)(shift_masks)  # up to 5 MB each at the published window
+
+
+@torch.compiler.assume_constant_result
+def cached_shift_masks(grid: Size3, window: Size3, shift: Size3, device: torch.device) -> tuple[Tensor, Tensor]:
+    """`shift_masks`, kept for the sizes that were last used; to torch.compile, which does not see such caches, a constant."""
+    return _remembered_masks(grid, window, shift, device)
+
+
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows of a feature map, with a learned bias for each relative position."""
 
@@ -126,7 +134,7 @@ class WindowAttention(nn.Module):
         qkv = self.qkv(x)
         if any(shift):
             grid = tuple(cells // reach for cells, reach in zip(padded, window, strict=True))
-            masks, kinds = shift_masks(grid, window, shift, x.device)
+            masks, kinds = cached_shift_masks(grid, window, shift, x.device)
             bias = (bias + masks.to(bias.dtype)[:, None]).index_select(0, kinds).flatten(0, 1)  # [K, h, N, N] -> [G * h, N, N]
             q, k, v = qkv.view(B, G, N, 3, h, -1).permute(3, 0, 1, 4, 2, 5).flatten(2, 3)  # [B, G * h, N, d] each
             x = biased_attention(q, k, v, bias).view(B, G, h, N, -1).transpose(2, 3).reshape(B, G, N, C)
