@@ -12,7 +12,7 @@ from losh.errors import UserError
 from losh.evaluate.a2d import evaluate_a2d
 from losh.evaluate.context import Context, Result
 from losh.evaluate.pictures import draw_cases
-from losh.evaluate.table import write_plots, write_rows
+from losh.evaluate.table import write_empty_plots, write_plots, write_rows
 from losh.evaluate.videos import evaluate_davis, evaluate_youtube_vos
 from losh.files import write_json
 from losh.frames import FrameStore
@@ -85,7 +85,7 @@ def _write(context: Context, result: Result, name: str, metrics: Path) -> dict[s
         write_plots(metrics / "plots" / name, [row.iou if row.iou is not None else row.j for row in scored])
         draw_cases(context.store, result, context.params.pictures, context.out / "pictures")
     else:
-        (metrics / "plots" / name).mkdir(parents=True, exist_ok=True)
+        write_empty_plots(metrics / "plots" / name)
     write_json(metrics / "eval" / f"{name}.json", summary)
     return summary
 

@@ -82,6 +82,12 @@ def write_plots(folder: Path, qualities: Sequence[float] | np.ndarray) -> None:
     _write_csv(folder / "iou_histogram.csv", ["iou", "count"], [[f"{m:.3f}", str(n)] for m, n in zip(middles, counts, strict=True)])
 
 
+def write_empty_plots(folder: Path) -> None:
+    """The same files without rows, where nothing could be scored: DVC expects them."""
+    _write_csv(folder / "precision.csv", ["threshold", "precision"], [])
+    _write_csv(folder / "iou_histogram.csv", ["iou", "count"], [])
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""
