@@ -187,6 +187,18 @@ def test_the_summary_names_scores_and_places(project):
     assert "moving_shapes: " in output and "largest object" in output and "davis_unsupervised.mean.j_and_f" in output and "curves.png" in output
 
 
+@pytest.mark.parametrize("name", ["a2d_sentences", "refer_youtube_vos", "refer_davis17"])
+def test_two_processes_score_each_sample_once(project, name, monkeypatch):
+    files = [project / "metrics" / "eval" / f"{name}.json", project / "data" / "evaluate" / name / "expressions.csv"]
+    before = [path.read_bytes() for path in files]
+    monkeypatch.setenv("LOSH_PROCESSES", "2")
+    monkeypatch.setenv("LOSH_DEVICE", "cpu")
+    for path in files:
+        path.unlink()
+    call(project, sys.executable, "stages/evaluate.py", name)
+    assert [path.read_bytes() for path in files] == before
+
+
 def test_predict_masks_an_own_clip(project, tmp_path):
     video = next((project.parent / "a2d").rglob("*.mp4"))
     command = [sys.executable, "-m", "losh.cli", "predict", str(video), "the red square moving right", "-o", str(tmp_path / "overlay.mp4")]

@@ -1,0 +1,63 @@
+"""Time and peak memory of each stage of the default, a `dvc repro` without a change, and bytes a video, as the README's tables.
+
+python scripts/measure_stages.py    (runs every stage again: about 15 minutes on 2 cores)
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+STAGES = ["download", "extract_frames", "compute_flow", "parse_text", "train_data", "train", "evaluate"]
+DATASET = "moving_shapes"
+
+
+def measured(command: list[str]) -> tuple[float, float]:
+    """Seconds, and the largest resident set of any process of the command in MB."""
+    probe = (
+        "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=open('tmp_peak', 'w')); sys.exit(code)"
+    )
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", probe, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = int(Path("tmp_peak").read_text()) / 1024
+    Path("tmp_peak").unlink()
+    return time.monotonic() - began, peak
+
+
+def main() -> None:
+    """Run and print."""
+    print("| stage | time | peak memory of a process |\n|---|---|---|")
+    total = 0.0
+    for stage in STAGES:
+        name = [] if stage in ("train_data", "train") else [DATASET]
+        subprocess.run(["rm", "-rf", f"scratch/{stage}"], check=True)
+        seconds, peak = measured([sys.executable, f"stages/{stage}.py", *name])
+        total += seconds
+        print(f"| `{stage}` | {seconds:.0f} s | {peak:.0f} MB |", flush=True)
+    print(f"| all | {total:.0f} s | |")
+    subprocess.run([sys.executable, "-m", "dvc", "commit", "-f", "-q"], check=True)
+    seconds, _ = measured([sys.executable, "-m", "dvc", "repro"])
+    print(f"| `dvc repro`, nothing changed | {seconds:.1f} s | |")
+    sizes()
+
+
+def sizes() -> None:
+    """Bytes a video of frames and flow beside the naive form: PNG-free raw RGB frames, and float32 .flo at full size, both ways."""
+    frames = json.loads(Path(f"data/frames/{DATASET}/index.json").read_text())["videos"]
+    stored = sum(path.stat().st_size for path in Path(f"data/frames/{DATASET}").glob("*.zip")) / len(frames)
+    raw = sum(len(row["stored"]) * row["height"] * row["width"] * 3 for row in frames.values()) / len(frames)
+    flow = json.loads(Path(f"data/flow/{DATASET}/index.json").read_text())["videos"]
+    packed = sum(path.stat().st_size for path in Path(f"data/flow/{DATASET}").glob("*.h5")) / len(flow)
+    naive = sum(len(row["pairs"]) * (12 + frames[video]["height"] * frames[video]["width"] * 8) for video, row in flow.items()) / len(flow)
+    print(f"\n| a video of {DATASET} | stored | naive form |\n|---|---|---|")
+    print(
+        f"| frames and masks | {stored / 1024:.0f} KB | {raw / 1024:.0f} KB (raw RGB) |\n| flow | {packed / 1024:.0f} KB | {naive / 1024:.0f} KB (float32 .flo) |"
+    )
+
+
+if __name__ == "__main__":
+    main()
