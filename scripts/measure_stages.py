@@ -54,9 +54,8 @@ def sizes() -> None:
     packed = sum(path.stat().st_size for path in Path(f"data/flow/{DATASET}").glob("*.h5")) / len(flow)
     naive = sum(len(row["pairs"]) * (12 + frames[video]["height"] * frames[video]["width"] * 8) for video, row in flow.items()) / len(flow)
     print(f"\n| a video of {DATASET} | stored | naive form |\n|---|---|---|")
-    print(
-        f"| frames and masks | {stored / 1024:.0f} KB | {raw / 1024:.0f} KB (raw RGB) |\n| flow | {packed / 1024:.0f} KB | {naive / 1024:.0f} KB (float32 .flo) |"
-    )
+    print(f"| frames and masks | {stored / 1024:.0f} KB | {raw / 1024:.0f} KB (raw RGB) |")
+    print(f"| flow | {packed / 1024:.0f} KB | {naive / 1024:.0f} KB (float32 .flo) |")
 
 
 if __name__ == "__main__":

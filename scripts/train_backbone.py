@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,8 @@ from losh.params import load_params
 FIRST_SEED = 400_000  # below 1,000,000, where the datasets' seeds begin; RAFT and the text encoder take others
 ATTRIBUTES = {"colour": tuple(COLOURS), "shape": SHAPES, "size": tuple(RADII), "texture": TEXTURES, "motion": tuple(MOTIONS)}
 STRIDE = 4
-PAIRS = 0.6  # the part of the time that trains on pairs of frames
+HELD_OUT = 40  # clips
+PAIRS = 0.4  # the part of the time that trains on pairs of frames
 BACKGROUND_WEIGHT = 0.15  # most pixels are background; they need not be told so often
 
 
@@ -61,15 +63,22 @@ def label_maps(clip: RenderedClip) -> np.ndarray:
     return labels
 
 
-def draw_batch(clips: list[RenderedClip], labels: list[np.ndarray], size: int, window: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def frames_and_labels(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """One clip of the default's size: frames uint8 [T, H, W, 3], and its label maps."""
+    shapes = load_params().datasets["moving_shapes"]
+    clip = render_clip(seed, shapes.num_frames, shapes.height, shapes.width)
+    return clip.frames, label_maps(clip)
+
+
+def draw_batch(clips: list[np.ndarray], labels: list[np.ndarray], size: int, window: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Random windows, half of them mirrored: frames [B, T, 3, H, W], labels [B, attributes, T, h, w]."""
     motions = ATTRIBUTES["motion"]
     swap = np.arange(len(motions) + 1)
     swap[[1 + motions.index("left"), 1 + motions.index("right")]] = 1 + motions.index("right"), 1 + motions.index("left")
     frames, targets = [], []
     for i in rng.integers(len(clips), size=size):
-        start = int(rng.integers(clips[i].frames.shape[0] - window + 1))
-        part, target = clips[i].frames[start : start + window], labels[i][:, start : start + window]
+        start = int(rng.integers(clips[i].shape[0] - window + 1))
+        part, target = clips[i][start : start + window], labels[i][:, start : start + window]
         if rng.random() < 0.5:
             part, target = part[:, :, ::-1], target[..., ::-1].copy()
             target[-1] = swap[target[-1]]
@@ -96,23 +105,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20.0, help="how long to train")
-    parser.add_argument("--clips", type=int, default=600)
+    parser.add_argument("--clips", type=int, default=3000)
+    parser.add_argument("--start", type=Path, help="weights to start from; none: random ones")
     parser.add_argument("--frames", type=int, default=36, help="frames a step: half as many pairs, or a sixth as many windows of six")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     params = load_params()
-    shapes = params.datasets["moving_shapes"]
-    clips = [render_clip(FIRST_SEED + i, shapes.num_frames, shapes.height, shapes.width) for i in tqdm(range(arguments.clips + 20), desc="clips")]
-    labels = [label_maps(clip) for clip in clips]
-    backbone = build_backbone(params.model.backbone.model_copy(update={"checkpoint": None}))
+    with ProcessPoolExecutor(arguments.threads) as pool:
+        seeds = range(FIRST_SEED, FIRST_SEED + arguments.clips + HELD_OUT)
+        pairs = list(tqdm(pool.map(frames_and_labels, seeds, chunksize=16), total=len(seeds), desc="clips"))
+    clips, labels = [frames for frames, _ in pairs], [maps for _, maps in pairs]
+    torch.set_num_threads(arguments.threads)
+    backbone = build_backbone(params.model.backbone.model_copy(update={"checkpoint": str(arguments.start) if arguments.start else None}))
     heads = DenseHeads(backbone.channels)
     weights = [*backbone.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=arguments.rate, weight_decay=1e-4)
     rng = np.random.default_rng(0)
-    held_out = draw_batch(clips[-20:], labels[-20:], 16, params.frames.window, np.random.default_rng(1))
+    held_out = draw_batch(clips[-HELD_OUT:], labels[-HELD_OUT:], 24, params.frames.window, np.random.default_rng(1))
     began, step = time.monotonic(), 0
     with tqdm(desc="train", unit="step") as bar:
         while (part := (time.monotonic() - began) / (60 * arguments.minutes)) < 1:
@@ -122,7 +133,7 @@ def main() -> None:
                 group["lr"] = arguments.rate * factor
             # Pairs of frames first: how things look, and how they move, is learnt as well from many short windows as from few long ones.
             window = 2 if part < PAIRS else params.frames.window
-            frames, targets = draw_batch(clips[:-20], labels[:-20], arguments.frames // window, window, rng)
+            frames, targets = draw_batch(clips[:-HELD_OUT], labels[:-HELD_OUT], arguments.frames // window, window, rng)
             loss, accuracy = losses_of(heads(backbone(frames)), targets)
             loss.backward()
             nn.utils.clip_grad_norm_(weights, 1.0)

@@ -121,7 +121,7 @@ def test_embedded_weights_follow_the_objects(held_out):
     assert held_out["ours"][1] < 0.7 * held_out["none"][1]
 
 
-@pytest.mark.xfail(strict=True, reason="not reached yet: 1,600 steps on a shared core give 0.473 px against DIS' 0.397 (scripts/measure_flow.py --clips 8)")
+@pytest.mark.xfail(strict=True, reason="not reached yet: after 1,600 steps 0.473 px against DIS' 0.397 (scripts/measure_flow.py --clips 8)")
 def test_embedded_weights_beat_dis(held_out):
     assert held_out["ours"][0] < held_out["dis"][0]
 

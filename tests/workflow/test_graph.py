@@ -119,7 +119,7 @@ def test_experiments_metrics_params_and_plots(project):
     differences = json.loads(project.dvc("params", "diff", "--json"))["params.yaml"]
     assert {key: (d["old"], d["new"]) for key, d in differences.items()} == {
         "model.cross_attention": (True, False),
-        "train.learning_rate": (5e-4, 1e-5),
+        "train.learning_rate": (8e-4, 1e-5),
     }
     assert "metrics/eval/moving_shapes.json" in project.dvc("metrics", "diff", "--json")
     assert "no-cross" in project.dvc("exp", "show", "--csv")
