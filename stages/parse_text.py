@@ -7,8 +7,8 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 from losh.short_text.parse import parse_text
-
 from losh.stage import run_dataset_stage
 
 if __name__ == "__main__":
-    run_dataset_stage(lambda params, name: parse_text(Path("data/raw") / name / "expressions.csv", Path("data/short_text") / f"{name}.csv", params.short_text))
+    raw, short_text = Path("data/raw"), Path("data/short_text")
+    run_dataset_stage(lambda params, name: parse_text(raw / name / "expressions.csv", short_text / f"{name}.csv", params.short_text))
