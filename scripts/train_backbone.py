@@ -5,6 +5,10 @@ clips come from the generator of MovingShapes with seeds that no dataset uses (l
 classification: colour, shape, size, texture and motion of the object at each pixel, or background (our choice: every pixel teaches).
 
     python scripts/train_backbone.py --out src/losh/model/weights/backbone/model.safetensors    (20 minutes on 2 cores)
+
+The shipped weights took two runs on 2 cores: 15 minutes on 400 clips from nothing (most of them on pairs of frames), which fitted those
+clips alone, then 11 minutes on 3,000 clips with `--start` at the first run's weights and `--rate 1.5e-3`. On held-out clips they name
+colour, shape, size and texture (0.996, 0.94, 0.98, 0.98 of object pixels), but not motion (0.14, as good as guessing).
 """
 
 from __future__ import annotations
