@@ -221,3 +221,6 @@ def test_validation_is_split_by_video_and_adding_a_dataset_moves_no_video():
     _, both = split_validation(samples("a") + samples("b"), 0.25, seed=0)
     assert {sample.video for sample in both if sample.dataset == "a"} == held_out
     assert split_validation(samples("a"), 0.0, seed=0)[1] == []
+    single = [Sample("x", f"d{i}", "v", "0", "", "0", "a", "a", (0,), (0,)) for i in range(30)]
+    kept, _ = split_validation(samples("a") + single, 0.5, seed=0)
+    assert {sample.dataset for sample in single} <= {sample.dataset for sample in kept}, "a dataset of one video vanished from training"

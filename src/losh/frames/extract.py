@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -41,7 +42,9 @@ def extract_frames(raw: Path, out: Path, params: FramesParams, scratch: Path = S
     skipped: list[dict[str, str]] = []
     used: set[str] = set()
     work = partial(_extract_or_explain, raw, items, params)
-    with ProcessPoolExecutor(worker_count(len(videos)), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    # Not by fork: threads of OpenCV or torch that this process may have do not live on in a child, which then waits for them for ever.
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(worker_count(len(videos)), context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         results = pool.map(work, videos, chunksize=max(1, min(8, len(videos) // 64)))
         for video, (name, row, fault) in zip(videos, tqdm(results, total=len(videos), desc=f"frames {reader.name}", unit="video"), strict=True):
             if fault:

@@ -16,6 +16,9 @@ from pycocotools import mask as coco_mask
 from losh.errors import UserError
 from losh.files import quoted, read_json
 
+# OpenCV's own threads do not survive the fork of a loader's worker, which then waits for them for ever; we are parallel by processes.
+cv2.setNumThreads(0)
+
 OPEN_FILES = 16
 """Zips kept open at once in a process: enough for a batch, far below the limit on handles."""
 

@@ -31,7 +31,7 @@ def load_train_samples(names: list[str], root: Path = DATA) -> tuple[list[Sample
 
 
 def split_validation(samples: list[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Training and validation samples, split by video, at least one video on each side where fraction > 0.
+    """Training and validation samples, split by video: with fraction > 0 at least one is held out, and each dataset keeps one.
 
     A video's side follows from a digest of its name and the seed: adding a dataset moves no video of another.
     """
@@ -44,7 +44,9 @@ def split_validation(samples: list[Sample], fraction: float, seed: int) -> tuple
     if fraction == 0 or len(draws) < 2:
         return samples, []
     held_out = {video for video, value in draws.items() if value < fraction} or {min(draws, key=draws.__getitem__)}
-    if len(held_out) == len(draws):
-        held_out.discard(max(draws, key=draws.__getitem__))
+    for name in {dataset for dataset, _ in draws}:
+        videos = {video for video in draws if video[0] == name}
+        if videos <= held_out:  # a small dataset: it must not vanish from training
+            held_out.discard(max(videos, key=draws.__getitem__))
     validation = [sample for sample in samples if (sample.dataset, sample.video) in held_out]
     return [sample for sample in samples if (sample.dataset, sample.video) not in held_out], validation
