@@ -173,6 +173,7 @@ class TrainParams(Section):
 
 
 class EvaluateParams(Section):
+    checkpoint: str | None
     rule: Literal["long", "product", "intersection", "mean"]
     batch_size: Count
     threshold: Fraction

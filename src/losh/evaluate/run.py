@@ -27,11 +27,12 @@ DIGITS = 4
 def evaluate(
     name: str, params: EvaluateParams, root: Path = Path("data"), metrics: Path = Path("metrics"), model: Path | None = None
 ) -> dict[str, Any]:
-    """Score data/model/model.safetensors (or `model`) on dataset `name`.
+    """Score data/model/model.safetensors (or params.checkpoint, or `model`) on dataset `name`.
 
     Writes metrics/eval/<name>.json, metrics/plots/<name>/ (for `dvc plots`) and data/evaluate/<name>/ (the table, pictures, a submission).
     """
-    network, config = load_model(model or root / "model" / "model.safetensors")
+    given = Path(params.checkpoint) if params.checkpoint else None
+    network, config = load_model(model or given or root / "model" / "model.safetensors")
     processes = start()
     try:
         network = network.to(processes.device)
