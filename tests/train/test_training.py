@@ -65,11 +65,17 @@ def start_process(out: Path, data: Path, environment: dict[str, str] | None = No
     )
 
 
+def finished(process: subprocess.Popen) -> None:
+    """Wait for a training that must end well. Those that are compared bit by bit run alike: in processes of their own, on one thread."""
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+
+
 @pytest.fixture(scope="module")
 def whole(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training that nothing interrupted; dropout on, so that random numbers matter."""
     out = tmp_path_factory.mktemp("whole")
-    run(out, tiny_data, model__dropout=0.1)
+    finished(start_process(out, tiny_data, model__dropout=0.1))
     return out
 
 
@@ -86,9 +92,9 @@ def test_it_writes_weights_curves_and_a_summary(whole: Path):
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(whole: Path, tiny_data: Path, tmp_path: Path):
-    run(tmp_path / "again", tiny_data, model__dropout=0.1)
+    finished(start_process(tmp_path / "again", tiny_data, model__dropout=0.1))
     assert (tmp_path / "again/model/last.safetensors").read_bytes() == (whole / "model/last.safetensors").read_bytes()
-    run(tmp_path / "other", tiny_data, model__dropout=0.1, train__seed=1)
+    finished(start_process(tmp_path / "other", tiny_data, model__dropout=0.1, train__seed=1))
     assert (tmp_path / "other/model/last.safetensors").read_bytes() != (whole / "model/last.safetensors").read_bytes()
 
 
@@ -105,21 +111,15 @@ def test_a_killed_training_goes_on_to_exactly_the_same_weights(number: signal.Si
     assert not (tmp_path / "model").exists(), "a stopped training must leave no output"
     state = torch.load(next(tmp_path.glob("scratch/train/*/state.pt")), weights_only=True)["progress"]
     assert state["epoch"] < 3
-    again = start_process(tmp_path, tiny_data, model__dropout=0.1)
-    output, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, output
+    finished(start_process(tmp_path, tiny_data, model__dropout=0.1))
     assert_same(weights(tmp_path), weights(whole))
     assert (tmp_path / "metrics/train.json").read_text() == (whole / "metrics/train.json").read_text()
 
 
 def test_two_processes_learn_what_one_does(tiny_data: Path, tmp_path: Path):
     alone, together = tmp_path / "one", tmp_path / "two"
-    first = start_process(alone, tiny_data, {"LOSH_PROCESSES": "1"}, train__epochs=2)
-    output, _ = first.communicate(timeout=300)
-    assert first.returncode == 0, output
-    second = start_process(together, tiny_data, {"LOSH_PROCESSES": "2", "LOSH_DEVICE": "cpu"}, train__epochs=2)
-    output, _ = second.communicate(timeout=300)
-    assert second.returncode == 0, output
+    finished(start_process(alone, tiny_data, {"LOSH_PROCESSES": "1"}, train__epochs=2))
+    finished(start_process(together, tiny_data, {"LOSH_PROCESSES": "2", "LOSH_DEVICE": "cpu"}, train__epochs=2))
     # Sums in another order round otherwise; AdamW turns tiny gradients' rounding into steps of the size of the rate.
     assert_same(weights(alone), weights(together), tolerance=2e-3)
     one, two = (json.loads((out / "metrics/train.json").read_text()) for out in (alone, together))
