@@ -43,7 +43,7 @@ def extract_frames(raw: Path, out: Path, params: FramesParams, scratch: Path = S
     used: set[str] = set()
     work = partial(_extract_or_explain, raw, items, params)
     # Not by fork: threads of OpenCV or torch that this process may have do not live on in a child, which then waits for them for ever.
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(worker_count(len(videos)), context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         results = pool.map(work, videos, chunksize=max(1, min(8, len(videos) // 64)))
         for video, (name, row, fault) in zip(videos, tqdm(results, total=len(videos), desc=f"frames {reader.name}", unit="video"), strict=True):

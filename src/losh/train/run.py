@@ -14,6 +14,7 @@ from losh.clips.dataset import ClipDataset
 from losh.clips.sampler import GlobalBatches
 from losh.clips.samples import Sample, group_samples
 from losh.clips.text import Texts
+from losh.clips.transforms import mirror_words
 from losh.distributed import Processes, start, stop
 from losh.errors import UserError
 from losh.evaluate.validate import validate
@@ -66,6 +67,11 @@ def _train(params: Params, out: Path, metrics: Path, root: Path, work: Path, pro
     model.base.text_encoder.frozen = frozen
     model.base.text_encoder.requires_grad_(not frozen)
     texts = Texts(model.base.text_encoder.to(processes.device), processes.device, frozen)
+    if frozen:
+        # All at once, mirrored ones too: a sentence's features depend, in their last bits, on those that it is encoded with, and a resumed
+        # training would meet them in other company.
+        sentences = {text for sample in samples for text in (sample.long, sample.short)}
+        texts.add(sentences | {mirror_words(text) for text in sentences})
     sizes = (params.train.short_side, params.train.long_side)
     groups = group_samples(training, params.train.expressions_per_window)
     dataset = ClipDataset(root, groups, *sizes, flip=params.train.flip, with_flow=params.train.losses.consistency > 0)
