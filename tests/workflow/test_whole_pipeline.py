@@ -201,6 +201,20 @@ def test_two_processes_score_each_sample_once(project, name, monkeypatch):
     assert [path.read_bytes() for path in files] == before
 
 
+def test_a_given_checkpoint_is_scored_instead(project):
+    file, good = project / "params.yaml", (project / "params.yaml").read_text()
+    scores = (project / "metrics/eval/jhmdb_sentences.json").read_bytes()
+    try:
+        file.write_text(good.replace("checkpoint: null\n  rule", "checkpoint: nowhere.safetensors\n  rule"))
+        assert "nowhere.safetensors is missing" in call(project, sys.executable, "stages/evaluate.py", "jhmdb_sentences", fails=True)
+        shutil.copy(project / "data/model/model.safetensors", project / "other.safetensors")
+        file.write_text(good.replace("checkpoint: null\n  rule", "checkpoint: other.safetensors\n  rule"))
+        call(project, sys.executable, "stages/evaluate.py", "jhmdb_sentences")
+    finally:
+        file.write_text(good)
+    assert (project / "metrics/eval/jhmdb_sentences.json").read_bytes() == scores
+
+
 def test_predict_masks_an_own_clip(project, tmp_path):
     video = next((project.parent / "a2d").rglob("*.mp4"))
     command = [sys.executable, "-m", "losh.cli", "predict", str(video), "the red square moving right", "-o", str(tmp_path / "overlay.mp4")]
