@@ -16,7 +16,7 @@ from torch import Tensor
 from losh.errors import UserError
 from losh.model.checkpoint import load_model, model_from, save_model
 from losh.model.losh import LoSh
-from losh.model.released_sizes import infer_params, infer_text_config
+from losh.model.released_sizes import INPUT, infer_params, infer_text_config
 from losh.model.video_swin_blocks import relative_position_index
 
 POSITION_IDS = "transformer.text_encoder.embeddings.position_ids"
@@ -129,7 +129,9 @@ def export_released(model: LoSh) -> dict[str, Tensor]:
     return state
 
 
-def import_checkpoint(source: Path, out: Path, window: int = 10, short_side: int = 320, long_side: int = 576) -> None:
+def import_checkpoint(
+    source: Path, out: Path, window: int = INPUT["window"], short_side: int = INPUT["short_side"], long_side: int = INPUT["long_side"]
+) -> None:
     """Convert a released checkpoint file to our model file (`losh import-checkpoint`).
 
     The released format does not say what it was trained on: frames of a window and the sides of its input, in pixels, are given; the

@@ -174,7 +174,7 @@ class Trainer:
 def micro_batches(loaded: list[LoadedClip]) -> list[list[LoadedClip]]:
     """Parts of a step that fit together: equal numbers of frames and of annotated frames, at most LOSH_CLIPS_PER_DEVICE clips.
 
-    Gradients add up over the parts, so the result does not depend on the cut.
+    Gradients add up over the parts: the result is that of the whole, exactly where all clips have one size (else the padding differs).
     """
     asked = os.environ.get("LOSH_CLIPS_PER_DEVICE", "")
     limit = int(asked) if asked.isdigit() and int(asked) > 0 else len(loaded)

@@ -65,7 +65,6 @@ def _train(params: Params, out: Path, metrics: Path, root: Path, work: Path, pro
     model = build_model(params.model)
     frozen = params.train.text_encoder_learning_rate == 0
     model.base.text_encoder.frozen = frozen
-    model.base.text_encoder.requires_grad_(not frozen)
     texts = Texts(model.base.text_encoder.to(processes.device), processes.device, frozen)
     if frozen:
         # All at once, mirrored ones too: a sentence's features depend, in their last bits, on those that it is encoded with, and a resumed
