@@ -112,15 +112,16 @@ class Fields(Dataset):
 
 def test_no_handle_is_open_before_the_first_read_nor_pickled(stored):
     store = FlowStore(stored[0])
-    assert not store._open
+    assert not store._files._open
     store.flow("a video", 3, 4)
-    assert store._open
-    assert not pickle.loads(pickle.dumps(store))._open
+    assert store._files._open
+    copy = pickle.loads(pickle.dumps(store))
+    assert not copy._files._open and (copy.flow("a video", 3, 4) == store.flow("a video", 3, 4)).all()
 
 
 def opened_anew(store: FlowStore, before: int, answer) -> None:
     store.flow("a video", 4, 3)
-    answer.put((id(store._open["a video"]) != before, store.flow("a video", 4, 3).sum()))
+    answer.put((id(next(iter(store._files._open.values()))) != before, store.flow("a video", 4, 3).sum()))
 
 
 def test_a_fork_opens_its_own_handle(stored):
@@ -130,7 +131,7 @@ def test_a_fork_opens_its_own_handle(stored):
     fork = multiprocessing.get_context("fork")
     answer = fork.Queue()
     # The old handle is kept alive here, so that its address cannot be given to the new one.
-    kept = store._open["a video"]
+    kept = next(iter(store._files._open.values()))
     child = fork.Process(target=opened_anew, args=(store, id(kept), answer))
     child.start()
     fresh, total = answer.get(timeout=20)

@@ -6,8 +6,6 @@ below RAFT's own error, and still reaches 512 px.
 
 from __future__ import annotations
 
-import os
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,12 @@ import numpy as np
 
 from losh.errors import UserError
 from losh.files import atomic_write, quoted, read_json
+from losh.open_files import OpenFiles
 
 FORMAT = 1
 """Raise it when the file's layout changes, so that old scratch items are not taken for new ones."""
 QUANTUM = 1 / 64
 """px of the stored grid."""
-OPEN_FILES = 16
-"""Files kept open at once in a process: enough for a batch, far below the limit on handles."""
-
 Pair = tuple[int, int]
 """(source, target): 0-based frame indices; the field lives on the source's pixels."""
 
@@ -75,10 +71,7 @@ def write_fields(path: Path, video: str, fields: Mapping[Pair, np.ndarray], quan
 
 
 class FlowStore:
-    """Random access to the flow of one dataset in data/flow/<name>.
-
-    Safe to hand to loader workers: files are opened when first read in the process that reads them, since HDF5's state must not cross a fork.
-    """
+    """Random access to the flow of one dataset in data/flow/<name>. Safe to hand to loader workers."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -86,8 +79,7 @@ class FlowStore:
         self._pairs: dict[str, dict[Pair, int]] = {
             video: {(source, target): i for i, (source, target) in enumerate(row["pairs"])} for video, row in self.index["videos"].items()
         }
-        self._open: OrderedDict[str, h5py.File] = OrderedDict()
-        self._pid = -1
+        self._files = OpenFiles(open_h5)
 
     @property
     def videos(self) -> dict[str, dict[str, Any]]:
@@ -108,7 +100,7 @@ class FlowStore:
         if place is None:
             raise UserError(f"{self.root} has no flow of video {video!r} from frame {source} to {target}", self._mend())
         try:
-            file = self._file(video)
+            file = self._files.get(self._path(video))
             return file["flow"][place].astype(np.float32) * np.float32(file.attrs["quantum"])
         except (OSError, KeyError, ValueError) as error:
             raise UserError(f"{self._path(video)} cannot be read ({error})", self._mend()) from None
@@ -119,16 +111,6 @@ class FlowStore:
     def _path(self, video: str) -> Path:
         return self.root / f"{quoted(video)}.h5"
 
-    def _file(self, video: str) -> h5py.File:
-        if os.getpid() != self._pid:
-            self._open, self._pid = OrderedDict(), os.getpid()
-        if video in self._open:
-            self._open.move_to_end(video)
-            return self._open[video]
-        file = self._open[video] = h5py.File(self._path(video), "r")
-        if len(self._open) > OPEN_FILES:
-            self._open.popitem(last=False)[1].close()
-        return file
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": OrderedDict(), "_pid": -1}
+def open_h5(path: Path) -> h5py.File:
+    return h5py.File(path, "r")
