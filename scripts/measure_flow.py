@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from losh.errors import friendly
-from losh.flow.compute import to_stored_grid
+from losh.flow.compute import running_size, to_stored_grid
 from losh.flow.estimator import FlowEstimator
 from losh.flow.store import QUANTUM, quantise, write_fields
 from losh.moving_shapes.scene import RenderedClip, render_clip
@@ -75,12 +75,10 @@ def pairs_of(clip: RenderedClip, step: int) -> list[tuple[np.ndarray, np.ndarray
     return pairs
 
 
-def through_storage(flow: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """[2, H, W] -> (the field that is stored [2, h, w], the same read and enlarged [2, H, W])."""
-    small = to_stored_grid(flow[None], stride)[0]
-    read = quantise(small, "measured", (0, 1)).astype(np.float32) * QUANTUM
-    large = np.stack([cv2.resize(part, flow.shape[:0:-1], interpolation=cv2.INTER_LINEAR) for part in read]) * stride
-    return small, large
+def resized_field(field: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """[2, h, w] in px of its own grid -> [2, H, W] in px of that of `size` = (H, W)."""
+    large = np.stack([cv2.resize(part, size[::-1], interpolation=cv2.INTER_LINEAR) for part in field])
+    return large * np.array([size[1] / field.shape[2], size[0] / field.shape[1]], np.float32)[:, None, None]
 
 
 @friendly
@@ -102,15 +100,22 @@ def main() -> None:
     estimator = FlowEstimator(params)
     ours, stored = f"RAFT ({params.model}, {params.checkpoint}, {params.iterations} iterations)", "the same, stored"
     engines = {f"DIS, {preset.lower()}": dis(preset) for preset in ("ULTRAFAST", "FAST", "MEDIUM")}
-    sums = {name: np.zeros((len(COLUMNS), 2)) for name in (ours, stored, *engines, "no motion")}
+    enlarged = f"DIS, medium, frames enlarged to {params.short_side} px as for RAFT"
+    sums = {name: np.zeros((len(COLUMNS), 2)) for name in (ours, stored, *engines, enlarged, "no motion")}
     size, fields_written = 0, 0
     for number in tqdm(range(options.clips), unit="clip"):
         pairs = pairs_of(render_clip(FIRST_SEED + number, 16, options.height, options.width), options.step)
-        flows = estimator.estimate(np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs]))
+        grid = running_size(options.height, options.width, params)
+        firsts, seconds = (np.stack([cv2.resize(p[side], grid[::-1], interpolation=cv2.INTER_LINEAR) for p in pairs]) for side in (0, 1))
+        flows = estimator.estimate(firsts, seconds)
         fields = {}
         for i, ((first, second, *judge), flow) in enumerate(zip(pairs, flows, strict=True)):
-            fields[i, i + 1], read = through_storage(flow, params.stored_stride)
-            results = {ours: flow, stored: read, "no motion": np.zeros_like(flow)} | {name: engine(first, second) for name, engine in engines.items()}
+            shape = first.shape[:2]
+            small = fields[i, i + 1] = to_stored_grid(flow[None], params.stored_stride)[0]
+            read = quantise(small, "measured", (0, 1)).astype(np.float32) * QUANTUM
+            results = {ours: resized_field(flow, shape), stored: resized_field(read, shape), "no motion": np.zeros((2, *shape), np.float32)}
+            results |= {name: engine(first, second) for name, engine in engines.items()}
+            results[enlarged] = resized_field(engines["DIS, medium"](firsts[i], seconds[i]), shape)
             for name, result in results.items():
                 sums[name] += errors(result, *judge)
         with tempfile.TemporaryDirectory() as folder:

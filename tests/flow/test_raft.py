@@ -19,9 +19,7 @@ from losh.flow.estimator import FlowEstimator
 from losh.flow.raft import EMBEDDED, load_network, run_network, weights_digest
 from losh.params import FlowParams
 
-PARAMS = FlowParams(
-    model="raft_small", checkpoint="embedded", short_side=96, iterations=8, stored_stride=2, batch_size=8, on_error="stop"
-)
+PARAMS = FlowParams(model="raft_small", checkpoint="embedded", short_side=96, iterations=8, stored_stride=2, batch_size=8, on_error="stop")
 
 
 @pytest.fixture(scope="module")
@@ -100,17 +98,24 @@ def test_both_ways_is_each_way(estimator):
 
 @pytest.fixture(scope="module")
 def held_out(estimator):
-    """End-point errors in px of ours, DIS and no motion, over all pixels and on objects, on six pairs neither trained on nor measured."""
+    """End-point errors in px of ours, DIS and no motion, over all pixels and on objects, on pairs neither trained on nor measured.
+
+    As in the stage, frames went through JPEG and RAFT runs at 120 px; DIS gets the frames as they are.
+    """
     from losh.moving_shapes.scene import render_clip
 
     best = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     sums: dict[str, list[tuple[float, float]]] = {"ours": [], "dis": [], "none": []}
-    for seed in (950_000, 950_001, 950_002):
+    for seed in range(950_000, 950_012):
         clip = render_clip(seed, 8, 96, 128)
         for t in (1, 5):
-            pair, truth, objects = clip.frames[t : t + 2], clip.flow_forward[t], clip.masks[t].any(0)
+            jpegs = [cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1] for frame in clip.frames[t : t + 2]]
+            pair = [np.ascontiguousarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1]) for jpeg in jpegs]
+            truth, objects = clip.flow_forward[t], clip.masks[t].any(0)
+            first, second = (cv2.resize(frame, (160, 120))[None] for frame in pair)
+            ours = np.stack([cv2.resize(part, (128, 96)) / 1.25 for part in estimator.estimate(first, second)[0]])
             grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair]
-            flows = {"ours": estimator.estimate(pair[:1], pair[1:])[0], "dis": np.moveaxis(best.calc(*grey, None), -1, 0), "none": 0 * truth}
+            flows = {"ours": ours, "dis": np.moveaxis(best.calc(*grey, None), -1, 0), "none": 0 * truth}
             for name, flow in flows.items():
                 error = np.hypot(*(flow - truth))
                 sums[name].append((error.mean(), error[objects].mean()))
@@ -118,11 +123,11 @@ def held_out(estimator):
 
 
 def test_embedded_weights_follow_the_objects(held_out):
-    assert held_out["ours"][1] < 0.7 * held_out["none"][1]
+    assert held_out["ours"][1] < 0.4 * held_out["none"][1]
 
 
-@pytest.mark.xfail(strict=True, reason="not reached yet: after 1,600 steps 0.473 px against DIS' 0.397 (scripts/measure_flow.py --clips 8)")
 def test_embedded_weights_beat_dis(held_out):
+    """Over all pixels. On the objects alone DIS is the better one (README)."""
     assert held_out["ours"][0] < held_out["dis"][0]
 
 

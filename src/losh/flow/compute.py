@@ -70,11 +70,12 @@ def neighbour_pairs(annotated: list[int], stored: list[int]) -> list[Pair]:
 
 
 def running_size(height: int, width: int, params: FlowParams) -> tuple[int, int]:
-    """(rows, columns) at which RAFT runs: short side params.short_side, the frame never enlarged.
+    """(rows, columns) at which RAFT runs: short side params.short_side. Smaller frames are enlarged: RAFT works on cells of 8 px, in which
+    small objects would drown.
 
     Both are cut to a multiple of the stored stride: then the stored grid covers the frame exactly, without a part of a cell at its end.
     """
-    ratio = min(1.0, params.short_side / min(height, width))
+    ratio = params.short_side / min(height, width)
     rows, columns = (max(1, round(side * ratio) // params.stored_stride) * params.stored_stride for side in (height, width))
     return rows, columns
 
@@ -153,4 +154,5 @@ def _frame(frames: FrameStore, video: str, t: int, params: FlowParams) -> np.nda
     rows, columns = running_size(*image.shape[:2], params)
     if image.shape[:2] == (rows, columns):
         return image
-    return cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    shrinks = rows < image.shape[0]
+    return cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
