@@ -128,6 +128,8 @@ class LossParams(Section):
     consistency: NotNegative
     no_object: Fraction
     auxiliary: bool
+    encoder_reference: NotNegative
+    mask_stride: Literal[1, 2, 4]
 
 
 class ConsistencyParams(Section):

@@ -58,7 +58,10 @@ MODEL = {
     "cross_attention_blocks": 1,
     "cross_attention_place": "inside",
 }
-LOSSES = LossParams(reference=2.0, focal=2.0, dice=5.0, intersection=0.8, intersection_form="hard", consistency=0.0, no_object=0.1, auxiliary=True)
+LOSSES = LossParams(
+    reference=2.0, focal=2.0, dice=5.0, intersection=0.8, intersection_form="hard", consistency=0.0, no_object=0.1, auxiliary=True,
+    encoder_reference=0.0, mask_stride=1,
+)  # fmt: skip
 CONSISTENCY = ConsistencyParams(levels=[2], distance="cosine", occlusion=True, stop_gradient="none")
 INPUTS = {"A": "in", "B": "in", "Cfix": "Cin"}
 RECIPES = {"A": "A", "B": "B", "Cfix": "B"}

@@ -108,7 +108,8 @@ def random_flow(clips: Clips, scale: float = 0.2, seed: int = 0) -> ClipFlow:
 def loss_params(**changes: object) -> LossParams:
     """The published weights with `changes`."""
     published = {"reference": 2.0, "focal": 2.0, "dice": 5.0, "intersection": 0.8, "intersection_form": "hard", "consistency": 0.5}
-    return LossParams.model_validate({**published, "no_object": 0.1, "auxiliary": True, **changes})
+    ours = {"encoder_reference": 0.0, "mask_stride": 1}
+    return LossParams.model_validate({**published, **ours, "no_object": 0.1, "auxiliary": True, **changes})
 
 
 def consistency_params(**changes: object) -> ConsistencyParams:

@@ -7,12 +7,12 @@ import math
 
 import pytest
 import torch
-from small import consistency_params, loss_params, random_flow, random_targets, run, small_clips, small_model
+from small import consistency_params, loss_params, opened, random_flow, random_targets, run, small_clips, small_model
 
 from losh.model.criterion import Counts, Criterion
 from losh.model.interface import ClipFlow, Indices, LayerPred, LoShOutput, Targets, VideoFeats
 from losh.model.intersection import coefficient, intersection_loss
-from losh.model.losses import dice_loss, focal_loss, reference_loss
+from losh.model.losses import cell_loss, covered, dice_loss, focal_loss, reference_loss
 from losh.model.matcher import assign, mttr_cost
 
 
@@ -77,6 +77,55 @@ def test_only_the_soft_form_has_a_gradient_under_one_half() -> None:
 
 def test_an_empty_long_mask_costs_nothing_in_the_hard_form() -> None:
     assert coefficient(logit([[[0.2, 0.1]]]), logit([[[0.9, 0.9]]]), "hard").item() == 1
+
+
+def test_covered_counts_what_lies_beyond_the_edge_as_empty() -> None:
+    mask = torch.ones(1, 1, 3, 5, dtype=torch.bool)
+    mask[..., 0, 0] = False
+    assert covered(mask, 2).tolist() == [[[[0.75, 1, 0.5], [0.5, 0.5, 0.25]]]]
+    assert covered(torch.zeros(0, 2, 3, 5), 2).shape == (0, 2, 2, 3)
+
+
+def test_cell_loss_by_hand() -> None:
+    """Cells of 2 px; the clip is 4 x 3 px, so its second column lies half in padding and its third is padding alone."""
+    masks = torch.zeros(2, 1, 4, 3, dtype=torch.bool)
+    masks[1, 0, :2, :2] = True  # the referred instance fills the first cell
+    scores = torch.zeros(1, 1, 2, 3, 2)
+    scores[0, 0, 0, 0] = torch.tensor([math.log(3), 0.0])  # "referred" with 3/4
+    scores[0, 0, 1, 1] = torch.tensor([math.log(3), 0.0])
+    scores[0, 0, :, 2] = torch.tensor([50.0, 0.0])
+    weights = [1, 0.1, 0.2, 0.1]  # filled; empty and half outside; empty; empty and half outside
+    entropies = [-math.log(3 / 4), math.log(2), math.log(2), -math.log(1 / 4)]
+    expected = sum(w * e for w, e in zip(weights, entropies, strict=True)) / sum(weights)
+    target = Targets(masks, 1, torch.tensor([True]))
+    assert cell_loss(scores, [target], 2).item() == pytest.approx(expected, rel=1e-5)
+    nothing = cell_loss(torch.zeros(1, 1, 2, 3, 2), [dataclasses.replace(target, referred=-1)], 2)
+    assert nothing.item() == pytest.approx(math.log(2), rel=1e-5)
+
+
+def test_the_encoder_reference_loss_teaches_both_streams_and_stops_before_the_queries() -> None:
+    model = opened(small_model()).train()
+    output = run(model)
+    lean = criterion(reference=0, focal=0, dice=0, intersection=0, consistency=0, auxiliary=False, encoder_reference=2)
+    losses = lean(output, random_targets((2, 1)))
+    assert set(losses) == {"encoder_reference", "total"} and losses["total"] == 2 * losses["encoder_reference"]
+    losses["total"].backward()
+    assert model.base.encoder[0].linear1.weight.grad.abs().sum() > 0 and model.base.queries.weight.grad is None
+    alone = cell_loss(output.cells[0], random_targets((2, 1)), 16) + cell_loss(output.cells[1], random_targets((2, 1)), 16)
+    assert losses["encoder_reference"].item() == pytest.approx(alone.item() / 4, rel=1e-5)  # two clips with two frames each
+
+
+def test_masks_are_compared_at_the_stride_that_is_asked_for() -> None:
+    """All terms of one layer against the same functions on targets and logits of that size."""
+    output, targets = run(small_model()), random_targets((2, 1))
+    losses = criterion(consistency=0, auxiliary=False, mask_stride=4)(output, targets)
+    small = [dataclasses.replace(t, masks=covered(t.masks, 4)) for t in targets]
+    video = dataclasses.replace(output.video, size=(10, 14))
+    expected = criterion(consistency=0, auxiliary=False)(dataclasses.replace(output, video=video), small)
+    for name, value in expected.items():
+        assert losses[name].item() == pytest.approx(value.item(), rel=1e-5), name
+    full = criterion(consistency=0, auxiliary=False)(output, targets)
+    assert losses["dice"].item() != pytest.approx(full["dice"].item(), rel=1e-3)
 
 
 def test_cost_by_hand() -> None:
@@ -161,21 +210,23 @@ def part(output: LoShOutput, b: int) -> LoShOutput:
 
     video = output.video
     cut = VideoFeats([x[b : b + 1] for x in video.levels], [x[b : b + 1] for x in video.pads], video.strides, video.size)
-    return LoShOutput(layers(output.long), layers(output.short), cut, output.annotated[b : b + 1])
+    cells = [scores[b : b + 1] for scores in output.cells]
+    return LoShOutput(layers(output.long), layers(output.short), cut, output.annotated[b : b + 1], cells)
 
 
-def test_micro_batches_add_up_to_the_whole() -> None:
+@pytest.mark.parametrize("ours", [{}, {"encoder_reference": 3.0, "mask_stride": 4}])
+def test_micro_batches_add_up_to_the_whole(ours: dict) -> None:
     """Clips with different numbers of instances and of flows: only global counts make the parts add up."""
     clips = small_clips(clips=3, annotated=(0, 2))
     output = small_model()(clips, *_texts())
     targets, flow = random_targets((3, 1, 0)), random_flow(clips)
     flow.valid[1] = False
-    losses = criterion()(output, targets, flow)
+    losses = criterion(**ours)(output, targets, flow)
     flows = [ClipFlow(*(getattr(flow, f.name)[b : b + 1] for f in dataclasses.fields(flow))) for b in range(3)]
     counts = [Counts.of(targets[b : b + 1], flows[b]) for b in range(3)]
     whole = counts[0] + counts[1] + counts[2]
     assert whole == Counts.of(targets, flow)
-    parts = [criterion()(part(output, b), targets[b : b + 1], flows[b], whole) for b in range(3)]
+    parts = [criterion(**ours)(part(output, b), targets[b : b + 1], flows[b], whole) for b in range(3)]
     for name, value in losses.items():
         assert sum(p[name].item() for p in parts) == pytest.approx(value.item(), rel=1e-5, abs=1e-6), name
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from losh.errors import UserError
 from losh.model.consistency import consistency_loss
 from losh.model.interface import ClipFlow, Indices, LoShOutput, RVOSPipeline, Targets
 from losh.model.intersection import intersection_loss
+from losh.model.losses import cell_loss, covered
 from losh.model.matcher import assign, joint_costs
 from losh.model.mttr import MTTR
 from losh.model.pairs import matched_logits
@@ -56,7 +59,12 @@ class Criterion:
         self.losses = losses
         self.consistency = consistency
         self.pipeline = pipeline
-        self.weights = {**pipeline.weights(losses), "intersection": losses.intersection}
+        self.weights = {
+            **pipeline.weights(losses),
+            "intersection": losses.intersection,
+            "consistency": losses.consistency,
+            "encoder_reference": losses.encoder_reference,
+        }
 
     def __call__(self, output: LoShOutput, targets: list[Targets], flow: ClipFlow | None = None, counts: Counts | None = None) -> dict[str, Tensor]:
         """All losses of a batch.
@@ -69,29 +77,49 @@ class Criterion:
 
         Returns:
             Scalars, not weighted: `reference`, `focal`, `dice` (both streams added), `intersection` of the last decoder layer; the same
-            with `_0`, `_1`, ... of the earlier layers (`auxiliary`); `consistency`; and `total`, the weighted sum of all of them.
+            with `_0`, `_1`, ... of the earlier layers (`auxiliary`); `consistency`; `encoder_reference`; and `total`, the weighted sum.
         """
         counts = counts or Counts.of(targets, flow)
         device = output.long[-1].masks.device.type
         with torch.autocast(device, enabled=False):
             values = self._layers(output, targets, counts)
+            if self.losses.encoder_reference:
+                values["encoder_reference"] = self._cells(output, targets) / max(counts.frames, 1.0)
             if self.losses.consistency and flow is not None:
                 values["consistency"] = consistency_loss(output.video, output.annotated, flow, self.consistency) / max(counts.flow_pairs, 1.0)
-        weights = {**self.weights, "consistency": self.losses.consistency}
-        total = sum(weights[name.split("_")[0]] * value for name, value in values.items())
+        total = sum(self.weights[re.sub(r"_\d+$", "", name)] * value for name, value in values.items())
         return {**values, "total": torch.as_tensor(total, device=device)}
 
     def match(self, output: LoShOutput, targets: list[Targets], layer: int = -1) -> list[Indices]:
         """The matching of one decoder layer: (query, instance) of each clip."""
-        return assign(self._costs(output, targets, layer))
+        return assign(self._costs(output, self._coarse(targets), layer))
+
+    def _size(self, output: LoShOutput) -> tuple[int, int]:
+        """Rows and columns at which masks are compared."""
+        height, width = (-(-side // self.losses.mask_stride) for side in output.video.size)
+        return height, width
+
+    def _coarse(self, targets: list[Targets]) -> list[Targets]:
+        """The targets on the grid of `mask_stride`; expressions of one clip share their masks, before and after."""
+        if self.losses.mask_stride == 1:
+            return targets
+        pooled = {id(t.masks): covered(t.masks, self.losses.mask_stride) for t in targets}
+        return [replace(t, masks=pooled[id(t.masks)]) for t in targets]
 
     def _costs(self, output: LoShOutput, targets: list[Targets], layer: int) -> list[Tensor]:
         short = output.short[layer] if output.short is not None else None
         return joint_costs(
-            output.long[layer], short, targets, output.video.size, self.pipeline, self.losses.intersection, self.losses.intersection_form
+            output.long[layer], short, targets, self._size(output), self.pipeline, self.losses.intersection, self.losses.intersection_form
         )
 
+    def _cells(self, output: LoShOutput, targets: list[Targets]) -> Tensor:
+        """The reference loss of the encoder's cells, summed over streams and frames."""
+        if output.cells is None:
+            raise UserError("train.losses.encoder_reference: the base pipeline has no scores of the encoder's cells", "Set it to 0")
+        return sum((cell_loss(scores, targets, output.video.strides[-1]) for scores in output.cells), start=output.cells[0].new_zeros(()))
+
     def _layers(self, output: LoShOutput, targets: list[Targets], counts: Counts) -> dict[str, Tensor]:
+        targets = self._coarse(targets)
         last = len(output.long) - 1
         layers = [last, *range(last)] if self.losses.auxiliary else [last]
         costs = [cost for layer in layers for cost in self._costs(output, targets, layer)]
@@ -104,7 +132,7 @@ class Criterion:
         return values
 
     def _layer(self, output: LoShOutput, layer: int, targets: list[Targets], indices: list[Indices], counts: Counts) -> dict[str, Tensor]:
-        size, params = output.video.size, self.losses
+        size, params = self._size(output), self.losses
         sums = self.pipeline.stream_losses(output.long[layer], targets, indices, size, params)
         if output.short is not None:
             short = self.pipeline.stream_losses(output.short[layer], targets, indices, size, params)

@@ -151,6 +151,8 @@ class LoShOutput:
     """All T frames, each clip once, straight from the visual encoder (the consistency loss reads them)."""
     annotated: Tensor
     """[B, K] long: which frames of `video` the predictions are of."""
+    cells: list[Tensor] | None = None
+    """Of the long and, where it is on, the short stream: what `cell_scores` gives; None for pipelines without it."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,8 @@ class Targets(_Movable):
     """Ground truth of one clip."""
 
     masks: Tensor
-    """[n, K, H_i, W_i] bool: all n instances, at the clip's own size in the network input (without padding). n may be 0."""
+    """[n, K, H_i, W_i] bool: all n instances, at the clip's own size in the network input (without padding). n may be 0.
+    The criterion may replace them by the part of each cell of a coarser grid that they cover, float in 0 to 1."""
     referred: int
     """Index of the referred instance; -1 where there is none."""
     visible: Tensor
@@ -225,6 +228,13 @@ class RVOSPipeline(nn.Module, ABC):
     @abstractmethod
     def decode(self, memory: Tensor, tokens: Tokens, video: VideoFeats, text: TextFeats) -> list[LayerPred]:
         """Object queries, heads and masks: one prediction a decoder layer."""
+
+    def cell_scores(self, memory: Tensor, tokens: Tokens, clips: int) -> Tensor | None:
+        """What the encoder's visual cells say of the expression: logits [B, K, h, w, 2] as in `LayerPred.scores`, for B = `clips`.
+
+        None: the pipeline has no such thing, and `train.losses.encoder_reference` cannot be used with it.
+        """
+        return None
 
     @abstractmethod
     def refine(self, pred: LayerPred, query: Tensor) -> Tensor:

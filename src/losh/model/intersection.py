@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch.nn.functional as F
 from torch import Tensor
 
 Form = Literal["hard", "soft"]
@@ -13,7 +14,7 @@ GATE = 0.5
 def gated(logits: Tensor, form: Form) -> Tensor:
     """Mask probabilities; `hard` zeroes those at or under 0.5, which therefore get no gradient; `soft` (ours) keeps all."""
     probability = logits.sigmoid()
-    return probability * (probability > GATE) if form == "hard" else probability
+    return F.threshold(probability, GATE, 0.0) if form == "hard" else probability
 
 
 def coefficient(long: Tensor, short: Tensor, form: Form) -> Tensor:

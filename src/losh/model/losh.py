@@ -63,10 +63,12 @@ class LoSh(nn.Module):
         if self.cross_after is not None:
             memory = self._after(memory, tokens)
         layers = self.base.decode(memory, tokens, video, text)
+        scores = self.base.cell_scores(memory, tokens, video.levels[0].shape[0])
+        cells = None if scores is None else list(scores.chunk(2 if self.short_stream else 1))
         if not self.short_stream:
-            return LoShOutput(layers, None, everything, clips.annotated)
+            return LoShOutput(layers, None, everything, clips.annotated, cells)
         halves = [layer.halves() for layer in layers]
-        return LoShOutput([long for long, _ in halves], [short for _, short in halves], everything, clips.annotated)
+        return LoShOutput([long for long, _ in halves], [short for _, short in halves], everything, clips.annotated, cells)
 
     def _cross(self, i: int, x: Tensor, tokens: Tokens) -> Tensor:
         """After shared layer i: its cross-attention block, if it has one."""

@@ -11,6 +11,7 @@ from losh.model.pairs import matched_logits, matched_targets
 from losh.params import LossParams
 
 ALPHA, GAMMA = 0.25, 2.0
+EMPTY_CELL = 0.2  # weight of a cell without the referred object, in `cell_loss`
 
 
 def reference_loss(scores: Tensor, targets: list[Targets], indices: list[Indices], no_object: float) -> Tensor:
@@ -34,6 +35,42 @@ def reference_loss(scores: Tensor, targets: list[Targets], indices: list[Indices
             weight[b, :, chosen] = 1.0
     log_p = scores.log_softmax(-1)
     return -(weight * torch.where(positive, log_p[..., 0], log_p[..., 1])).sum()
+
+
+def covered(masks: Tensor, stride: int) -> Tensor:
+    """The part of each cell of `stride` x `stride` px that a mask covers: [..., H, W] -> float [..., ceil(H / stride), ceil(W / stride)].
+
+    What lies beyond the lower or right edge counts as not covered.
+    """
+    height, width = masks.shape[-2:]
+    whole = F.pad(masks.float(), (0, -width % stride, 0, -height % stride))
+    return F.avg_pool2d(whole.flatten(0, -3)[:, None], stride)[:, 0].unflatten(0, masks.shape[:-2])
+
+
+def cell_loss(scores: Tensor, targets: list[Targets], stride: int) -> Tensor:
+    """Cross-entropy of (referred, no object) over the encoder's visual cells (ours: a dense and early word on what the expression means).
+
+    A cell's target is the part of it that the referred instance covers. Each frame takes the mean over its cells, in which those without the
+    instance count `EMPTY_CELL` times as much as those it fills, and those of padding nothing.
+
+    Args:
+        scores: [B, K, h, w, 2] logits.
+        stride: pixels of the network input that a cell spans.
+
+    Returns:
+        Scalar: the sum over clips and frames.
+    """
+    losses = []
+    for says, target in zip(scores.log_softmax(-1), targets, strict=True):
+        size = says.shape[1:3]
+        inside = covered(torch.ones_like(target.masks[:1, :1]), stride) if len(target.masks) else says.new_ones((1, 1, *size))
+        wanted = covered(target.masks[target.referred], stride) if target.referred >= 0 else says.new_zeros((len(says), *size))
+        # [K, h_i, w_i] -> [K, h, w]: smaller clips of the batch are padded.
+        inside, wanted = (F.pad(x, (0, size[1] - x.shape[-1], 0, size[0] - x.shape[-2])) for x in (inside[0], wanted))
+        weight = inside * (EMPTY_CELL + (1 - EMPTY_CELL) * wanted)
+        entropy = -(wanted * says[..., 0] + (1 - wanted) * says[..., 1])
+        losses.append(((weight * entropy).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-6)).sum())
+    return torch.stack(losses).sum()
 
 
 def focal_loss(logits: Tensor, masks: Tensor) -> Tensor:

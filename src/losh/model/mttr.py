@@ -107,6 +107,11 @@ class MTTR(RVOSPipeline):
         scores = self.reference_head(states).unflatten(1, (clips, -1))  # [L, M, N, 2] -> [L, B, K, N, 2]
         return [LayerPred(s, m) for s, m in zip(scores.float(), masks.float(), strict=True)]
 
+    def cell_scores(self, memory: Tensor, tokens: Tokens, clips: int) -> Tensor:
+        """See RVOSPipeline: the reference head, which judges object queries, judges the cells too (ours)."""
+        scores = self.reference_head(memory[:, : tokens.n_visual]).float()  # [M, hw, 2]
+        return scores.unflatten(1, tokens.shapes[0]).unflatten(0, (clips, -1))
+
     def _query_states(self, memory: Tensor, tokens: Tokens) -> Tensor:
         """Decoder outputs of every layer, normed for the heads -> [L, M, N, D]. The content of a query starts at zero."""
         query_pos = self.queries.weight.expand(memory.shape[0], -1, -1)
