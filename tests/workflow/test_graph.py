@@ -5,10 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
+
+from losh.ablation import ROWS
 
 ROOT = Path(__file__).parents[2]
 DATASET_STAGES = ["download", "extract_frames", "compute_flow", "parse_text", "evaluate"]
@@ -125,15 +128,56 @@ def test_experiments_metrics_params_and_plots(project):
     assert "no-cross" in project.dvc("exp", "show", "--csv")
 
 
-def test_an_experiment_in_another_folder_runs_its_own_code(project):
+def run_queue(project: Project) -> None:
+    """Run what is queued, and wait for its end."""
+    project.dvc("queue", "start")
+    deadline = time.monotonic() + 240
+    # The worker leaves by itself some seconds after the last one; `queue stop` would stop the next worker too.
+    while any(word in (status := project.dvc("queue", "status")) for word in ("Queued", "Running", "1 active", "1 idle")):
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
+
+
+@pytest.mark.parametrize("where", ["--temp", "--queue"])
+def test_an_experiment_in_another_folder_runs_its_own_code(project, where):
     """With an editable install, `import losh` would find the workspace's code: the stages' scripts must not."""
     project.run("git", "checkout", "-q", ".")
     script = (ROOT / "stages" / "train_data.py").read_text().split("from losh")[0]
+    out = project.root / f"found{where}.txt"
     probe = script + 'import losh\nPath("data").mkdir(exist_ok=True)\nPath("data/train_data.json").write_text(losh.__file__)\n'
-    (project.root / "stages" / "train_data.py").write_text(probe)
+    (project.root / "stages" / "train_data.py").write_text(probe + f"# {where}\n")
     project.run("git", "commit", "-qam", "probe")
-    out = project.root / "found.txt"
     (project.root / "stages" / "train_data.py").write_text(probe + f"Path({str(out)!r}).write_text(losh.__file__)\n")
-    project.dvc("exp", "run", "-q", "--temp", "train_data")
+    project.dvc("exp", "run", "-q", where, "train_data")
+    if where == "--queue":
+        project.run("git", "checkout", "-q", ".")  # what the workspace holds when the queue runs must not matter
+        run_queue(project)
     found = Path(out.read_text())
     assert ".dvc/tmp/exps" in str(found) and not found.is_relative_to(ROOT)
+
+
+def test_the_ablation_is_queued_run_and_shown(project):
+    project.run("git", "checkout", "-q", ".")
+    shutil.copy(ROOT / "tests" / "workflow" / "stub.py", project.root / "stages" / "train_data.py")
+    project.run("git", "commit", "-qam", "stand-ins again")
+    losh = [sys.executable, "-m", "losh.cli", "ablation"]
+    project.run(*losh, "queue", "--seeds", "3", "-S", "train.epochs=2")
+    assert project.dvc("queue", "status").count("Queued") == len(ROWS)
+    run_queue(project)
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in project.run(*losh, "show").splitlines()[2:]]
+    assert [line[:3] for line in lines] == [[row, "3", MS] for row in ROWS]
+    stated = {}
+    for row in ROWS:
+        reference = project.run("git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/ablation-{row}-3").strip()
+        params = yaml.safe_load(project.run("git", "show", f"{reference}:params.yaml"))
+        model, losses = params["model"], params["train"]["losses"]
+        assert params["train"]["seed"] == 3 and params["train"]["epochs"] == 2
+        stated[row] = (model["short_stream"], model["cross_attention"], losses["intersection"] > 0, losses["consistency"] > 0)
+    assert stated == {
+        "mttr": (False, False, True, False),  # without a short stream the intersection's weight means nothing
+        "mttr-short": (True, False, False, False),
+        "intersection": (True, False, True, False),
+        "cross-attention": (True, True, False, False),
+        "consistency": (True, False, False, True),
+        "losh": (True, True, True, True),
+    }
