@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import zipfile
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from losh.datasets import open_reader
 from losh.datasets.reader import DatasetReader, Video
 from losh.errors import UserError
 from losh.files import add_to_zip, atomic_write, quoted, read_json, sha256_of, write_json
-from losh.machine import worker_count
+from losh.parallel import map_in_processes
 from losh.params import FramesParams
 from losh.scratch import SCRATCH, fingerprint, link, prune
 from losh.windows import window_around
@@ -42,14 +40,10 @@ def extract_frames(raw: Path, out: Path, params: FramesParams, scratch: Path = S
     skipped: list[dict[str, str]] = []
     used: set[str] = set()
     work = partial(_extract_or_explain, raw, items, params)
-    # Not by fork: threads of OpenCV or torch that this process may have do not live on in a child, which then waits for them for ever.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(worker_count(len(videos)), context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        results = pool.map(work, videos, chunksize=max(1, min(8, len(videos) // 64)))
+    with map_in_processes(work, videos) as results:
         for video, (name, row, fault) in zip(videos, tqdm(results, total=len(videos), desc=f"frames {reader.name}", unit="video"), strict=True):
             if fault:
                 if params.on_error == "stop":
-                    pool.shutdown(cancel_futures=True)
                     raise UserError(fault, "Or set frames.on_error to skip, which leaves such videos out and counts them")
                 skipped.append({"file": video.video, "why": fault})
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from tqdm import tqdm
 from losh.errors import UserError
 from losh.files import atomic_write, write_json
 from losh.moving_shapes.annotations import write_masks, write_table
+from losh.moving_shapes.expressions import Described
 from losh.moving_shapes.scene import RenderedClip, render_clip
 from losh.moving_shapes.video import RATE, write_video
+from losh.parallel import map_in_processes
 from losh.params import MovingShapesParams
 
 SPLITS = ("train", "test")  # in the order of A2D's subset numbers
@@ -40,14 +43,12 @@ def generate(params: MovingShapesParams, out: Path, progress: bool = True) -> No
     objects: dict[str, dict] = {}
     videos, texts = [], []
     clips = [(split, index) for split in SPLITS for index in range(counts[split])]
-    for split, index in tqdm(clips, desc="generating clips", unit="clip", disable=not progress):
-        video = f"ms_{split}_{index:04d}"
-        clip = render_clip(clip_seed(params.seed, split, index), params.num_frames, params.height, params.width)
-        _write_clip(out, video, clip, with_flow=split == "test")
-        objects[video] = {o.instance: {word: getattr(o, word) for word in ATTRIBUTES} for o in clip.objects}
-        videos.append(_video_row(video, clip, SPLITS.index(split)))
-        described = sorted((d for o in clip.objects for d in o.expressions), key=lambda d: d.instance)
-        texts += [(video, d.instance, d.text, d.short_text, d.short_text_with_position, d.kind) for d in described]
+    with map_in_processes(partial(_make_clip, params, out), clips) as made:
+        bar = tqdm(made, total=len(clips), desc="generating clips", unit="clip", disable=not progress)
+        for (split, _), (video, row, attributes, described) in zip(clips, bar, strict=True):
+            objects[video] = attributes
+            videos.append((*row, SPLITS.index(split)))
+            texts += [(video, d.instance, d.text, d.short_text, d.short_text_with_position, d.kind) for d in described]
     folder = out / "text_annotations"
     write_json(folder / "objects.json", objects)
     write_table(folder / "short_texts.csv", texts, ("video_id", "instance_id", "query", "short_query", "short_query_with_position", "kind"))
@@ -56,10 +57,20 @@ def generate(params: MovingShapesParams, out: Path, progress: bool = True) -> No
     write_table(folder / "a2d_annotation.txt", (row[:3] for row in texts), ("video_id", "instance_id", "query"))
 
 
-def _video_row(video: str, clip: RenderedClip, subset: int) -> tuple:
-    """vid, label, start, end, height, width, total frames, annotated frames, subset. A2D's label is an actor and an action: none here."""
+def _make_clip(params: MovingShapesParams, out: Path, place: tuple[str, int]) -> tuple[str, tuple, dict[int, dict[str, str]], list[Described]]:
+    """Write clip `place` (split, index); returns its name, its row for the table of videos, its objects' attributes and its expressions."""
+    split, index = place
+    video = f"ms_{split}_{index:04d}"
+    clip = render_clip(clip_seed(params.seed, split, index), params.num_frames, params.height, params.width)
+    _write_clip(out, video, clip, with_flow=split == "test")
+    attributes = {o.instance: {word: getattr(o, word) for word in ATTRIBUTES} for o in clip.objects}
+    return video, _video_row(video, clip), attributes, sorted((d for o in clip.objects for d in o.expressions), key=lambda d: d.instance)
+
+
+def _video_row(video: str, clip: RenderedClip) -> tuple:
+    """vid, label, start, end, height, width, total frames, annotated frames. A2D's label is an actor and an action: none here."""
     count, height, width = clip.frames.shape[:3]
-    return video, 0, "0:00:00", f"0:00:{-(-count // RATE):02d}", height, width, count, len(clip.annotated), subset
+    return video, 0, "0:00:00", f"0:00:{-(-count // RATE):02d}", height, width, count, len(clip.annotated)
 
 
 def _write_clip(out: Path, video: str, clip: RenderedClip, with_flow: bool) -> None:
