@@ -30,16 +30,16 @@ class FakeEstimator:
         self.calls = self.pairs = 0
         self.nan_at, self.killed_at = nan_at, killed_at
 
-    def estimate_both(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def estimate_both(self, frames: np.ndarray, pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
         if self.calls == self.killed_at:
             raise KeyboardInterrupt
-        there = np.zeros((len(first), 2, *first.shape[1:3]), np.float32)
+        there = np.zeros((len(pairs), 2, *frames.shape[1:3]), np.float32)
         there[:, 0] = 4
         back = -there
         if self.calls == self.nan_at:
             back[0, 0, 0, 0] = np.nan
         self.calls += 1
-        self.pairs += len(first)
+        self.pairs += len(pairs)
         return there, back
 
 

@@ -89,11 +89,18 @@ def test_a_pair_alone_or_in_a_batch(estimator):
     assert np.abs(together[1] - alone[0]).max() < 1e-3
 
 
-def test_both_ways_is_each_way(estimator):
-    first, second = textured(3, 96, 128)[None], textured(4, 96, 128)[None]
-    there, back = estimator.estimate_both(first, second)
-    assert np.abs(there - estimator.estimate(first, second)).max() < 1e-3
-    assert np.abs(back - estimator.estimate(second, first)).max() < 1e-3
+def test_both_ways_is_each_way_and_a_frame_is_encoded_once(estimator):
+    frames = np.stack([textured(3, 96, 128), np.roll(textured(3, 96, 128), 2, axis=1), textured(5, 96, 128)])
+    encoded = []
+    encoders = estimator.network.fnet, estimator.network.cnet
+    hooks = [encoder.conv1.register_forward_hook(lambda *call: encoded.append(len(call[2]))) for encoder in encoders]
+    there, back = estimator.estimate_both(frames, [(2, 1), (0, 1)])
+    for hook in hooks:
+        hook.remove()
+    assert encoded == [3, 3]
+    for i, (a, b) in enumerate([(2, 1), (0, 1)]):
+        assert np.abs(there[i] - estimator.estimate(frames[a][None], frames[b][None])[0]).max() < 1e-3
+        assert np.abs(back[i] - estimator.estimate(frames[b][None], frames[a][None])[0]).max() < 1e-3
 
 
 @pytest.fixture(scope="module")

@@ -128,9 +128,10 @@ def _compute_video(
     skipped: list[tuple[Pair, str]] = []
     for start in range(0, len(pairs), params.batch_size):
         batch = pairs[start : start + params.batch_size]
-        images = {t: _frame(frames, video, t, params) for pair in batch for t in pair}
-        first, second = (np.stack([images[pair[side]] for pair in batch]) for side in (0, 1))
-        forward, backward = (to_stored_grid(way, params.stored_stride) for way in estimator.estimate_both(first, second))
+        numbers = sorted({t for pair in batch for t in pair})
+        images = np.stack([_frame(frames, video, t, params) for t in numbers])
+        both = estimator.estimate_both(images, [(numbers.index(a), numbers.index(b)) for a, b in batch])
+        forward, backward = (to_stored_grid(way, params.stored_stride) for way in both)
         for (a, b), there, back in zip(batch, forward, backward, strict=True):
             try:
                 quantise(there, video, (a, b))

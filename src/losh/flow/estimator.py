@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from losh.flow.raft import load_network, run_network
+from losh.flow.raft import encoding_once, load_network, run_network
 from losh.params import FlowParams
 
 
@@ -34,10 +36,20 @@ class FlowEstimator:
         """
         return run_network(self.network, self._tensor(first), self._tensor(second))[-1].float().cpu().numpy()
 
-    def estimate_both(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Flow there and back, each as in `estimate`, in one run over 2B pairs."""
-        both = self.estimate(np.concatenate([first, second]), np.concatenate([second, first]))
-        return both[: len(first)], both[len(first) :]
+    def estimate_both(self, frames: np.ndarray, pairs: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Flow there and back of each pair (first, second) of places in `frames`, each as in `estimate`, in one run.
+
+        Args:
+            frames: uint8 [N, H, W, 3] RGB; each is encoded once.
+            pairs: P of them.
+
+        Returns:
+            Two fields of float32 [P, 2, H, W].
+        """
+        ways = [*pairs, *((second, first) for first, second in pairs)]
+        with encoding_once(self.network, ways):
+            both = self.estimate(*(frames[[way[side] for way in ways]] for side in (0, 1)))
+        return both[: len(pairs)], both[len(pairs) :]
 
     def _tensor(self, frames: np.ndarray) -> Tensor:
         """uint8 [B, H, W, 3] -> float [B, 3, H, W] in 0 to 1, on the device."""

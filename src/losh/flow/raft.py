@@ -9,6 +9,7 @@ import contextlib
 import io
 import pickle
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,33 @@ def run_network(network: BaseModel, first: Tensor, second: Tensor) -> list[Tenso
     left, _, top, _ = padding
     height, width = first.shape[-2:]
     return [field[..., top : top + height, left : left + width] for field in fields]
+
+
+@contextlib.contextmanager
+def encoding_once(network: BaseModel, pairs: Sequence[tuple[int, int]]) -> Iterator[None]:
+    """While it lasts, `run_network` of `network` takes the pairs of frames (first, second) and encodes a frame once, in how many it may be.
+
+    The encoders take half of the time, and a frame with both neighbours, there and back, stands in four pairs. They treat each frame alone
+    (instance norm, or batch norm in eval mode), so this changes nothing but the time.
+    """
+    places = torch.tensor(pairs)  # [P, 2]
+    encode, encode_context = network.fnet.forward, network.cnet.forward
+
+    def each_once(encoder: Callable[[Tensor], Tensor], images: Tensor, frames: Tensor) -> Tensor:
+        """Features of `images`, of which image i shows frame number frames[i]."""
+        known, index = frames.unique(return_inverse=True)
+        where = torch.stack([(frames == frame).nonzero()[0, 0] for frame in known])
+        return encoder(images[where.to(images.device)])[index.to(images.device)]
+
+    def features(images: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return each_once(encode, torch.cat(list(images)), places.T.flatten()).chunk(2)
+
+    network.fnet.forward = features
+    network.cnet.forward = lambda images: each_once(encode_context, images, places[:, 0])
+    try:
+        yield
+    finally:
+        network.fnet.forward, network.cnet.forward = encode, encode_context
 
 
 def _padded(side: int) -> int:
