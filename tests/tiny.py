@@ -27,7 +27,8 @@ MODEL = {
     "decoder_layers": 2, "cross_attention_blocks": 1,
 }  # fmt: skip
 TRAIN = {
-    "datasets": ["tiny"], "epochs": 3, "batch_size": 4, "expressions_per_window": 1, "short_side": 48, "warmup_steps": 2, "milestones": [2],
+    "datasets": ["tiny"], "epochs": 3, "batch_size": 4, "expressions_per_window": 1, "short_side": 48, "warmup_steps": 2,
+    "schedule": "milestones", "milestones": [2],
     "validation_fraction": 0.3, "validation_every": 1,
 }  # fmt: skip
 

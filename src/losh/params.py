@@ -154,6 +154,7 @@ class TrainParams(Section):
     weight_decay: NotNegative
     clip_norm: Positive
     warmup_steps: int = Field(ge=0)
+    schedule: Literal["milestones", "cosine"]
     milestones: list[Count]
     gamma: float = Field(gt=0, le=1)
     precision: Literal["auto", "fp32", "bf16", "fp16"]

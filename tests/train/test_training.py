@@ -204,11 +204,19 @@ def test_groups_have_their_own_rates_and_a_rate_of_zero_freezes(tiny_data: Path)
 
 def test_the_rate_depends_on_step_and_epoch_alone():
     train_params = tiny_params(train__warmup_steps=10, train__milestones=[2, 4], train__gamma=0.1).train
-    assert rate_factor(0, 0, train_params) == pytest.approx(0.1)
-    assert rate_factor(9, 0, train_params) == 1.0
-    assert rate_factor(100, 1, train_params) == 1.0
-    assert rate_factor(100, 2, train_params) == pytest.approx(0.1)
-    assert rate_factor(100, 4, train_params) == pytest.approx(0.01)
+    assert rate_factor(0, 0, 500, train_params) == pytest.approx(0.1)
+    assert rate_factor(9, 0, 500, train_params) == 1.0
+    assert rate_factor(100, 1, 500, train_params) == 1.0
+    assert rate_factor(100, 2, 500, train_params) == pytest.approx(0.1)
+    assert rate_factor(100, 4, 500, train_params) == pytest.approx(0.01)
+
+
+def test_the_cosine_falls_to_zero_at_the_end():
+    train_params = tiny_params(train__warmup_steps=10, train__schedule="cosine").train
+    assert rate_factor(0, 0, 400, train_params) == pytest.approx(0.1)
+    assert rate_factor(100, 1, 400, train_params) == pytest.approx(0.5 + 0.5**1.5)
+    assert rate_factor(200, 1, 400, train_params) == pytest.approx(0.5)
+    assert 0 < rate_factor(399, 3, 400, train_params) < 1e-4
 
 
 def test_validation_is_split_by_video_and_adding_a_dataset_moves_no_video():

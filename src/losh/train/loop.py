@@ -71,7 +71,7 @@ class Trainer:
         """
         self.model.train()
         for loaded in self._load(self.progress.epoch, self.progress.step):
-            set_rates(self.optimizer, rate_factor(self._global_step, self.progress.epoch, self.params))
+            set_rates(self.optimizer, rate_factor(self._global_step, self.progress.epoch, self.params.epochs * self.batches.steps, self.params))
             terms = self._step(loaded)
             self.progress.step += 1
             for name, value in terms.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
@@ -22,13 +24,22 @@ def make_optimizer(model: nn.Module, params: TrainParams) -> AdamW:
     return AdamW(members, weight_decay=params.weight_decay)
 
 
-def rate_factor(step: int, epoch: int, params: TrainParams) -> float:
-    """What the base rates are multiplied by: a linear rise over `warmup_steps`, then `gamma` for each milestone passed.
+def rate_factor(step: int, epoch: int, steps: int, params: TrainParams) -> float:
+    """What the base rates are multiplied by: a linear rise over `warmup_steps`, then the fall that `schedule` names.
 
-    `step` counts optimiser steps from 0 over all epochs, `epoch` from 0. The released code fed the epoch's loss to its
-    scheduler on all datasets but A2D; ours depends on step and epoch alone.
+    `milestones` multiplies by `gamma` for each milestone passed; `cosine` (ours, after arXiv 1608.03983 without restarts) falls from 1 at
+    the first step to 0 after the last. The released code fed the epoch's loss to its scheduler on all datasets but A2D; ours depends on
+    step and epoch alone.
+
+    Args:
+        step: optimiser steps done, over all epochs.
+        epoch: epochs done.
+        steps: optimiser steps of the whole training.
+        params: the section `train`.
     """
     warmup = min(1.0, (step + 1) / params.warmup_steps) if params.warmup_steps else 1.0
+    if params.schedule == "cosine":
+        return warmup * (1 + math.cos(math.pi * step / steps)) / 2
     return warmup * params.gamma ** sum(epoch >= milestone for milestone in params.milestones)
 
 
