@@ -6,26 +6,13 @@ python scripts/measure_stages.py    (runs every stage again: about 15 minutes on
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
+import shutil
 from pathlib import Path
+
+from measuring import measured
 
 STAGES = ["download", "extract_frames", "compute_flow", "parse_text", "train_data", "train", "evaluate"]
 DATASET = "moving_shapes"
-
-
-def measured(command: list[str]) -> tuple[float, float]:
-    """Seconds, and the largest resident set of any process of the command in MB."""
-    probe = (
-        "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=open('tmp_peak', 'w')); sys.exit(code)"
-    )
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-c", probe, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak = int(Path("tmp_peak").read_text()) / 1024
-    Path("tmp_peak").unlink()
-    return time.monotonic() - began, peak
 
 
 def main() -> None:
@@ -34,13 +21,13 @@ def main() -> None:
     total = 0.0
     for stage in STAGES:
         name = [] if stage in ("train_data", "train") else [DATASET]
-        subprocess.run(["rm", "-rf", f"scratch/{stage}"], check=True)
-        seconds, peak = measured([sys.executable, f"stages/{stage}.py", *name])
+        shutil.rmtree(f"scratch/{stage}", ignore_errors=True)
+        seconds, peak = measured([f"stages/{stage}.py", *name])
         total += seconds
         print(f"| `{stage}` | {seconds:.0f} s | {peak:.0f} MB |", flush=True)
     print(f"| all | {total:.0f} s | |")
-    subprocess.run([sys.executable, "-m", "dvc", "commit", "-f", "-q"], check=True)
-    seconds, _ = measured([sys.executable, "-m", "dvc", "repro"])
+    measured(["-m", "dvc", "commit", "-f", "-q"])
+    seconds, _ = measured(["-m", "dvc", "repro"])
     print(f"| `dvc repro`, nothing changed | {seconds:.1f} s | |")
     sizes()
 
