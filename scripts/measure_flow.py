@@ -25,6 +25,7 @@ from losh.flow.estimator import FlowEstimator
 from losh.flow.store import QUANTUM, quantise, write_fields
 from losh.moving_shapes.scene import RenderedClip, render_clip
 from losh.params import load_params
+from losh.resizing import resize_flow, resize_frame
 
 FIRST_SEED = 900_000  # neither the dataset's nor train_raft.py's
 COLUMNS = ("all", "non-occluded", "on objects")
@@ -75,12 +76,6 @@ def pairs_of(clip: RenderedClip, step: int) -> list[tuple[np.ndarray, np.ndarray
     return pairs
 
 
-def resized_field(field: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """[2, h, w] in px of its own grid -> [2, H, W] in px of that of `size` = (H, W)."""
-    large = np.stack([cv2.resize(part, size[::-1], interpolation=cv2.INTER_LINEAR) for part in field])
-    return large * np.array([size[1] / field.shape[2], size[0] / field.shape[1]], np.float32)[:, None, None]
-
-
 @friendly
 def main() -> None:
     """Print the table."""
@@ -106,16 +101,16 @@ def main() -> None:
     for number in tqdm(range(options.clips), unit="clip"):
         pairs = pairs_of(render_clip(FIRST_SEED + number, 16, options.height, options.width), options.step)
         grid = running_size(options.height, options.width, params)
-        firsts, seconds = (np.stack([cv2.resize(p[side], grid[::-1], interpolation=cv2.INTER_LINEAR) for p in pairs]) for side in (0, 1))
+        firsts, seconds = (np.stack([resize_frame(pair[side], grid) for pair in pairs]) for side in (0, 1))
         flows = estimator.estimate(firsts, seconds)
         fields = {}
         for i, ((first, second, *judge), flow) in enumerate(zip(pairs, flows, strict=True)):
             shape = first.shape[:2]
             small = fields[i, i + 1] = to_stored_grid(flow[None], params.stored_stride)[0]
             read = quantise(small, "measured", (0, 1)).astype(np.float32) * QUANTUM
-            results = {ours: resized_field(flow, shape), stored: resized_field(read, shape), "no motion": np.zeros((2, *shape), np.float32)}
+            results = {ours: resize_flow(flow, shape), stored: resize_flow(read, shape), "no motion": np.zeros((2, *shape), np.float32)}
             results |= {name: engine(first, second) for name, engine in engines.items()}
-            results[enlarged] = resized_field(engines["DIS, medium"](firsts[i], seconds[i]), shape)
+            results[enlarged] = resize_flow(engines["DIS, medium"](firsts[i], seconds[i]), shape)
             for name, result in results.items():
                 sums[name] += errors(result, *judge)
         with tempfile.TemporaryDirectory() as folder:

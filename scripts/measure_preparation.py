@@ -33,6 +33,7 @@ from losh.flow.raft import new_network  # noqa: E402
 from losh.flow.store import write_fields  # noqa: E402
 from losh.frames.extract import pack_video  # noqa: E402
 from losh.params import Params, load_params  # noqa: E402
+from losh.resizing import resize_frame  # noqa: E402
 from losh.recipes import use_recipe  # noqa: E402
 
 
@@ -93,7 +94,7 @@ class SameMasks:
 def flow_cost(params: Params, images: np.ndarray, weights: Path) -> tuple[float, float]:
     """Seconds a pair, both ways, with the recipe's network, and bytes a field."""
     size = running_size(*images.shape[1:3], params.flow)
-    pair = np.stack([cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) for image in images[:2]])
+    pair = np.stack([resize_frame(image, size) for image in images[:2]])
     timed = FlowEstimator(params.flow.model_copy(update={"checkpoint": str(weights)}))
     began = time.monotonic()
     timed.estimate_both(pair, [(0, 1)])

@@ -48,18 +48,3 @@ def test_mirroring_flow_mirrors_the_field_and_negates_u_alone():
     flow = np.arange(2 * 2 * 3, dtype=np.float32).reshape(2, 2, 3)
     mirrored = transforms.mirror_flow(flow)
     assert (mirrored[0] == -flow[0, :, ::-1]).all() and (mirrored[1] == flow[1, :, ::-1]).all()
-
-
-def test_resizing_flow_keeps_it_in_pixels_of_its_own_grid():
-    flow = np.ones((2, 8, 12), np.float32)
-    resized = transforms.resize_flow(flow, (4, 3))
-    assert resized.shape == (2, 4, 3)
-    assert np.allclose(resized[0], 3 / 12) and np.allclose(resized[1], 4 / 8)
-
-
-@pytest.mark.parametrize(
-    ("size", "sides", "expected"),
-    [((240, 320), (320, 576), (320, 427)), ((100, 400), (320, 576), (144, 576)), ((96, 128), (96, 576), (96, 128))],
-)
-def test_network_size_keeps_the_aspect_within_both_sides(size, sides, expected):
-    assert transforms.network_size(*size, *sides) == expected

@@ -15,6 +15,7 @@ from losh.clips.samples import Sample
 from losh.errors import UserError
 from losh.flow import FlowStore
 from losh.frames import FrameStore
+from losh.resizing import network_size, resize_flow, resize_frame, resize_mask
 
 FLOW_STRIDE = 4
 """Flow reaches the model on the grid of its finest features."""
@@ -74,11 +75,11 @@ class ClipDataset(Dataset):
         sample = group[0]  # all share its window
         store = self.frames[sample.dataset]
         row = store.videos[sample.video]
-        size = transforms.network_size(row["height"], row["width"], self.short_side, self.long_side)
+        size = network_size(row["height"], row["width"], self.short_side, self.long_side)
         decoded: dict[int, np.ndarray] = {}  # clamped and short windows repeat frames
         for t in sample.window:
             if t not in decoded:
-                decoded[t] = transforms.resize_frame(store.frame(sample.video, t), size)
+                decoded[t] = resize_frame(store.frame(sample.video, t), size)
         frames = np.stack([decoded[t] for t in sample.window])
         targets = [store.masks(sample.video, sample.window[p]) for p in sample.annotated]
         # Instances without a pixel in any annotated frame of the window are no targets.
@@ -87,7 +88,7 @@ class ClipDataset(Dataset):
             if one.instance not in names:
                 raise UserError(f"{one.dataset}: {one.sample_id} refers to instance {one.instance!r}, which has no mask in its window")
         absent = np.zeros(size, bool)
-        masks = np.stack([[transforms.resize_mask(target[name], size) if name in target else absent for target in targets] for name in names])
+        masks = np.stack([[resize_mask(target[name], size) if name in target else absent for target in targets] for name in names])
         visible = np.array([[bool(target.get(one.instance, absent).any()) for target in targets] for one in group])
         return LoadedClip(
             group, torch.from_numpy(frames), torch.from_numpy(masks), [names.index(one.instance) for one in group], torch.from_numpy(visible),
@@ -109,8 +110,8 @@ class ClipDataset(Dataset):
                 place = position + step
                 if not 0 <= place < len(sample.window) or sample.window[place] != t + step or not store.has(sample.video, t, t + step):
                     continue
-                fields["forward"][k, side] = transforms.resize_flow(store.flow(sample.video, t, t + step), grid)
-                fields["backward"][k, side] = transforms.resize_flow(store.flow(sample.video, t + step, t), grid)
+                fields["forward"][k, side] = resize_flow(store.flow(sample.video, t, t + step), grid)
+                fields["backward"][k, side] = resize_flow(store.flow(sample.video, t + step, t), grid)
                 neighbour[k, side], valid[k, side] = place, True
         return {**fields, "neighbour": neighbour, "valid": valid}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
-import numpy as np
 from pycocotools import mask as coco_mask
 
 from losh.drawing import caption, outline, overlay
@@ -13,6 +12,7 @@ from losh.evaluate.context import Result
 from losh.evaluate.table import ExpressionRow, worst_first
 from losh.files import atomic_write
 from losh.frames import FrameStore
+from losh.resizing import resize_mask
 
 TRUTH = (64, 255, 64)
 """Green outline: the true mask. The prediction is tinted red."""
@@ -25,10 +25,10 @@ def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None
         t, code = result.predictions[row.key]
         frame = store.frame(row.video, t)
         predicted = coco_mask.decode(code).astype(bool)
-        picture = overlay(frame, _fitted(predicted, frame))
+        picture = overlay(frame, resize_mask(predicted, frame.shape[:2]))
         truth = store.masks(row.video, t).get(row.instance) if str(t) in store.videos[row.video]["instances"] else None
         if truth is not None:
-            picture = outline(picture, _fitted(truth, frame), TRUTH)
+            picture = outline(picture, resize_mask(truth, frame.shape[:2]), TRUTH)
         height, width = picture.shape[:2]
         scale = max(1, round(360 / height))  # small frames are shown larger, or the caption could not be read
         picture = cv2.resize(picture, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
@@ -45,13 +45,6 @@ def _spread(rows: list[ExpressionRow], count: int) -> list[ExpressionRow]:
     middle = (len(rows) - third) // 2
     best = count - 2 * third
     return (rows[:third] + rows[middle : middle + third] + (rows[-best:] if best > 0 else []))[:count]
-
-
-def _fitted(mask: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """A mask at the frame's size, where the annotation has another."""
-    if mask.shape == frame.shape[:2]:
-        return mask
-    return cv2.resize(mask.astype(np.uint8), frame.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
 
 
 def _plain(name: str) -> str:

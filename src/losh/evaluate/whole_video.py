@@ -20,11 +20,11 @@ from torch import Tensor
 
 from losh.clips.batch import pad_frames
 from losh.clips.text import Texts
-from losh.clips.transforms import network_size, resize_frame
 from losh.model.inference import Rule, joined, to_original
 from losh.model.interface import Clips
 from losh.model.losh import LoSh
 from losh.model.pairs import resized
+from losh.resizing import network_size, resize_frame
 from losh.windows import chunks
 
 FrameOf = Callable[[int], np.ndarray]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -15,6 +14,7 @@ from losh.files import quoted, read_json, sha256_of, write_json
 from losh.flow.store import FORMAT, QUANTUM, NotStorable, Pair, quantise, write_fields
 from losh.frames import FrameStore
 from losh.params import FlowParams
+from losh.resizing import resize_frame
 from losh.scratch import SCRATCH, fingerprint, link, prune
 
 if TYPE_CHECKING:
@@ -152,8 +152,4 @@ def _compute_video(
 def _frame(frames: FrameStore, video: str, t: int, params: FlowParams) -> np.ndarray:
     """Frame t at RAFT's size, uint8 [H, W, 3]."""
     image = frames.frame(video, t)
-    rows, columns = running_size(*image.shape[:2], params)
-    if image.shape[:2] == (rows, columns):
-        return image
-    shrinks = rows < image.shape[0]
-    return cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resize_frame(image, running_size(*image.shape[:2], params))

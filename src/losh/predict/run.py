@@ -77,9 +77,9 @@ def _overlays(
 
 def show_flow(clip: Path, out: Path, params: FlowParams, rate: float = 10.0) -> dict[str, object]:
     """RAFT flow from each frame of `clip` to the next, as colours (hue = direction, saturation = speed), beside the frames."""
-    from losh.clips.transforms import network_size, resize_frame
     from losh.flow.estimator import FlowEstimator
     from losh.flow.visual import flow_to_rgb
+    from losh.resizing import network_size, resize_frame
 
     if out.suffix.lower() != ".mp4":
         raise UserError(f"{out} is no .mp4", "Name the video something.mp4")

@@ -29,7 +29,7 @@ from losh.train.data import load_train_samples, split_validation
 from losh.train.loop import Stopped, Trainer
 from losh.train_data import DATA
 
-CODE = ["model", "train", "clips", "windows.py", "open_files.py", "frames/store.py", "flow/store.py"]
+CODE = ["model", "train", "clips", "windows.py", "resizing.py", "open_files.py", "frames/store.py", "flow/store.py"]
 """What decides the weights: a change of it starts a training afresh."""
 
 
