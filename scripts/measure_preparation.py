@@ -33,8 +33,8 @@ from losh.flow.raft import new_network  # noqa: E402
 from losh.flow.store import write_fields  # noqa: E402
 from losh.frames.extract import pack_video  # noqa: E402
 from losh.params import Params, load_params  # noqa: E402
-from losh.resizing import resize_frame  # noqa: E402
 from losh.recipes import use_recipe  # noqa: E402
+from losh.resizing import resize_frame  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True)
