@@ -38,26 +38,35 @@ from losh.params import load_params
 
 FIRST_SEED = 400_000  # below 1,000,000, where the datasets' seeds begin; RAFT and the text encoder take others
 ATTRIBUTES = {"colour": tuple(COLOURS), "shape": SHAPES, "size": tuple(RADII), "texture": TEXTURES, "motion": tuple(MOTIONS)}
+PLACES = ("centre_x", "centre_y", "place_x", "place_y", "motion_x", "motion_y")
+"""Where the centre of the object (of what is seen of it) lies from a pixel, in units of NEAR px, and from the frame's middle, in units of FAR px;
+and how it moves to the next frame, in px. Twins look alike: this is what tells their pixels apart."""
+NEAR, FAR = 8, 16
 STRIDE = 4
 HELD_OUT = 40  # clips
 PAIRS = 0.4  # the part of the time that trains on pairs of frames
+SHOWN = ("colour", "motion", "centre_px", "place_px", "motion_px")
 BACKGROUND_WEIGHT = 0.15  # most pixels are background; they need not be told so often
 
 
 class DenseHeads(nn.Module):
-    """All levels, projected and summed at the finest one, then one classifier an attribute (background is class 0)."""
+    """All levels, projected and summed at the finest one, then one classifier an attribute (background is class 0) and a regression of PLACES.
+
+    The same heads also read the coarsest level alone: it is all that LoSh's transformer sees.
+    """
 
     def __init__(self, channels: list[int], width: int = 64) -> None:
         super().__init__()
         self.adapters = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.mix = nn.Sequential(nn.GroupNorm(8, width), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width), nn.ReLU())
-        self.heads = nn.ModuleDict({name: nn.Conv2d(width, 1 + len(words), 1) for name, words in ATTRIBUTES.items()})
+        classes = {name: 1 + len(words) for name, words in ATTRIBUTES.items()}
+        self.heads = nn.ModuleDict({name: nn.Conv2d(width, count, 1) for name, count in {**classes, "places": len(PLACES)}.items()})
 
-    def forward(self, levels: list[Tensor]) -> dict[str, Tensor]:
-        """[B, T, Ci, Hi, Wi] a level -> attribute -> logits [B * T, classes, h, w] at stride 4."""
+    def forward(self, levels: list[Tensor]) -> list[dict[str, Tensor]]:
+        """[B, T, Ci, Hi, Wi] a level -> from all levels, and from the coarsest: attribute -> logits [B * T, classes, h, w] at stride 4."""
         maps = [adapter(level.flatten(0, 1)) for adapter, level in zip(self.adapters, levels, strict=True)]
-        mixed = self.mix(sum(F.interpolate(x, size=maps[0].shape[-2:], mode="bilinear") for x in maps))
-        return {name: head(mixed) for name, head in self.heads.items()}
+        maps = [F.interpolate(x, size=maps[0].shape[-2:], mode="bilinear") for x in maps]
+        return [{name: head(mixed) for name, head in self.heads.items()} for mixed in (self.mix(sum(maps)), self.mix(maps[-1]))]
 
 
 def label_maps(clip: RenderedClip) -> np.ndarray:
@@ -70,28 +79,56 @@ def label_maps(clip: RenderedClip) -> np.ndarray:
     return labels
 
 
-def frames_and_labels(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """One clip of the default's size: frames uint8 [T, H, W, 3], and its label maps."""
+def place_maps(clip: RenderedClip) -> np.ndarray:
+    """float16 [PLACES, T, h, w] at stride 4: zero on the background; the last frame's motion is that of the one before."""
+    here = slice(STRIDE // 2, None, STRIDE)
+    count, _, height, width = clip.masks.shape
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    pixels = clip.masks.sum((2, 3)).clip(1)
+    maps = np.zeros((len(PLACES), count, height, width), np.float32)
+    for k, (at, side) in enumerate(((columns, width), (rows, height))):
+        centres = ((clip.masks * at).sum((2, 3)) / pixels)[:, :, None, None]  # [T, n, 1, 1]
+        maps[k] = ((centres - at) / NEAR * clip.masks).sum(1)
+        maps[2 + k] = ((centres - side / 2) / FAR * clip.masks).sum(1)
+    moves = np.stack([centre_moves(clip, t) for t in range(count)], axis=1)  # [2, T, n]
+    maps[4:] = (moves[..., None, None] * clip.masks).sum(2)
+    return maps[:, :, here, here].astype(np.float16)
+
+
+def centre_moves(clip: RenderedClip, t: int) -> np.ndarray:
+    """[2, n] px: how each object moves from frame t to the next (from the last but one to the last in the last frame)."""
+    field, masks = (clip.flow_forward[t], clip.masks[t]) if t < len(clip.flow_forward) else (-clip.flow_backward[-1], clip.masks[t])
+    return (field[:, None] * masks).sum((2, 3)) / masks.sum((1, 2)).clip(1)  # an object's pixels all move alike
+
+
+def frames_and_labels(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One clip of the default's size: frames uint8 [T, H, W, 3], its label maps and its place maps."""
     shapes = load_params().datasets["moving_shapes"]
     clip = render_clip(seed, shapes.num_frames, shapes.height, shapes.width)
-    return clip.frames, label_maps(clip)
+    return clip.frames, label_maps(clip), place_maps(clip)
 
 
-def draw_batch(clips: list[np.ndarray], labels: list[np.ndarray], size: int, window: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Random windows, half of them mirrored: frames [B, T, 3, H, W], labels [B, attributes, T, h, w]."""
+Labelled = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def draw_batch(clips: list[Labelled], size: int, window: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Random windows, half of them mirrored: frames [B, T, 3, H, W], labels [B, attributes, T, h, w], places [B, PLACES, T, h, w]."""
     motions = ATTRIBUTES["motion"]
     swap = np.arange(len(motions) + 1)
     swap[[1 + motions.index("left"), 1 + motions.index("right")]] = 1 + motions.index("right"), 1 + motions.index("left")
-    frames, targets = [], []
+    parts: tuple[list[Tensor], ...] = ([], [], [])
     for i in rng.integers(len(clips), size=size):
-        start = int(rng.integers(clips[i].shape[0] - window + 1))
-        part, target = clips[i][start : start + window], labels[i][:, start : start + window]
+        frames, labels, places = clips[i]
+        start = int(rng.integers(frames.shape[0] - window + 1))
+        shown = slice(start, start + window)
+        frames, labels, places = frames[shown], labels[:, shown], places[:, shown].astype(np.float32)
         if rng.random() < 0.5:
-            part, target = part[:, :, ::-1], target[..., ::-1].copy()
-            target[-1] = swap[target[-1]]
-        frames.append(torch.from_numpy(np.ascontiguousarray(part)))
-        targets.append(torch.from_numpy(np.ascontiguousarray(target)))
-    return pad_frames(frames, torch.device("cpu"))[0], torch.stack(targets).long()
+            frames, labels, places = frames[:, :, ::-1], labels[..., ::-1].copy(), places[..., ::-1].copy()
+            labels[-1] = swap[labels[-1]]
+            places[[i for i, name in enumerate(PLACES) if name.endswith("_x")]] *= -1
+        for part, value in zip(parts, (frames, labels, places), strict=True):
+            part.append(torch.from_numpy(np.ascontiguousarray(value)))
+    return pad_frames(parts[0], torch.device("cpu"))[0], torch.stack(parts[1]).long(), torch.stack(parts[2])
 
 
 def cut_table(name: str, value: Tensor, window: list[int], smaller: list[int]) -> Tensor:
@@ -102,17 +139,28 @@ def cut_table(name: str, value: Tensor, window: list[int], smaller: list[int]) -
     return table[tuple(slice(a - b, a + b - 1) for a, b in zip(window, smaller, strict=True))].flatten(0, 2).contiguous()
 
 
-def losses_of(logits: dict[str, Tensor], targets: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Sum of the attributes' cross-entropies, and each one's accuracy on object pixels."""
-    total, accuracy = torch.zeros(()), {}
-    for a, (name, values) in enumerate(logits.items()):
-        target = targets[:, a].flatten(0, 1)  # [B * T, h, w]
-        weights = torch.ones(values.shape[1])
-        weights[0] = BACKGROUND_WEIGHT
-        total = total + F.cross_entropy(values, target, weights)
-        seen = target > 0
-        accuracy[name] = float((values.argmax(1) == target)[seen].float().mean())
-    return total, accuracy
+def losses_of(outputs: list[dict[str, Tensor]], targets: Tensor, places: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Sum of the attributes' cross-entropies and of the L1 distances of PLACES, of all outputs; what is reached on object pixels.
+
+    Returns:
+        The loss; and of the coarsest level each attribute's accuracy and the mean distance of `centre`, `place` and `motion` in px.
+    """
+    total, reached = torch.zeros(()), {}
+    seen = targets[:, 0].flatten(0, 1) > 0  # [B * T, h, w]
+    wanted = places.transpose(1, 2).flatten(0, 1)  # [B * T, PLACES, h, w]
+    for output in outputs:
+        for a, name in enumerate(ATTRIBUTES):
+            values, target = output[name], targets[:, a].flatten(0, 1)
+            weights = torch.ones(values.shape[1])
+            weights[0] = BACKGROUND_WEIGHT
+            total = total + F.cross_entropy(values, target, weights)
+            reached[name] = float((values.argmax(1) == target)[seen].float().mean())
+        distance = (output["places"] - wanted).abs() * seen[:, None]
+        by_place = distance.sum((0, 2, 3)) / seen.sum().clamp(min=1)
+        total = total + by_place.sum()
+        units = {"centre": NEAR, "place": FAR, "motion": 1}
+        reached |= {f"{name}_px": unit * float(by_place[2 * i : 2 * i + 2].mean()) for i, (name, unit) in enumerate(units.items())}
+    return total, reached
 
 
 def main() -> None:
@@ -142,14 +190,13 @@ def main() -> None:
         return
     with ProcessPoolExecutor(arguments.threads) as pool:
         seeds = range(FIRST_SEED, FIRST_SEED + arguments.clips + HELD_OUT)
-        pairs = list(tqdm(pool.map(frames_and_labels, seeds, chunksize=16), total=len(seeds), desc="clips"))
-    clips, labels = [frames for frames, _ in pairs], [maps for _, maps in pairs]
+        clips = list(tqdm(pool.map(frames_and_labels, seeds, chunksize=16), total=len(seeds), desc="clips"))
     torch.set_num_threads(arguments.threads)
     heads = DenseHeads(backbone.channels)
     weights = [*backbone.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=arguments.rate, weight_decay=1e-4)
     rng = np.random.default_rng(0)
-    held_out = draw_batch(clips[-HELD_OUT:], labels[-HELD_OUT:], 24, params.frames.window, np.random.default_rng(1))
+    held_out = draw_batch(clips[-HELD_OUT:], 24, params.frames.window, np.random.default_rng(1))
     began, step = time.monotonic(), 0
     with tqdm(desc="train", unit="step") as bar:
         while (part := (time.monotonic() - began) / (60 * arguments.minutes)) < 1:
@@ -159,26 +206,26 @@ def main() -> None:
                 group["lr"] = arguments.rate * factor
             # Pairs of frames first: how things look, and how they move, is learnt as well from many short windows as from few long ones.
             window = 2 if part < PAIRS else params.frames.window
-            frames, targets = draw_batch(clips[:-HELD_OUT], labels[:-HELD_OUT], arguments.frames // window, window, rng)
-            loss, accuracy = losses_of(heads(backbone(frames)), targets)
+            frames, *truth = draw_batch(clips[:-HELD_OUT], arguments.frames // window, window, rng)
+            loss, reached = losses_of(heads(backbone(frames)), *truth)
             loss.backward()
             nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step += 1
             bar.update()
-            bar.set_postfix(loss=f"{float(loss.detach()):.2f}", colour=f"{accuracy['colour']:.2f}", motion=f"{accuracy['motion']:.2f}", refresh=False)
+            bar.set_postfix(loss=f"{float(loss.detach()):.2f}", **{name: f"{reached[name]:.2f}" for name in SHOWN}, refresh=False)
             if step % 200 == 0:
                 save(arguments.out, backbone, heads, held_out, step)
     save(arguments.out, backbone, heads, held_out, step)
 
 
 @torch.no_grad()
-def save(out: Path, backbone: nn.Module, heads: nn.Module, held_out: tuple[Tensor, Tensor], step: int) -> None:
+def save(out: Path, backbone: nn.Module, heads: nn.Module, held_out: tuple[Tensor, ...], step: int) -> None:
     """Write the backbone with what is known of it in the metadata."""
-    _, accuracy = losses_of(heads(backbone(held_out[0])), held_out[1])
-    facts = {"source": "scripts/train_backbone.py", "licence": "Apache-2.0", "steps": step, "accuracy": {k: round(v, 3) for k, v in accuracy.items()}}
-    print(f"\nstep {step}, held-out accuracy on object pixels: {facts['accuracy']}", flush=True)
+    _, reached = losses_of(heads(backbone(held_out[0])), *held_out[1:])
+    facts = {"source": "scripts/train_backbone.py", "licence": "Apache-2.0", "steps": step, "held_out": {k: round(v, 3) for k, v in reached.items()}}
+    print(f"\nstep {step}, on object pixels of held-out clips: {facts['held_out']}", flush=True)
     write(out, backbone, facts)
 
 

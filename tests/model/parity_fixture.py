@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small import consistency_params, loss_params, roberta_config
 from torch import Tensor
-from transformers import RobertaConfig
 
 from losh.model.build import build_model
 from losh.model.checkpoint import text_encoder_from
@@ -24,23 +24,13 @@ from losh.model.criterion import Criterion
 from losh.model.interface import Clips, LoShOutput, Targets, TextFeats, TextIds, Tokens
 from losh.model.losh import LoSh
 from losh.model.released import released_name
-from losh.params import ConsistencyParams, LossParams, ModelParams
+from losh.params import ModelParams
 
 FOLDER = Path(os.environ.get("LOSH_PARITY_DIR") or Path(__file__).parents[3] / "shared" / "parity")
 FILE = FOLDER / "losh_mttr_parity.npz"
 needs_fixture = pytest.mark.skipif(not FILE.is_file(), reason=f"no parity fixture: {FILE} is missing (set LOSH_PARITY_DIR)")
 
-TEXT_CONFIG = RobertaConfig(
-    vocab_size=200,
-    hidden_size=64,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=128,
-    max_position_embeddings=514,
-    type_vocab_size=1,
-    layer_norm_eps=1e-5,
-    pad_token_id=1,
-).to_diff_dict()
+TEXT_CONFIG = roberta_config(200, 64, layers=2, heads=4, ffn=128, positions=514)
 MODEL = {
     "base": "mttr",
     "backbone": {"name": "video_swin_t", "checkpoint": None, "window_size": [8, 7, 7]},
@@ -58,11 +48,8 @@ MODEL = {
     "cross_attention_blocks": 1,
     "cross_attention_place": "inside",
 }
-LOSSES = LossParams(
-    reference=2.0, focal=2.0, dice=5.0, intersection=0.8, intersection_form="hard", consistency=0.0, no_object=0.1, auxiliary=True,
-    encoder_reference=0.0, mask_stride=1,
-)  # fmt: skip
-CONSISTENCY = ConsistencyParams(levels=[2], distance="cosine", occlusion=True, stop_gradient="none")
+LOSSES = loss_params(consistency=0.0)
+CONSISTENCY = consistency_params(levels=[2], occlusion=True)
 INPUTS = {"A": "in", "B": "in", "Cfix": "Cin"}
 RECIPES = {"A": "A", "B": "B", "Cfix": "B"}
 LOSS_NAMES = {"loss_sigmoid_focal": "focal", "loss_dice": "dice", "loss_is_referred": "reference", "loss_conditioned_iou": "intersection"}

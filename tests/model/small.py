@@ -12,17 +12,24 @@ from losh.model.losh import LoSh
 from losh.params import ConsistencyParams, LossParams, ModelParams
 
 TEXT_WIDTH = 16
-TEXT_CONFIG = RobertaConfig(
-    vocab_size=40,
-    hidden_size=TEXT_WIDTH,
-    num_hidden_layers=1,
-    num_attention_heads=2,
-    intermediate_size=24,
-    max_position_embeddings=34,
-    type_vocab_size=1,
-    layer_norm_eps=1e-5,
-    pad_token_id=1,
-).to_diff_dict()
+
+
+def roberta_config(vocab_size: int, width: int, layers: int, heads: int, ffn: int, positions: int) -> dict[str, object]:
+    """A RoBERTa of another size than roberta-base, all else as there."""
+    return RobertaConfig(
+        vocab_size=vocab_size,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=ffn,
+        max_position_embeddings=positions,
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        pad_token_id=1,
+    ).to_diff_dict()
+
+
+TEXT_CONFIG = roberta_config(40, TEXT_WIDTH, layers=1, heads=2, ffn=24, positions=34)
 BACKBONE = {
     "name": "video_swin",
     "checkpoint": None,

@@ -64,10 +64,10 @@ class LoSh(nn.Module):
             memory = self._after(memory, tokens)
         layers = self.base.decode(memory, tokens, video, text)
         scores = self.base.cell_scores(memory, tokens, video.levels[0].shape[0])
-        cells = None if scores is None else list(scores.chunk(2 if self.short_stream else 1))
         if not self.short_stream:
-            return LoShOutput(layers, None, everything, clips.annotated, cells)
+            return LoShOutput(layers, None, everything, clips.annotated, None if scores is None else [scores])
         halves = [layer.halves() for layer in layers]
+        cells = None if scores is None else list(scores.chunk(2))
         return LoShOutput([long for long, _ in halves], [short for _, short in halves], everything, clips.annotated, cells)
 
     def _cross(self, i: int, x: Tensor, tokens: Tokens) -> Tensor:
