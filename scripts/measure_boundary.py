@@ -20,7 +20,8 @@ import cv2
 import numpy as np
 
 from losh.evaluate.boundary import boundary_map, tolerance_of
-from losh.evaluate.j_and_f import cores, j_and_f
+from losh.evaluate.j_and_f import j_and_f
+from losh.machine import core_count
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "evaluate"))
 from literal_davis import literal_f
@@ -70,8 +71,8 @@ def main() -> None:
     cases = {"objects": (blobs(1, arguments.frames), blobs(2, arguments.frames)), "noise": tuple(noise)}
     for name, (prediction, truth) in cases.items():
         boundaries = [boundary.astype(np.uint8) for masks in (prediction, truth) for boundary in boundary_map(masks)]
-        for threads in sorted({1, cores()}):
-            print(f"{name}, {threads} of {cores()} cores")
+        for threads in sorted({1, core_count()}):
+            print(f"{name}, {threads} of {core_count()} cores")
             print(
                 "  ours, J and F        ",
                 timed(lambda t=threads, p=prediction, g=truth: j_and_f(p, g, threads=t), arguments.frames, arguments.repeats),

@@ -1,7 +1,7 @@
 """Stage train: one command for one CPU, one GPU or many. Usage: python stages/train.py
 
-One process a visible GPU is started through torchrun; LOSH_PROCESSES asks for another number. Under a cluster's own torchrun
-(`torchrun --nnodes ... stages/train.py`) its processes are used. None of this changes what is learnt: train.batch_size is global.
+torchrun starts one process a visible GPU, or without a GPU two that share the cores; LOSH_PROCESSES asks for another number. Under a cluster's
+own torchrun (`torchrun --nnodes ... stages/train.py`) its processes are used. None of this changes what is learnt: train.batch_size is global.
 """
 
 import sys
@@ -12,9 +12,12 @@ sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 from losh.distributed import relaunch
 from losh.errors import friendly
+from losh.machine import core_count
+from losh.params import load_params
 from losh.stage import run_stage
 from losh.train.run import train
 
 if __name__ == "__main__":
-    friendly(relaunch)(__file__, sys.argv[1:])
+    # Two processes of one thread each train faster on two cores than one of two threads: small operations do not divide well.
+    friendly(lambda: relaunch(__file__, sys.argv[1:], on_cpu=min(2, core_count(), load_params().train.batch_size)))()
     run_stage(lambda params: train(params, Path("data/model"), Path("metrics")))

@@ -10,6 +10,7 @@ from tiny import prepare
 
 # Two tests run at once on two cores: more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("LOSH_PROCESSES", "1")
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-import subprocess
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -11,7 +12,9 @@ import torch
 import torch.distributed as dist
 
 from losh.errors import UserError
-from losh.machine import pick_device
+from losh.machine import core_count, pick_device
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def start() -> Processes:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if world > 1 and not dist.is_initialized():
+        _end_with_parent()
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return Processes(rank, world, device)
 
@@ -65,29 +69,35 @@ def stop() -> None:
         dist.destroy_process_group()
 
 
-def processes_wanted() -> int:
-    """LOSH_PROCESSES, else one a visible GPU, else one. Not a parameter: results do not depend on it."""
+def processes_wanted(on_cpu: int) -> int:
+    """LOSH_PROCESSES, else one a visible GPU, else `on_cpu`. Not a parameter: results do not depend on it."""
     asked = os.environ.get("LOSH_PROCESSES")
     if asked is not None:
         if not asked.isdigit() or int(asked) < 1:
             raise UserError(f"LOSH_PROCESSES is {asked!r}", "Give a whole number of at least 1")
         return int(asked)
-    return torch.cuda.device_count() if pick_device().type == "cuda" else 1
+    return torch.cuda.device_count() if pick_device().type == "cuda" else on_cpu
 
 
-def relaunch(script: str, arguments: list[str]) -> None:
-    """Start `script` under torchrun with one process a device and leave with its exit code; return at once where one process is enough.
+def relaunch(script: str, arguments: list[str], on_cpu: int = 1) -> None:
+    """Become torchrun with one process of `script` a device; return at once where one process is enough.
 
     Under an outer torchrun (a cluster's, over several nodes) its processes are used as they are.
+
+    Args:
+        script: the file to run.
+        arguments: of the script.
+        on_cpu: processes where there is no GPU; they share the cores.
     """
-    wanted = processes_wanted()
+    wanted = processes_wanted(on_cpu)
     if "RANK" in os.environ or wanted == 1:
         return
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={wanted}", script, *arguments]
-    child = subprocess.Popen(command)
-    import signal
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, core_count() // wanted)))
+    # In this very process: whoever stops it stops torchrun, which hands SIGTERM and SIGINT to its workers, and they save before they leave.
+    os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={wanted}", script, *arguments])
 
-    for name in (signal.SIGTERM, signal.SIGINT):
-        # torchrun hands the signal to its workers, which save before they leave.
-        signal.signal(name, lambda number, _: child.send_signal(number))
-    raise SystemExit(child.wait())
+
+def _end_with_parent() -> None:
+    """Ask Linux for a SIGTERM when torchrun dies: killed by SIGKILL it cannot tell its workers, and they would work on unseen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

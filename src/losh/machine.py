@@ -9,10 +9,15 @@ if TYPE_CHECKING:
     import torch
 
 
+def core_count() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def worker_count(items: int) -> int:
     """Worker processes for `items` independent items: LOSH_WORKERS, else one a usable core."""
     asked = os.environ.get("LOSH_WORKERS")
-    available = int(asked) if asked and asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
+    available = int(asked) if asked and asked.isdigit() and int(asked) > 0 else core_count()
     return max(1, min(available, items))
 
 
@@ -37,9 +42,12 @@ def pick_precision(asked: str, device: torch.device) -> torch.dtype:
 
 
 def loader_workers(device: torch.device) -> int:
-    """Processes that load samples for one training or evaluating process: LOSH_WORKERS, else up to 8 beside a GPU, 1 beside a CPU."""
+    """Processes that load samples for one training or evaluating process: LOSH_WORKERS, else up to 8 beside a GPU; beside a CPU 1, or none where
+    several processes share the cores: then they are all busy anyway."""
     asked = os.environ.get("LOSH_WORKERS", "")
     if asked.isdigit():
         return int(asked)
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return min(8, max(1, cores - 1)) if device.type == "cuda" else 1
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if device.type == "cuda":
+        return min(8, max(1, core_count() // here - 1))
+    return int(here == 1)

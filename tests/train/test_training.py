@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -125,6 +126,36 @@ def test_two_processes_learn_what_one_does(tiny_data: Path, tmp_path: Path):
     one, two = (json.loads((out / "metrics/train.json").read_text()) for out in (alone, together))
     assert one["loss"]["total"] == pytest.approx(two["loss"]["total"], rel=1e-3)
     assert one["validation"] == pytest.approx(two["validation"], abs=0.02)
+
+
+def children(parent: int) -> set[int]:
+    """Processes of this machine whose parent is `parent`."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.add(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers end with torchrun on Linux alone")
+def test_two_processes_end_with_torchrun_and_go_on_exactly(tiny_data: Path, tmp_path: Path):
+    two = {"LOSH_PROCESSES": "2", "LOSH_DEVICE": "cpu", "LOSH_SAVE_EVERY": "0"}
+    finished(start_process(tmp_path / "whole", tiny_data, two))
+    process = start_process(tmp_path / "killed", tiny_data, two)
+    deadline = time.monotonic() + 180
+    while not list(tmp_path.glob("killed/scratch/train/*/state.pt")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    workers = children(process.pid)
+    process.kill()
+    process.communicate(timeout=60)
+    assert len(workers) >= 2
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers), "a worker goes on without torchrun"
+    assert not (tmp_path / "killed" / "model").exists()
+    finished(start_process(tmp_path / "killed", tiny_data, two))
+    assert_same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
 
 
 def test_micro_batches_give_the_same_training(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -26,7 +26,7 @@ class GlobalBatches:
         self.dataset_of = np.array(dataset_of)
         self.batch_size = min(batch_size, len(dataset_of))
         if self.batch_size < world:
-            raise UserError(f"there are {len(dataset_of)} training samples for {world} processes", "Use fewer processes")
+            raise UserError(f"there are {len(dataset_of)} training samples for {world} processes", "Use fewer processes (LOSH_PROCESSES=1)")
         self.seed, self.weights, self.rank, self.world = seed, weights, rank, world
 
     @property

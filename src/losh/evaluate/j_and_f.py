@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,15 +12,11 @@ import numpy as np
 from losh.evaluate import bitmaps
 from losh.evaluate.boundary import pairwise_f
 from losh.evaluate.overlap import iou
+from losh.machine import core_count
 
 # Pixels of one object that a thread takes at once: 3 to 10 frames at 480p. Fewer, and the threads wait for the interpreter's
 # lock; more, and the packed masks fall out of the processor's cache.
 FEWEST_AT_ONCE, MOST_AT_ONCE = 2**20, 2**22
-
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def j_and_f(prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +66,7 @@ def pairwise_j_and_f(
         result[0, :, :, frames] = _pairwise_j(*masks)
         result[1, :, :, frames] = pairwise_f(*masks, width=width)
 
-    threads = threads or cores()
+    threads = threads or core_count()
     pixels = min(max(num_frames * height * width // threads, FEWEST_AT_ONCE), MOST_AT_ONCE)
     step = max(1, -(-pixels // (height * width)))
     _on_threads(score, [slice(start, start + step) for start in range(0, num_frames, step)], threads)

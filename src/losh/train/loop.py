@@ -58,7 +58,7 @@ class Trainer:
         self.wrapped: nn.Module = torch.compile(self.model) if params.compile else self.model
         if processes.world > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
-            self.wrapped = DistributedDataParallel(self.wrapped, device_ids=ids, broadcast_buffers=False)
+            self.wrapped = DistributedDataParallel(self.wrapped, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
         self.stop = StopRequest()
         self.clock = Clock()
 
