@@ -21,7 +21,7 @@ def make_optimizer(model: nn.Module, params: TrainParams) -> AdamW:
         if parameter.requires_grad:
             groups[group].append(parameter)
     members = [{"params": groups[name], "name": name, "base": rate, "lr": rate} for name, rate in rates.items() if groups[name]]
-    return AdamW(members, weight_decay=params.weight_decay)
+    return AdamW(members, weight_decay=params.weight_decay, fused=True)
 
 
 def rate_factor(step: int, epoch: int, steps: int, params: TrainParams) -> float:
