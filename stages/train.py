@@ -1,7 +1,7 @@
 """Stage train: one command for one CPU, one GPU or many. Usage: python stages/train.py
 
-torchrun starts one process a visible GPU, or without a GPU two that share the cores; LOSH_PROCESSES asks for another number. Under a cluster's
-own torchrun (`torchrun --nnodes ... stages/train.py`) its processes are used. None of this changes what is learnt: train.batch_size is global.
+It runs in one process a visible GPU, or without a GPU in two that share the cores; LOSH_PROCESSES asks for another number. Under a cluster's own
+torchrun (`torchrun --nnodes ... stages/train.py`) its processes are used. None of this changes what is learnt: train.batch_size is global.
 """
 
 import sys

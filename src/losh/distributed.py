@@ -5,16 +5,22 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
+import subprocess
 import sys
+import tempfile
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from losh.errors import UserError
+from losh.errors import ONE_VOICE, UserError
 from losh.machine import core_count, pick_device
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+MEETING = "LOSH_MEETING"  # set by `relaunch` for its workers: the file in which they find each other
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,18 @@ class Processes:
 
 
 def start() -> Processes:
-    """Join the processes that torchrun started, or be the only one."""
+    """Join the processes that `relaunch` or torchrun started, or be the only one."""
     rank, world, local = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
     device = pick_device(local)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if world > 1 and not dist.is_initialized():
-        _end_with_parent()
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        backend, meeting = "nccl" if device.type == "cuda" else "gloo", os.environ.get(MEETING)
+        if meeting:
+            _end_with_parent()
+            dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=world)
+        else:
+            dist.init_process_group(backend)
     return Processes(rank, world, device)
 
 
@@ -80,9 +90,10 @@ def processes_wanted(on_cpu: int) -> int:
 
 
 def relaunch(script: str, arguments: list[str], on_cpu: int = 1) -> None:
-    """Become torchrun with one process of `script` a device; return at once where one process is enough.
+    """Run `script` in one process a device and leave with their exit code; return at once where one process is enough.
 
-    Under an outer torchrun (a cluster's, over several nodes) its processes are used as they are.
+    The processes meet in a file and talk over the loopback interface alone: torchrun's store would listen on every network. Under an outer
+    torchrun (a cluster's, over several nodes) its processes are used as they are.
 
     Args:
         script: the file to run.
@@ -92,12 +103,36 @@ def relaunch(script: str, arguments: list[str], on_cpu: int = 1) -> None:
     wanted = processes_wanted(on_cpu)
     if "RANK" in os.environ or wanted == 1:
         return
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, core_count() // wanted)))
-    # In this very process: whoever stops it stops torchrun, which hands SIGTERM and SIGINT to its workers, and they save before they leave.
-    os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={wanted}", script, *arguments])
+    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
+    common = {"OMP_NUM_THREADS": str(max(1, core_count() // wanted)), "GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback, **os.environ}
+    common |= {"WORLD_SIZE": str(wanted), "LOCAL_WORLD_SIZE": str(wanted)}
+    workers: list[subprocess.Popen] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: [worker.send_signal(number) for worker in workers])
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder) / "error"
+        common |= {MEETING: str(Path(folder) / "meeting"), ONE_VOICE: str(said)}
+        for rank in range(wanted):
+            workers.append(subprocess.Popen([sys.executable, script, *arguments], env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}))
+        code = _wait_for(workers)
+        if said.exists():
+            raise UserError(said.read_text())
+    raise SystemExit(code if code >= 0 else 128 - code)
+
+
+def _wait_for(workers: list[subprocess.Popen]) -> int:
+    """Wait for all; when one fails the others, which would wait for it, are ended too. Returns the first exit code that is not 0, or 0."""
+    code = 0
+    while any(worker.poll() is None for worker in workers):
+        if not code:
+            code = next((worker.returncode for worker in workers if worker.returncode), 0)
+            for worker in workers if code else []:
+                worker.terminate()
+        time.sleep(0.05)
+    return code or next((worker.returncode for worker in workers if worker.returncode), 0)
 
 
 def _end_with_parent() -> None:
-    """Ask Linux for a SIGTERM when torchrun dies: killed by SIGKILL it cannot tell its workers, and they would work on unseen."""
+    """Ask Linux for a SIGTERM when the parent dies: killed by SIGKILL it cannot tell its workers, and they would work on unseen."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

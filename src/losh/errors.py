@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+ONE_VOICE = "LOSH_ONE_VOICE"
+"""Environment variable of processes that work as one: the file in which the first that fails says why, for their parent to show once."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -29,7 +33,11 @@ def friendly(main: Callable[P, R]) -> Callable[P, R]:
         try:
             return main(*args, **kwargs)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            if ONE_VOICE in os.environ:
+                with contextlib.suppress(FileExistsError), open(os.environ[ONE_VOICE], "x") as file:
+                    file.write(str(error))
+            else:
+                print(f"error: {error}", file=sys.stderr)
             raise SystemExit(1) from None
 
     return run

@@ -29,7 +29,7 @@ sys.path[:0] = [{src!r}, {tests!r}]
 from losh.errors import friendly
 from losh.distributed import relaunch
 if __name__ == "__main__":
-    relaunch(__file__, sys.argv[1:])
+    friendly(relaunch)(__file__, sys.argv[1:])
     import json
     from tiny import tiny_params
     from losh.train.run import train
@@ -138,8 +138,8 @@ def children(parent: int) -> set[int]:
     return found
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="workers end with torchrun on Linux alone")
-def test_two_processes_end_with_torchrun_and_go_on_exactly(tiny_data: Path, tmp_path: Path):
+@pytest.mark.skipif(sys.platform != "linux", reason="workers end with their parent on Linux alone")
+def test_two_processes_end_with_their_parent_and_go_on_exactly(tiny_data: Path, tmp_path: Path):
     two = {"LOSH_PROCESSES": "2", "LOSH_DEVICE": "cpu", "LOSH_SAVE_EVERY": "0"}
     finished(start_process(tmp_path / "whole", tiny_data, two))
     process = start_process(tmp_path / "killed", tiny_data, two)
@@ -152,10 +152,28 @@ def test_two_processes_end_with_torchrun_and_go_on_exactly(tiny_data: Path, tmp_
     assert len(workers) >= 2
     while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(Path(f"/proc/{worker}").exists() for worker in workers), "a worker goes on without torchrun"
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers), "a worker goes on alone"
     assert not (tmp_path / "killed" / "model").exists()
     finished(start_process(tmp_path / "killed", tiny_data, two))
     assert_same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+
+
+def test_an_error_of_several_processes_is_said_once(tiny_data: Path, tmp_path: Path):
+    process = start_process(tmp_path, tiny_data, {"LOSH_PROCESSES": "2", "LOSH_DEVICE": "cpu"}, train__batch_size=1)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert output.count("train.batch_size is 1, but there are 2 processes") == 1 and "Traceback" not in output
+
+
+def test_the_processes_of_torchrun_are_used(tiny_data: Path, tmp_path: Path):
+    run(tmp_path / "one", tiny_data, train__epochs=1)
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(src=str(ROOT / "src"), tests=str(ROOT / "tests")))
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script), str(tmp_path / "two"), str(tiny_data)]
+    environment = {**os.environ, "LOSH_WORKERS": "0", "LOSH_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *command, json.dumps({"train__epochs": 1})], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "2 process(es) on cpu" in done.stdout, done.stdout + done.stderr
+    assert_same(weights(tmp_path / "one"), weights(tmp_path / "two"), tolerance=2e-3)
 
 
 def test_micro_batches_give_the_same_training(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
