@@ -101,13 +101,14 @@ def test_published_sizes_are_in_the_a2d_recipe():
 
 
 @pytest.mark.parametrize("name", ["a2d_sentences", "a2d_to_jhmdb", "refer_youtube_vos", "youtube_vos_to_davis"])
-def test_recipes_of_published_datasets_have_the_published_losses(name, tmp_path):
+def test_recipes_of_published_datasets_have_the_published_values(name, tmp_path):
     """The default's own weights and shortcuts must not leak into them."""
     use_recipe(name, ROOT / "recipes", tmp_path / "params.yaml", tmp_path / "before.yaml")
-    train = load_params(tmp_path / "params.yaml").train
-    losses = train.losses
+    params = load_params(tmp_path / "params.yaml")
+    train, losses = params.train, params.train.losses
     assert (losses.reference, losses.focal, losses.dice, losses.intersection, losses.no_object) == (2.0, 2.0, 5.0, 0.8, 0.1)
     assert (losses.encoder_reference, losses.mask_stride, losses.intersection_form, train.expressions_per_window) == (0.0, 1, "hard", 1)
+    assert (train.schedule, params.evaluate.rule) == ("milestones", "long")
 
 
 def test_an_unknown_recipe_names_the_known_ones(capsys):
