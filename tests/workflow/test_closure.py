@@ -11,7 +11,9 @@ from losh.params import Params
 ROOT = Path(__file__).parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # What decides how a stage fails, waits and reports, not what its outputs hold: a change of it runs nothing again.
-FOUNDATION = {"__init__.py", "errors.py", "files.py", "params.py", "scratch.py", "machine.py", "stage.py", "provenance.py", "distributed.py"}
+FOUNDATION = {
+    "__init__.py", "errors.py", "files.py", "params.py", "scratch.py", "machine.py", "stage.py", "provenance.py", "distributed.py", "parallel.py",
+}  # fmt: skip
 
 
 def stage(name: str) -> dict:
