@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from losh.errors import ONE_VOICE, UserError
 from losh.machine import core_count, pick_device
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+GRACE = 30.0  # seconds, as torchrun gives
 MEETING = "LOSH_MEETING"  # set by `relaunch` for its workers: the file in which they find each other
 
 
@@ -121,13 +123,19 @@ def relaunch(script: str, arguments: list[str], on_cpu: int = 1) -> None:
 
 
 def _wait_for(workers: list[subprocess.Popen]) -> int:
-    """Wait for all; when one fails the others, which would wait for it, are ended too. Returns the first exit code that is not 0, or 0."""
-    code = 0
-    while any(worker.poll() is None for worker in workers):
+    """Wait for all. When one fails the others, which would wait for it, are ended too: asked first, after GRACE seconds not asked any more.
+
+    Returns the first exit code that is not 0, or 0.
+    """
+    code, patience = 0, math.inf
+    while None in [worker.poll() for worker in workers]:
         if not code:
             code = next((worker.returncode for worker in workers if worker.returncode), 0)
             for worker in workers if code else []:
                 worker.terminate()
+                patience = time.monotonic() + GRACE
+        for worker in workers if time.monotonic() > patience else []:
+            worker.kill()
         time.sleep(0.05)
     return code or next((worker.returncode for worker in workers if worker.returncode), 0)
 

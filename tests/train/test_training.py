@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import ROOT, tiny_params
 
+from losh import distributed
 from losh.clips.samples import Sample
 from losh.errors import UserError
 from losh.train.data import split_validation
@@ -128,6 +129,17 @@ def test_two_processes_learn_what_one_does(tiny_data: Path, tmp_path: Path):
     assert one["validation"] == pytest.approx(two["validation"], abs=0.02)
 
 
+TWO = {"LOSH_PROCESSES": "2", "LOSH_DEVICE": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def whole_of_two(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training by two processes that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole_of_two")
+    finished(start_process(out, tiny_data, TWO))
+    return out
+
+
 def children(parent: int) -> set[int]:
     """Processes of this machine whose parent is `parent`."""
     found = set()
@@ -139,23 +151,35 @@ def children(parent: int) -> set[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers end with their parent on Linux alone")
-def test_two_processes_end_with_their_parent_and_go_on_exactly(tiny_data: Path, tmp_path: Path):
-    two = {"LOSH_PROCESSES": "2", "LOSH_DEVICE": "cpu", "LOSH_SAVE_EVERY": "0"}
-    finished(start_process(tmp_path / "whole", tiny_data, two))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_two_processes_end_with_their_parent_and_go_on_exactly(number: signal.Signals, whole_of_two: Path, tiny_data: Path, tmp_path: Path):
+    two = {**TWO, "LOSH_SAVE_EVERY": "0"}
     process = start_process(tmp_path / "killed", tiny_data, two)
     deadline = time.monotonic() + 180
     while not list(tmp_path.glob("killed/scratch/train/*/state.pt")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     workers = children(process.pid)
-    process.kill()
-    process.communicate(timeout=60)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == (143 if number == signal.SIGTERM else -9), output
     assert len(workers) >= 2
     while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers), "a worker goes on alone"
     assert not (tmp_path / "killed" / "model").exists()
     finished(start_process(tmp_path / "killed", tiny_data, two))
-    assert_same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+    assert_same(weights(tmp_path / "killed"), weights(whole_of_two))
+
+
+def test_a_worker_that_does_not_listen_is_ended(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(distributed, "GRACE", 0.5)
+    deaf = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(120)"
+    workers = [subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)]
+    workers[0].stdout.readline()  # it is deaf from here on
+    workers.append(subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]))
+    began = time.monotonic()
+    assert distributed._wait_for(workers) == 3
+    assert workers[0].returncode == -9 and time.monotonic() - began < 30
 
 
 def test_an_error_of_several_processes_is_said_once(tiny_data: Path, tmp_path: Path):
