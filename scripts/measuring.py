@@ -8,6 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+# A small process in between: Linux counts the memory that a process had before it became the command, and the caller may be large.
+PROBE = """
+import resource, subprocess, sys
+code = subprocess.call([sys.executable, *sys.argv[1:]], stderr=subprocess.STDOUT)
+print("\\n%d" % resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+
 
 def measured(command: list[str], where: Path = Path()) -> tuple[float, float]:
     """Seconds, and the largest resident set in MB of any process of a Python command (without the interpreter), run in the folder `where`.
@@ -17,14 +25,5 @@ def measured(command: list[str], where: Path = Path()) -> tuple[float, float]:
     """
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
     began = time.monotonic()
-    with (where / "measured.log").open("w+") as log:
-        process = subprocess.Popen([sys.executable, *command], cwd=where, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)  # the usage of the process and of those that it waited for
-        seconds = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        log.seek(0)
-        output = log.read()
-    (where / "measured.log").unlink()
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command, output)
-    return seconds, usage.ru_maxrss / 1024
+    done = subprocess.run([sys.executable, "-c", PROBE, *command], cwd=where, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return time.monotonic() - began, int(done.stdout.splitlines()[-1]) / 1024
