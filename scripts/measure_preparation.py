@@ -94,13 +94,13 @@ class SameMasks:
 def flow_cost(params: Params, images: np.ndarray, weights: Path) -> tuple[float, float]:
     """Seconds a pair, both ways, with the recipe's network, and bytes a field."""
     size = running_size(*images.shape[1:3], params.flow)
-    pair = np.stack([resize_frame(image, size) for image in images[:2]])
+    frames = np.stack([resize_frame(image, size) for image in images[:2]])
     timed = FlowEstimator(params.flow.model_copy(update={"checkpoint": str(weights)}))
     began = time.monotonic()
-    timed.estimate_both(pair, [(0, 1)])
+    timed.estimate_both(frames, [(0, 1)])
     seconds = time.monotonic() - began
     embedded = FlowEstimator(params.flow.model_copy(update={"model": "raft_small", "checkpoint": "embedded"}))
-    both = embedded.estimate_both(pair, [(0, 1)])
+    both = embedded.estimate_both(frames, [(0, 1)])
     fields = {pair: to_stored_grid(way, params.flow.stored_stride)[0] for pair, way in zip(((0, 1), (1, 0)), both, strict=True)}
     with tempfile.TemporaryDirectory() as folder:
         write_fields(Path(folder) / "flow.h5", "measured", fields)

@@ -1,6 +1,6 @@
 """How preparation and `dvc status` grow with the number of videos: tiny frames, 250 and 1,000 videos, in each published dataset's layout.
 
-python scripts/measure_scaling.py    (about 10 minutes on 2 cores)
+python scripts/measure_scaling.py    (about 3 minutes on 2 cores)
 """
 
 from __future__ import annotations

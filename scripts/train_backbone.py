@@ -99,7 +99,7 @@ def place_maps(clip: RenderedClip) -> np.ndarray:
 
 def centre_moves(clip: RenderedClip, t: int) -> np.ndarray:
     """[2, n] px: how each object moves from frame t to the next (from the last but one to the last in the last frame)."""
-    field, masks = (clip.flow_forward[t], clip.masks[t]) if t < len(clip.flow_forward) else (-clip.flow_backward[-1], clip.masks[t])
+    field, masks = clip.flow_forward[t] if t < len(clip.flow_forward) else -clip.flow_backward[-1], clip.masks[t]
     return (field[:, None] * masks).sum((2, 3)) / masks.sum((1, 2)).clip(1)  # an object's pixels all move alike
 
 

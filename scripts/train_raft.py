@@ -29,6 +29,7 @@ from losh.flow.flying_patches import render_pair
 from losh.flow.raft import EMBEDDED, new_network, pad_images, run_network
 from losh.flow.raft_losses import SharedEncoder, matching_loss, residual_loss, sequence_loss
 from losh.moving_shapes.scene import RenderedClip, render_clip
+from losh.resizing import resize_frame
 
 FIRST_SEED = 100_000
 SIZE = (120, 160)  # rows, columns: what the default runs at
@@ -78,7 +79,7 @@ class ClipPool:
             self.kept[seed] = render_clip(FIRST_SEED + seed, 16, *CLIP)
         clip = self.kept[seed]
         t = int(rng.integers(len(clip.frames) - 1))
-        frames = [cv2.resize(frame, SIZE[::-1], interpolation=cv2.INTER_LINEAR) for frame in clip.frames[t : t + 2]]
+        frames = [resize_frame(frame, SIZE) for frame in clip.frames[t : t + 2]]
         return *frames, *(enlarge(field) for field in (clip.flow_forward[t], clip.flow_backward[t]))
 
 
