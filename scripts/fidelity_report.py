@@ -1,9 +1,11 @@
 """Measure how close our model is to the released code, and print docs/fidelity.md.
 
-    python scripts/fidelity_report.py > docs/fidelity.md              # about two minutes on two CPU cores
-    python scripts/fidelity_report.py --compile > docs/fidelity.md    # torch.compile too: some minutes more
+    python scripts/fidelity_report.py > docs/fidelity.md              # about two minutes on two CPU
+    cores python scripts/fidelity_report.py --compile > docs/fidelity.md    # torch.compile too:
+    some minutes more
 
-Every number comes from the functions that the tests in tests/model assert on, and from the parity fixture (LOSH_PARITY_DIR, else ../shared/parity).
+Every number comes from the functions that the tests in tests/model assert on, and from the parity
+fixture (LOSH_PARITY_DIR, else ../shared/parity).
 """
 
 from __future__ import annotations
@@ -19,13 +21,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "model"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "backbones"))
 
-from parity_arrays import NO_GRADIENT, compared, gradient_norms, largest_difference
-from parity_fixture import Case, arrays, case_inputs, parity_model
-from test_fast_forms import bf16_against_fp32, cached_against_live, compiled_against_eager, fused_against_math, live_model, small_inputs
+from test_fast_forms import (
+    bf16_against_fp32,
+    cached_against_live,
+    compiled_against_eager,
+    fused_against_math,
+    live_model,
+    small_inputs,
+)
 
-from losh.model.interface import Clips, LoShOutput, TextIds
+from losh.model.structures import Clips, LoShOutput, TextIds
+from losh.testing.parity_arrays import NO_GRADIENT, compared, gradient_norms, largest_difference
+from losh.testing.parity_fixture import Case, arrays, case_inputs, parity_model
 
 CASES = ["A", "B", "Cfix"]
 ABSENT = "–"
@@ -53,7 +62,9 @@ def number(x: float) -> str:
 
 
 def array_rows(group: str) -> list[list[str]]:
-    """A row an array: its largest value, and our largest difference and the tolerance in each case."""
+    """A row an array: its largest value, and our largest difference and the tolerance in each
+    case.
+    """
     found: dict[str, dict[str, tuple[float, float, float]]] = {}
     for case in CASES:
         for name, expected, ours, atol in compared(case, group):
@@ -62,7 +73,9 @@ def array_rows(group: str) -> list[list[str]]:
                 found.setdefault(name, {})[case] = (size, largest_difference(expected, ours), atol)
     rows = []
     for name, cases in found.items():
-        cells = [f"{number(cases[c][1])} (≤ {cases[c][2]:g})" if c in cases else ABSENT for c in CASES]
+        cells = [
+            f"{number(cases[c][1])} (≤ {cases[c][2]:g})" if c in cases else ABSENT for c in CASES
+        ]
         rows.append([f"`{name}`", number(max(size for size, _, _ in cases.values())), *cells])
     return rows
 
@@ -73,9 +86,20 @@ def loss_rows() -> list[list[str]]:
         names = arrays()[f"{case}.loss_names"]
         values = {name: (expected, ours) for name, expected, ours, _ in compared(case, "losses")}
         expected, ours = values["loss_values"]
-        rows += [[case, f"`{n}`", f"{e:.6f}", f"{o:.6f}", number(abs(e - o))] for n, e, o in zip(names, expected, ours, strict=True)]
+        rows += [
+            [case, f"`{n}`", f"{e:.6f}", f"{o:.6f}", number(abs(e - o))]
+            for n, e, o in zip(names, expected, ours, strict=True)
+        ]
         expected, ours = values["loss_total"]
-        rows.append([case, "`loss_total`", f"{float(expected):.6f}", f"{float(ours):.6f}", number(largest_difference(expected, ours))])
+        rows.append(
+            [
+                case,
+                "`loss_total`",
+                f"{float(expected):.6f}",
+                f"{float(ours):.6f}",
+                number(largest_difference(expected, ours)),
+            ]
+        )
     return rows
 
 
@@ -86,16 +110,39 @@ def gradient_rows() -> list[list[str]]:
         expected = dict(zip(data[f"{case}.grad_names"], data[f"{case}.grad_l2"], strict=True))
         kept = [n for n in expected if n != NO_GRADIENT and expected[n] > 1e-3]
         worst = max(abs(ours[n] / expected[n] - 1) for n in kept)
-        total, whole = float(data[f"{case}.grad_total_l2"]), float(np.linalg.norm(list(ours.values())))
-        rows.append([case, f"{len(kept)} norms above 1e-3, each", "", "", f"{number(worst)} relative (≤ 2e-3)"])
-        rows.append([case, "norm of the whole gradient", f"{total:.6f}", f"{whole:.6f}", f"{number(abs(whole / total - 1))} relative"])
+        total, whole = (
+            float(data[f"{case}.grad_total_l2"]),
+            float(np.linalg.norm(list(ours.values()))),
+        )
+        rows.append(
+            [
+                case,
+                f"{len(kept)} norms above 1e-3, each",
+                "",
+                "",
+                f"{number(worst)} relative (≤ 2e-3)",
+            ]
+        )
+        rows.append(
+            [
+                case,
+                "norm of the whole gradient",
+                f"{total:.6f}",
+                f"{whole:.6f}",
+                f"{number(abs(whole / total - 1))} relative",
+            ]
+        )
     return rows
 
 
 def match_rows() -> list[list[str]]:
     rows = []
     for case in ("B", "Cfix"):
-        pairs = [(expected, ours) for name, expected, ours, _ in compared(case, "matching") if name.startswith("match_")]
+        pairs = [
+            (expected, ours)
+            for name, expected, ours, _ in compared(case, "matching")
+            if name.startswith("match_")
+        ]
         equal = sum(np.array_equal(expected, ours) for expected, ours in pairs)
         rows.append(
             [
@@ -110,18 +157,33 @@ def match_rows() -> list[list[str]]:
 
 
 def alone_against_padded() -> tuple[float, float]:
-    """The padded clip of case B: difference of its scores alone at the padded size, and alone without padding."""
+    """The padded clip of case B: difference of its scores alone at the padded size, and alone
+    without padding.
+    """
     model, inputs = parity_model("B"), case_inputs("B")
     b = int(inputs.clips.pad[:, 0, 0].any(-1).long().argmax())
     width = int((~inputs.clips.pad[b, 0, 0]).sum())
 
     def alone(size: int) -> LoShOutput:
-        clips = Clips(inputs.clips.frames[b : b + 1, ..., :size], inputs.clips.pad[b : b + 1, ..., :size], inputs.clips.annotated[b : b + 1])
-        return model(clips, *(TextIds(text.ids[b : b + 1], text.mask[b : b + 1]) for text in (inputs.long, inputs.short)))
+        clips = Clips(
+            inputs.clips.frames[b : b + 1, ..., :size],
+            inputs.clips.pad[b : b + 1, ..., :size],
+            inputs.clips.annotated[b : b + 1],
+        )
+        return model(
+            clips,
+            *(
+                TextIds(text.ids[b : b + 1], text.mask[b : b + 1])
+                for text in (inputs.long, inputs.short)
+            ),
+        )
 
     with torch.no_grad():
         together = model(inputs.clips, inputs.long, inputs.short).long[-1].scores[b]
-        found = [float((alone(size).long[-1].scores[0] - together).abs().max()) for size in (inputs.clips.frames.shape[-1], width)]
+        found = [
+            float((alone(size).long[-1].scores[0] - together).abs().max())
+            for size in (inputs.clips.frames.shape[-1], width)
+        ]
     return found[0], found[1]
 
 
@@ -129,18 +191,39 @@ def fast_rows(with_compile: bool) -> list[list[str]]:
     inputs: Case = case_inputs("B")
     given = (parity_model("B"), inputs.clips, inputs.long, inputs.short)
     rows = [
-        ["fused attention (`F.scaled_dot_product_attention`)", "plain attention", number(fused_against_math(*given))],
-        ["text features made once, a sentence at a time", "the text encoder on the padded batch", number(cached_against_live(*given))],
+        [
+            "fused attention (`F.scaled_dot_product_attention`)",
+            "plain attention",
+            number(fused_against_math(*given)),
+        ],
+        [
+            "text features made once, a sentence at a time",
+            "the text encoder on the padded batch",
+            number(cached_against_live(*given)),
+        ],
         ["bf16 autocast", "float32", number(bf16_against_fp32(*given))],
     ]
     if with_compile:
         # Compiling the full model takes many minutes on two cores.
-        rows.append(["`torch.compile`, the tests' small model", "eager", number(compiled_against_eager(live_model(), *small_inputs()))])
+        rows.append(
+            [
+                "`torch.compile`, the tests' small model",
+                "eager",
+                number(compiled_against_eager(live_model(), *small_inputs())),
+            ]
+        )
     return rows
 
 
 def machine() -> str:
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        "",
+    )
     return f"{os.cpu_count()} cores of {model or platform.processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads, float32"
 
 
@@ -160,7 +243,14 @@ def report(with_compile: bool) -> Iterator[str]:
     for group, title in TITLES.items():
         yield f"### {title}"
         yield ""
-        yield from table(["array (source: the fixture)", "largest value", *(f"{case}: difference" for case in CASES)], array_rows(group))
+        yield from table(
+            [
+                "array (source: the fixture)",
+                "largest value",
+                *(f"{case}: difference" for case in CASES),
+            ],
+            array_rows(group),
+        )
     yield "Under recipe A all queries are nearly alike, so that its matchings are decided by noise: they are not compared. `*_stats` are [mean,"
     yield "standard deviation, largest value]. `memory` is compared where it is not padding."
     yield ""
@@ -180,7 +270,10 @@ def report(with_compile: bool) -> Iterator[str]:
     same, cropped = alone_against_padded()
     yield from table(
         ["the padded clip of case B, scores of the long stream", "difference"],
-        [["alone, padded as in the batch, against in the batch", number(same)], ["alone without padding, against in the batch", number(cropped)]],
+        [
+            ["alone, padded as in the batch, against in the batch", number(same)],
+            ["alone without padding, against in the batch", number(cropped)],
+        ],
     )
     yield "The second number is released behaviour: the backbone and the spatial decoder's convolutions know no padding mask, and under case B's"
     yield "random weights that shows. The transformer masks padding exactly (`tests/model/test_padding.py`)."

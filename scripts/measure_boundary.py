@@ -1,30 +1,28 @@
-"""Time the boundary measure on 480p frames: ours, OpenCV's bare dilation with the same disk, and the literal definition.
+"""Time the boundary measure on 480p frames: ours, OpenCV's bare dilation with the same disk, and
+the literal definition.
 
     python scripts/measure_boundary.py [--frames 48] [--repeats 9]
 
-One object a frame, as large as DAVIS's are, and for the worst case noise over the whole frame. Ours computes J and F: packing,
-boundaries, both dilations and all counts. OpenCV's is the pair of `cv2.dilate` that the public evaluation calls, and nothing else.
-Prints the median wall time in ms a frame (and the processor time, which shows whether the cores were free).
+One object a frame, as large as DAVIS's are, and for the worst case noise over the whole frame. Ours
+computes J and F: packing, boundaries, both dilations and all counts. OpenCV's is the pair of
+`cv2.dilate` that the public evaluation calls, and nothing else. Prints the median wall time in ms a
+frame (and the processor time, which shows whether the cores were free).
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from losh.evaluate.boundary import boundary_map, tolerance_of
-from losh.evaluate.j_and_f import j_and_f
-from losh.machine import core_count
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "evaluate"))
-from literal_davis import literal_f
+from losh.evaluate.metrics.boundary import boundary_map, tolerance_of
+from losh.evaluate.metrics.j_and_f import j_and_f
+from losh.runtime.machine import core_count
+from losh.testing.literal_davis import literal_f
 
 HEIGHT, WIDTH = 480, 854
 
@@ -36,7 +34,9 @@ def blobs(seed: int, frames: int) -> np.ndarray:
     masks = np.zeros((frames, HEIGHT, WIDTH), np.uint8)
     for mask in masks:
         radii = 150 * rng.uniform(0.7, 1.2, (2, 40))
-        outline = np.stack([WIDTH / 2 + radii[0] * np.cos(angles), HEIGHT / 2 + radii[1] * np.sin(angles)], axis=1)
+        outline = np.stack(
+            [WIDTH / 2 + radii[0] * np.cos(angles), HEIGHT / 2 + radii[1] * np.sin(angles)], axis=1
+        )
         cv2.fillPoly(mask, [outline.astype(np.int32)], 1)
     return masks.astype(bool)
 
@@ -68,16 +68,34 @@ def main() -> None:
     arguments = parser.parse_args()
     cv2.setNumThreads(1)  # the threads are ours
     noise = np.random.default_rng(0).random((2, arguments.frames, HEIGHT, WIDTH)) < 0.5
-    cases = {"objects": (blobs(1, arguments.frames), blobs(2, arguments.frames)), "noise": tuple(noise)}
+    cases = {
+        "objects": (blobs(1, arguments.frames), blobs(2, arguments.frames)),
+        "noise": tuple(noise),
+    }
     for name, (prediction, truth) in cases.items():
-        boundaries = [boundary.astype(np.uint8) for masks in (prediction, truth) for boundary in boundary_map(masks)]
+        boundaries = [
+            boundary.astype(np.uint8)
+            for masks in (prediction, truth)
+            for boundary in boundary_map(masks)
+        ]
         for threads in sorted({1, core_count()}):
             print(f"{name}, {threads} of {core_count()} cores")
             print(
                 "  ours, J and F        ",
-                timed(lambda t=threads, p=prediction, g=truth: j_and_f(p, g, threads=t), arguments.frames, arguments.repeats),
+                timed(
+                    lambda t=threads, p=prediction, g=truth: j_and_f(p, g, threads=t),
+                    arguments.frames,
+                    arguments.repeats,
+                ),
             )
-            print("  cv2.dilate, the pair ", timed(lambda t=threads, b=boundaries: dilations(b, t), arguments.frames, arguments.repeats))
+            print(
+                "  cv2.dilate, the pair ",
+                timed(
+                    lambda t=threads, b=boundaries: dilations(b, t),
+                    arguments.frames,
+                    arguments.repeats,
+                ),
+            )
     prediction, truth = cases["objects"]
     print("objects, 1 core")
     print("  literal definition   ", timed(lambda: literal_f(prediction[0], truth[0]), 1, 1))

@@ -1,10 +1,14 @@
-"""Time and disk that a clip of each published dataset takes, from one real clip, and what that makes for the whole dataset.
+"""Time and disk that a clip of each published dataset takes, from one real clip, and what that
+makes for the whole dataset.
 
-    python scripts/measure_preparation.py CLIP    (a folder of at least 8 frames of one real video; 5 minutes on one core)
+    python scripts/measure_preparation.py CLIP    (a folder of at least 8 frames of one real video;
+    5 minutes on one core)
 
-The datasets themselves are not needed: two videos in each layout are made of the clip's frames, at the dataset's usual size and length,
-with two drawn objects as masks. The stages' own functions then run on them in one process. Flow is timed on one pair, both ways, with the
-recipe's network and random weights (its time does not depend on them); the size of a field is that of the embedded RAFT-small's.
+The datasets themselves are not needed: two videos in each layout are made of the clip's frames, at
+the dataset's usual size and length, with two drawn objects as masks. The stages' own functions then
+run on them in one process. Flow is timed on one pair, both ways, with the recipe's network and
+random weights (its time does not depend on them); the size of a field is that of the embedded
+RAFT-small's.
 """
 
 from __future__ import annotations
@@ -22,19 +26,18 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
+sys.path.insert(0, str(ROOT / "src"))
 
-import fixtures_datasets as fixtures  # noqa: E402
-
+import losh.testing.dataset_fixtures as fixtures  # noqa: E402
+from losh.commands.recipe import use_recipe  # noqa: E402
 from losh.errors import friendly  # noqa: E402
 from losh.flow.compute import neighbour_pairs, running_size, to_stored_grid  # noqa: E402
 from losh.flow.estimator import FlowEstimator  # noqa: E402
+from losh.flow.flow_store import write_fields  # noqa: E402
 from losh.flow.raft import new_network  # noqa: E402
-from losh.flow.store import write_fields  # noqa: E402
 from losh.frames.extract import pack_video  # noqa: E402
+from losh.media.resizing import resize_frame  # noqa: E402
 from losh.params import Params, load_params  # noqa: E402
-from losh.recipes import use_recipe  # noqa: E402
-from losh.resizing import resize_frame  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,21 +61,33 @@ KINDS = {
     "refer_davis17": Kind("youtube_vos_to_davis", (480, 854), 69, 90, 60),
 }
 MAKERS = {
-    "a2d_sentences": lambda root, n: fixtures.make_a2d(root, train=2, test=0, num_frames=n, missing=0),
+    "a2d_sentences": lambda root, n: fixtures.make_a2d(
+        root, train=2, test=0, num_frames=n, missing=0
+    ),
     "jhmdb_sentences": lambda root, n: fixtures.make_jhmdb(root, videos=2, num_frames=n),
-    "refer_youtube_vos": lambda root, n: fixtures.make_refer_youtube_vos(root, train=1, valid=0, hidden=0, num_frames=n),
-    "refer_davis17": lambda root, n: fixtures.make_refer_davis17(root, train=1, val=1, num_frames=n),
+    "refer_youtube_vos": lambda root, n: fixtures.make_refer_youtube_vos(
+        root, train=1, valid=0, hidden=0, num_frames=n
+    ),
+    "refer_davis17": lambda root, n: fixtures.make_refer_davis17(
+        root, train=1, val=1, num_frames=n
+    ),
 }
 
 
 def real_clips(frames: np.ndarray, size: tuple[int, int], drawn: object) -> object:
-    """A stand-in for the fixtures' drawing: real frames there and back again, at `size`, with the drawing's masks."""
+    """A stand-in for the fixtures' drawing: real frames there and back again, at `size`, with the
+    drawing's masks.
+    """
     images = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) for frame in frames]
     order = [*range(len(images)), *range(len(images) - 2, 0, -1)]
 
-    def draw(number: int, num_frames: int, _: object = None, absent: object = None) -> fixtures.Clip:
+    def draw(
+        number: int, num_frames: int, _: object = None, absent: object = None
+    ) -> fixtures.Clip:
         objects = drawn(number, num_frames, size, absent).objects
-        return fixtures.Clip(np.stack([images[order[t % len(order)]] for t in range(num_frames)]), objects)
+        return fixtures.Clip(
+            np.stack([images[order[t % len(order)]] for t in range(num_frames)]), objects
+        )
 
     return draw
 
@@ -99,9 +114,14 @@ def flow_cost(params: Params, images: np.ndarray, weights: Path) -> tuple[float,
     began = time.monotonic()
     timed.estimate_both(frames, [(0, 1)])
     seconds = time.monotonic() - began
-    embedded = FlowEstimator(params.flow.model_copy(update={"model": "raft_small", "checkpoint": "embedded"}))
+    embedded = FlowEstimator(
+        params.flow.model_copy(update={"model": "raft_small", "checkpoint": "embedded"})
+    )
     both = embedded.estimate_both(frames, [(0, 1)])
-    fields = {pair: to_stored_grid(way, params.flow.stored_stride)[0] for pair, way in zip(((0, 1), (1, 0)), both, strict=True)}
+    fields = {
+        pair: to_stored_grid(way, params.flow.stored_stride)[0]
+        for pair, way in zip(((0, 1), (1, 0)), both, strict=True)
+    }
     with tempfile.TemporaryDirectory() as folder:
         write_fields(Path(folder) / "flow.h5", "measured", fields)
         return seconds, (Path(folder) / "flow.h5").stat().st_size / 2
@@ -110,35 +130,54 @@ def flow_cost(params: Params, images: np.ndarray, weights: Path) -> tuple[float,
 @friendly
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("clip", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--datasets", nargs="+", choices=sorted(KINDS), default=list(KINDS))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    frames = np.stack([cv2.imread(str(path))[:, :, ::-1] for path in sorted(options.clip.glob("*.jpg"))])
+    frames = np.stack(
+        [cv2.imread(str(path))[:, :, ::-1] for path in sorted(options.clip.glob("*.jpg"))]
+    )
     drawn = fixtures.draw_clip
-    print("| dataset | a clip | frames + masks | flow | whole dataset: frames + masks | whole dataset: flow |\n|---|---|---|---|---|---|")
+    print(
+        "| dataset | a clip | frames + masks | flow | whole dataset: frames + masks | whole "
+        "dataset: flow |\n|---|---|---|---|---|---|"
+    )
     for name in options.datasets:
         kind = KINDS[name]
         with tempfile.TemporaryDirectory() as folder:
             base = Path(folder)
             with contextlib.redirect_stdout(None):
-                use_recipe(kind.recipe, ROOT / "recipes", base / "params.yaml", base / "before.yaml")
+                use_recipe(
+                    kind.recipe, ROOT / "recipes", base / "params.yaml", base / "before.yaml"
+                )
             params = load_params(base / "params.yaml")
             fixtures.draw_clip = real_clips(frames, kind.size, drawn)
             MAKERS[name](base / "raw", kind.frames)
             reader = fixtures.reader_of(name, base / "raw")
-            if name == "jhmdb_sentences":  # three scored frames a video, which the download stage chooses
-                reader = fixtures.reader_of(name, base / "raw", {one.video: [5, 15, 25] for one in reader.videos()})
+            if (
+                name == "jhmdb_sentences"
+            ):  # three scored frames a video, which the download stage chooses
+                reader = fixtures.reader_of(
+                    name, base / "raw", {one.video: [5, 15, 25] for one in reader.videos()}
+                )
             video = max(reader.videos(), key=lambda one: len(one.annotated))
-            if name == "a2d_sentences":  # the fixture's annotated frames lie side by side, A2D's all over the clip
-                reader, video = SameMasks(reader, video.annotated[0]), dataclasses.replace(video, annotated=(33, 67, 101))
+            if (
+                name == "a2d_sentences"
+            ):  # the fixture's annotated frames lie side by side, A2D's all over the clip
+                reader, video = (
+                    SameMasks(reader, video.annotated[0]),
+                    dataclasses.replace(video, annotated=(33, 67, 101)),
+                )
             began = time.monotonic()
             row = pack_video(reader, video, params.frames, base / "video.zip")
             packing, size = time.monotonic() - began, (base / "video.zip").stat().st_size
             cells = [
-                f"{len(row['stored'])} of {row['num_frames']} frames, {row['height']} x {row['width']}",
+                f"{len(row['stored'])} of {row['num_frames']} frames, {row['height']} x "
+                f"{row['width']}",
                 f"{packing:.2f} s, {size / 2**20:.1f} MB",
             ]
             whole = f"{kind.videos * packing / 3600:.2f} core hours, {kind.videos * size / 2**30:.0f} GB"
@@ -149,10 +188,14 @@ def main() -> None:
             torch.save(network.state_dict(), base / "random.pt")
             seconds, field = flow_cost(params, fixtures.draw_clip(0, 2).frames, base / "random.pt")
             pairs = len(neighbour_pairs(row["annotated"], row["stored"]))
-            cells.append(f"{pairs} pairs: {pairs * seconds:.0f} s, {2 * pairs * field / 2**20:.1f} MB")
+            cells.append(
+                f"{pairs} pairs: {pairs * seconds:.0f} s, {2 * pairs * field / 2**20:.1f} MB"
+            )
             hours = kind.trained * pairs * seconds / 3600
             print(
-                f"| {name} | {' | '.join(cells)} | {whole} | {hours:,.0f} core hours, {kind.trained * 2 * pairs * field / 2**30:.1f} GB |", flush=True
+                f"| {name} | {' | '.join(cells)} | {whole} | {hours:,.0f} core hours, "
+                f"{kind.trained * 2 * pairs * field / 2**30:.1f} GB |",
+                flush=True,
             )
 
 

@@ -2,8 +2,9 @@
 
     python scripts/measure_short_text.py ../shared/data/a2d_short_queries_dev.csv
 
-The CSV has the columns video_id, query and short_query. The rows are also split by video into two halves (by the last bit of the first byte
-of MD5(video_id)): the rule was developed on half 0, and half 1 was first scored before any of its errors had been read (docs/short_text.md).
+The CSV has the columns video_id, query and short_query. The rows are also split by video into two
+halves (by the last bit of the first byte of MD5(video_id)): the rule was developed on half 0, and
+half 1 was first scored before any of its errors had been read (docs/short_text.md).
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from losh.short_text.tagging import load_tagger, model_name
 
 
 def cut_before(sentences: list[str], stop: set[str]) -> list[str]:
-    """The simple rule: everything before the first word of a coarse class in `stop`; the whole sentence where that leaves nothing."""
+    """The simple rule: everything before the first word of a coarse class in `stop`; the whole
+    sentence where that leaves nothing.
+    """
     nlp = spacy.load(model_name(), exclude=["ner", "lemmatizer"])
     shorts = []
     for doc in nlp.pipe(sentences, batch_size=500):
@@ -34,7 +37,9 @@ def cut_before(sentences: list[str], stop: set[str]) -> list[str]:
 
 
 def sentences_a_second(sentences: list[str]) -> tuple[float, float]:
-    """Different sentences a second of clock and of processor time, best of three, with the model loaded."""
+    """Different sentences a second of clock and of processor time, best of three, with the model
+    loaded.
+    """
     load_tagger()
     unique = list(dict.fromkeys(sentences))
     clock, processor = [], []
@@ -53,11 +58,17 @@ def print_table(pairs: pd.DataFrame) -> None:
         "before the first VERB": cut_before(queries, {"VERB"}),
         "before the first VERB or AUX": cut_before(queries, {"VERB", "AUX"}),
         "ours, subject": [short.text for short in shorten(queries, "subject")],
-        "ours, subject_with_position": [short.text for short in shorten(queries, "subject_with_position")],
+        "ours, subject_with_position": [
+            short.text for short in shorten(queries, "subject_with_position")
+        ],
     }
     half = pairs["video_id"].map(lambda video: hashlib.md5(video.encode()).digest()[0] % 2)
     parts = {"all": half >= 0, "half 0": half == 0, "half 1": half == 1}
-    print("| rule | " + " | ".join(f"{name} ({part.sum()}): exact, word F1" for name, part in parts.items()) + " |")
+    print(
+        "| rule | "
+        + " | ".join(f"{name} ({part.sum()}): exact, word F1" for name, part in parts.items())
+        + " |"
+    )
     print("|---" * (len(parts) + 1) + "|")
     for rule, shorts in rules.items():
         made = pd.Series(shorts, index=pairs.index)
@@ -66,13 +77,19 @@ def print_table(pairs: pd.DataFrame) -> None:
             exact, f1 = agreement(made[part].tolist(), pairs["short_query"][part].tolist())
             cells.append(f"{100 * exact:.2f} %, {f1:.4f}")
         print(f"| {rule} | " + " | ".join(cells) + " |")
-    print("\nsentences a second: {:.0f} by the clock, {:.0f} by processor time (one thread)".format(*sentences_a_second(queries)))
+    print(
+        "\nsentences a second: {:.0f} by the clock, {:.0f} by processor time (one thread)".format(
+            *sentences_a_second(queries)
+        )
+    )
 
 
 @friendly
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pairs", type=Path, help="CSV with the columns video_id, query, short_query")
+    parser.add_argument(
+        "pairs", type=Path, help="CSV with the columns video_id, query, short_query"
+    )
     path = parser.parse_args().pairs
     pairs = read_csv(path)
     require(pairs, path, ["video_id", "query", "short_query"], "See --help")

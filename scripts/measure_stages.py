@@ -1,4 +1,5 @@
-"""Time and peak memory of each stage of the default, a `dvc repro` without a change, and bytes a video, as the README's tables.
+"""Time and peak memory of each stage of the default, a `dvc repro` without a change, and bytes a
+video, as the README's tables.
 
 python scripts/measure_stages.py    (runs every stage again: about 15 minutes on 2 cores)
 """
@@ -11,7 +12,15 @@ from pathlib import Path
 
 from measuring import measured
 
-STAGES = ["download", "extract_frames", "compute_flow", "parse_text", "train_data", "train", "evaluate"]
+STAGES = [
+    "download",
+    "extract_frames",
+    "compute_flow",
+    "parse_text",
+    "train_data",
+    "train",
+    "evaluate",
+]
 DATASET = "moving_shapes"
 
 
@@ -33,13 +42,24 @@ def main() -> None:
 
 
 def sizes() -> None:
-    """Bytes a video of frames and flow beside the naive form: PNG-free raw RGB frames, and float32 .flo at full size, both ways."""
+    """Bytes a video of frames and flow beside the naive form: PNG-free raw RGB frames, and float32
+    .flo at full size, both ways.
+    """
     frames = json.loads(Path(f"data/frames/{DATASET}/index.json").read_text())["videos"]
-    stored = sum(path.stat().st_size for path in Path(f"data/frames/{DATASET}").glob("*.zip")) / len(frames)
-    raw = sum(len(row["stored"]) * row["height"] * row["width"] * 3 for row in frames.values()) / len(frames)
+    stored = sum(
+        path.stat().st_size for path in Path(f"data/frames/{DATASET}").glob("*.zip")
+    ) / len(frames)
+    raw = sum(
+        len(row["stored"]) * row["height"] * row["width"] * 3 for row in frames.values()
+    ) / len(frames)
     flow = json.loads(Path(f"data/flow/{DATASET}/index.json").read_text())["videos"]
-    packed = sum(path.stat().st_size for path in Path(f"data/flow/{DATASET}").glob("*.h5")) / len(flow)
-    naive = sum(len(row["pairs"]) * (12 + frames[video]["height"] * frames[video]["width"] * 8) for video, row in flow.items()) / len(flow)
+    packed = sum(path.stat().st_size for path in Path(f"data/flow/{DATASET}").glob("*.h5")) / len(
+        flow
+    )
+    naive = sum(
+        len(row["pairs"]) * (12 + frames[video]["height"] * frames[video]["width"] * 8)
+        for video, row in flow.items()
+    ) / len(flow)
     print(f"\n| a video of {DATASET} | stored | naive form |\n|---|---|---|")
     print(f"| frames and masks | {stored / 1024:.0f} KB | {raw / 1024:.0f} KB (raw RGB) |")
     print(f"| flow | {packed / 1024:.0f} KB | {naive / 1024:.0f} KB (float32 .flo) |")

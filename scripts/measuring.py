@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-# A small process in between: Linux counts the memory that a process had before it became the command, and the caller may be large.
+# A small process in between: Linux counts the memory that a process had before it became the
+# command, and the caller may be large.
 PROBE = """
 import resource, subprocess, sys
 code = subprocess.call([sys.executable, *sys.argv[1:]], stderr=subprocess.STDOUT)
@@ -18,12 +19,24 @@ sys.exit(code)
 
 
 def measured(command: list[str], where: Path = Path()) -> tuple[float, float]:
-    """Seconds, and the largest resident set in MB of any process of a Python command (without the interpreter), run in the folder `where`.
+    """Seconds, and the largest resident set in MB of any process of a Python command (without the
+    interpreter), run in the folder `where`.
 
     Raises:
         CalledProcessError: it failed; with what it printed.
     """
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+    }
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", PROBE, *command], cwd=where, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *command],
+        cwd=where,
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     return time.monotonic() - began, int(done.stdout.splitlines()[-1]) / 1024

@@ -1,11 +1,13 @@
 """Train the embedded text encoder: a small RoBERTa for MovingShapes' sentences, 1 MB.
 
-    python scripts/train_text_encoder.py                 # writes src/losh/model/weights/text_encoder/; two to three minutes on one free core
-    python scripts/train_text_encoder.py --out /tmp/x --steps 200
+    python scripts/train_text_encoder.py                 # writes
+    src/losh/model/embedded_text_encoder/; two to three minutes on one free core python
+    scripts/train_text_encoder.py --out /tmp/x --steps 200
 
-Masked language modelling alone leaves an encoder's features free to say little of the word they stand at, and the model that reads them gets no
-word order from anywhere else (MTTR's words have no position code). So each feature also has to tell its own word and its two neighbours on
-either side (our choice). The same seed gives the same bytes on the same machine and number of threads.
+Masked language modelling alone leaves an encoder's features free to say little of the word they
+stand at, and the model that reads them gets no word order from anywhere else (MTTR's words have no
+position code). So each feature also has to tell its own word and its two neighbours on either side
+(our choice). The same seed gives the same bytes on the same machine and number of threads.
 """
 
 from __future__ import annotations
@@ -23,30 +25,47 @@ from tokenizers.models import BPE
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
-from losh.model.text import EMBEDDED
+from losh.model.text_encoder import EMBEDDED
 from losh.moving_shapes.expressions import sample_expressions
 
 BOS, PAD, EOS, UNK, MASK = range(5)  # RoBERTa's numbers for the first three
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 OFFSETS = (-2, -1, 0, 1, 2)
-MASKED_SHARE = 0.15  # of the tokens (Devlin et al. 2019); 80 % become <mask>, 10 % another token, 10 % stay
-MADE_UP_SHARE = 0.03  # of the words are random letters, so that words that MovingShapes does not have get features of their own
+MASKED_SHARE = (
+    0.15  # of the tokens (Devlin et al. 2019); 80 % become <mask>, 10 % another token, 10 % stay
+)
+# of the words are random letters, so that words that MovingShapes does not have get features of
+# their own
+MADE_UP_SHARE = 0.03
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 LONGEST = 256
 
 
 def make_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
-    """Byte-level BPE: the sentences' words become one token each, and any other text is spelt in pieces down to bytes, so nothing is unknown."""
+    """Byte-level BPE: the sentences' words become one token each, and any other text is spelt in
+    pieces down to bytes, so nothing is unknown.
+    """
     tokenizer = Tokenizer(BPE(unk_token=None))
     one_space = normalizers.Replace(Regex(r"\s+"), " ")
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase(), one_space, normalizers.Strip()])
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Lowercase(), one_space, normalizers.Strip()]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer.train_from_iterator(
-        sentences, trainers.BpeTrainer(vocab_size=1000, min_frequency=2, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+        sentences,
+        trainers.BpeTrainer(
+            vocab_size=1000,
+            min_frequency=2,
+            special_tokens=SPECIAL,
+            initial_alphabet=alphabet,
+            show_progress=False,
+        ),
     )
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", BOS), ("</s>", EOS)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", BOS), ("</s>", EOS)]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<s>",
@@ -61,7 +80,9 @@ def make_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
 
 
 class Predictor(nn.Module):
-    """What training needs on top of the encoder: from a word's feature to the word at each of OFFSETS, through the tied word embedding."""
+    """What training needs on top of the encoder: from a word's feature to the word at each of
+    OFFSETS, through the tied word embedding.
+    """
 
     def __init__(self, encoder: RobertaModel) -> None:
         super().__init__()
@@ -71,7 +92,8 @@ class Predictor(nn.Module):
         self.bias = nn.Parameter(torch.zeros(encoder.config.vocab_size))
 
     def forward(self, corrupted: Tensor, ids: Tensor, chosen: Tensor) -> dict[str, Tensor]:
-        """Cross-entropies: of masked words, of words that were left, and of the neighbours of every word.
+        """Cross-entropies: of masked words, of words that were left, and of the neighbours of every
+        word.
 
         Args:
             corrupted: int64 [B, S], what the encoder reads.
@@ -82,10 +104,15 @@ class Predictor(nn.Module):
         features = self.encoder(input_ids=corrupted, attention_mask=words.long()).last_hidden_state
 
         def loss(offset: int, places: Tensor) -> Tensor:
-            target = F.pad(ids, (max(0, -offset), max(0, offset)), value=PAD)[:, max(0, offset) :][:, : ids.shape[1]]  # the word at place + offset
+            target = F.pad(ids, (max(0, -offset), max(0, offset)), value=PAD)[:, max(0, offset) :][
+                :, : ids.shape[1]
+            ]  # the word at place + offset
             places = places & words & (target != PAD)
             guess = self.heads[OFFSETS.index(offset)](features[places])  # [M, D]
-            return F.cross_entropy(F.linear(guess, self.encoder.embeddings.word_embeddings.weight, self.bias), target[places])
+            return F.cross_entropy(
+                F.linear(guess, self.encoder.embeddings.word_embeddings.weight, self.bias),
+                target[places],
+            )
 
         neighbours = torch.stack([loss(offset, words) for offset in OFFSETS if offset]).mean()
         return {"masked": loss(0, chosen), "kept": loss(0, ~chosen), "neighbours": neighbours}
@@ -104,10 +131,14 @@ def mask_tokens(ids: Tensor, vocabulary: int, generator: torch.Generator) -> tup
     chosen = (torch.rand(ids.shape, generator=generator) < MASKED_SHARE) & (ids > UNK)
     fate = torch.rand(ids.shape, generator=generator)
     other = torch.randint(len(SPECIAL), vocabulary, ids.shape, generator=generator)
-    return torch.where(chosen & (fate < 0.8), MASK, torch.where(chosen & (fate > 0.9), other, ids)), chosen
+    return torch.where(
+        chosen & (fate < 0.8), MASK, torch.where(chosen & (fate > 0.9), other, ids)
+    ), chosen
 
 
-def train(sentences: list[str], steps: int, batch_size: int, rate: float, seed: int) -> tuple[RobertaModel, PreTrainedTokenizerFast]:
+def train(
+    sentences: list[str], steps: int, batch_size: int, rate: float, seed: int
+) -> tuple[RobertaModel, PreTrainedTokenizerFast]:
     """Train tokenizer and encoder."""
     torch.manual_seed(seed)
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
@@ -129,8 +160,12 @@ def train(sentences: list[str], steps: int, batch_size: int, rate: float, seed: 
     start = time.monotonic()
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-        batch = [make_up_words(sentences[k], rng) for k in rng.integers(len(sentences), size=batch_size)]
+            group["lr"] = (
+                rate * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+            )
+        batch = [
+            make_up_words(sentences[k], rng) for k in rng.integers(len(sentences), size=batch_size)
+        ]
         ids = tokenizer(batch, padding=True, return_tensors="pt")["input_ids"]
         corrupted, chosen = mask_tokens(ids, len(tokenizer), generator)
         parts = model(corrupted, ids, chosen)
@@ -147,7 +182,9 @@ def train(sentences: list[str], steps: int, batch_size: int, rate: float, seed: 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=EMBEDDED)
     parser.add_argument("--sentences", type=int, default=20000)
     parser.add_argument("--steps", type=int, default=2500)
@@ -157,9 +194,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    # Not the seeds of params.yaml's dataset: the encoder has not read the sentences it is tested on more than any others.
+    # Not the seeds of params.yaml's dataset: the encoder has not read the sentences it is tested on
+    # more than any others.
     sentences = sample_expressions(1000 + options.seed, options.sentences)
-    encoder, tokenizer = train(sentences, options.steps, options.batch_size, options.rate, options.seed)
+    encoder, tokenizer = train(
+        sentences, options.steps, options.batch_size, options.rate, options.seed
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     encoder.save_pretrained(options.out)
     tokenizer.save_pretrained(options.out)

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from tiny import prepare
+
+from losh.testing.tiny_training import prepare
 
 # Two tests run at once on two cores: more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,5 +16,7 @@ os.environ.setdefault("LOSH_PROCESSES", "1")
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """data/ as the stages leave it before training, of a tiny A2D-Sentences named `tiny`; read only."""
+    """data/ as the stages leave it before training, of a tiny A2D-Sentences named `tiny`; read
+    only.
+    """
     return prepare(tmp_path_factory.mktemp("tiny"))

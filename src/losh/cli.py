@@ -20,7 +20,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="losh", description="Referring video object segmentation; the workflow itself runs with `dvc repro`.")
+    parser = argparse.ArgumentParser(
+        prog="losh",
+        description="Referring video object segmentation; the workflow itself runs with `dvc "
+        "repro`.",
+    )
     parser.add_argument("--version", action="version", version=f"losh {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -28,10 +32,17 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("clip", type=Path, help="a video file, or a folder of .jpg or .png frames")
     one.add_argument("sentence", help='for instance "the man in white on the left"')
     one.add_argument("-o", "--out", type=Path, required=True, help="the overlay video, .mp4")
-    one.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="checkpoint (default: %(default)s)")
+    one.add_argument(
+        "--model", type=Path, default=DEFAULT_MODEL, help="checkpoint (default: %(default)s)"
+    )
     one.add_argument("--short", help="short expression (default: made by the workflow's rule)")
     one.add_argument("--masks", type=Path, help="folder for one 0/255 PNG a frame")
-    one.add_argument("--rate", type=float, default=10.0, help="frames a second of the overlay (default: %(default)s)")
+    one.add_argument(
+        "--rate",
+        type=float,
+        default=10.0,
+        help="frames a second of the overlay (default: %(default)s)",
+    )
     one.set_defaults(run=_predict)
 
     one = commands.add_parser("flow", help="show a clip's optical flow (RAFT) as a video")
@@ -39,22 +50,47 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("-o", "--out", type=Path, required=True, help="the video, .mp4")
     one.set_defaults(run=_flow)
 
-    one = commands.add_parser("short-text", help="add short expressions to a CSV with a `query` column")
+    one = commands.add_parser(
+        "short-text", help="add short expressions to a CSV with a `query` column"
+    )
     one.add_argument("csv", type=Path)
     one.add_argument("-o", "--out", type=Path, required=True)
-    one.add_argument("--mode", choices=["subject", "subject_with_position"], default="subject_with_position")
-    one.add_argument("--overrides", type=Path, help="CSV with columns long,short that wins over the rule")
+    one.add_argument(
+        "--mode", choices=["subject", "subject_with_position"], default="subject_with_position"
+    )
+    one.add_argument(
+        "--overrides", type=Path, help="CSV with columns long,short that wins over the rule"
+    )
     one.set_defaults(run=_short_text)
 
-    one = commands.add_parser("import-checkpoint", help="turn a released MTTR or LoSh checkpoint into ours")
+    one = commands.add_parser(
+        "import-checkpoint", help="turn a released MTTR or LoSh checkpoint into ours"
+    )
     one.add_argument("checkpoint", type=Path, help="a .pth or .pth.tar file of the released code")
     one.add_argument("-o", "--out", type=Path, required=True, help="our model file, .safetensors")
-    one.add_argument("--window", type=int, default=10, help="frames of a window it was trained with (default: %(default)s)")
-    one.add_argument("--short-side", type=int, default=320, help="short side of its input in pixels (default: %(default)s)")
-    one.add_argument("--long-side", type=int, default=576, help="largest long side of its input in pixels (default: %(default)s)")
+    one.add_argument(
+        "--window",
+        type=int,
+        default=10,
+        help="frames of a window it was trained with (default: %(default)s)",
+    )
+    one.add_argument(
+        "--short-side",
+        type=int,
+        default=320,
+        help="short side of its input in pixels (default: %(default)s)",
+    )
+    one.add_argument(
+        "--long-side",
+        type=int,
+        default=576,
+        help="largest long side of its input in pixels (default: %(default)s)",
+    )
     one.set_defaults(run=_import)
 
-    one = commands.add_parser("export-checkpoint", help="turn a checkpoint of ours into the released format")
+    one = commands.add_parser(
+        "export-checkpoint", help="turn a checkpoint of ours into the released format"
+    )
     one.add_argument("checkpoint", type=Path)
     one.add_argument("-o", "--out", type=Path, required=True)
     one.set_defaults(run=_export)
@@ -63,34 +99,60 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("name", nargs="?")
     one.set_defaults(run=_recipe)
 
-    one = commands.add_parser("ablation", help="queue the ablation of the method's parts, or show its table")
+    one = commands.add_parser(
+        "ablation", help="queue the ablation of the method's parts, or show its table"
+    )
     one.add_argument("what", choices=["queue", "show"])
-    one.add_argument("--seeds", type=int, nargs="+", default=[0], help="training seeds, a row each (default: 0)")
-    one.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="for every row, as in `dvc exp run -S`")
+    one.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], help="training seeds, a row each (default: 0)"
+    )
+    one.add_argument(
+        "-S",
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="for every row, as in `dvc exp run -S`",
+    )
     one.set_defaults(run=_ablation)
 
-    one = commands.add_parser("summary", help="print the last run's scores and where its pictures are")
+    one = commands.add_parser(
+        "summary", help="print the last run's scores and where its pictures are"
+    )
     one.set_defaults(run=_summary)
     return parser
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from losh.predict.run import predict
+    from losh.inference.predict import predict
 
     found = predict(
-        arguments.clip, arguments.sentence, arguments.out, arguments.model, load_params(), arguments.short, arguments.masks, arguments.rate
+        arguments.clip,
+        arguments.sentence,
+        arguments.out,
+        arguments.model,
+        load_params(),
+        arguments.short,
+        arguments.masks,
+        arguments.rate,
     )
     print(f"short expression: {found['short']}")
-    print(f"score {found['score']:.3f}; the masks cover {100 * found['covered']:.1f} % of the pixels of {found['frames']} frames")
+    print(
+        f"score {found['score']:.3f}; the masks cover {100 * found['covered']:.1f} % of the "
+        f"pixels of {found['frames']} frames"
+    )
     print(f"wrote {arguments.out}" + (f" and {arguments.masks}/" if arguments.masks else ""))
 
 
 def _flow(arguments: argparse.Namespace) -> None:
-    from losh.predict.run import show_flow
+    from losh.inference.predict import show_flow
 
     found = show_flow(arguments.clip, arguments.out, load_params().flow)
     height, width = found["size"]
-    print(f"{found['pairs']} pairs at {width} x {height}, mean length {found['mean_length']:.2f} px\nwrote {arguments.out}")
+    print(
+        f"{found['pairs']} pairs at {width} x {height}, mean length {found['mean_length']:.2f} "
+        f"px\nwrote {arguments.out}"
+    )
 
 
 def _short_text(arguments: argparse.Namespace) -> None:
@@ -103,7 +165,13 @@ def _short_text(arguments: argparse.Namespace) -> None:
 def _import(arguments: argparse.Namespace) -> None:
     from losh.model.released import import_checkpoint
 
-    import_checkpoint(arguments.checkpoint, arguments.out, arguments.window, arguments.short_side, arguments.long_side)
+    import_checkpoint(
+        arguments.checkpoint,
+        arguments.out,
+        arguments.window,
+        arguments.short_side,
+        arguments.long_side,
+    )
     print(f"wrote {arguments.out}")
 
 
@@ -115,7 +183,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _recipe(arguments: argparse.Namespace) -> None:
-    from losh.recipes import list_recipes, use_recipe
+    from losh.commands.recipe import list_recipes, use_recipe
 
     if arguments.name is None:
         list_recipes()
@@ -124,7 +192,7 @@ def _recipe(arguments: argparse.Namespace) -> None:
 
 
 def _ablation(arguments: argparse.Namespace) -> None:
-    from losh.ablation import queue, show
+    from losh.commands.ablation import queue, show
 
     if arguments.what == "queue":
         queue(arguments.seeds, arguments.set)
@@ -133,7 +201,7 @@ def _ablation(arguments: argparse.Namespace) -> None:
 
 
 def _summary(arguments: argparse.Namespace) -> None:
-    from losh.summary import print_summary
+    from losh.commands.summary import print_summary
 
     print_summary()
 

@@ -9,20 +9,22 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-ONE_VOICE = "LOSH_ONE_VOICE"
-"""Environment variable of processes that work as one: the file in which the first that fails says why, for their parent to show once."""
+ERROR_FILE = "LOSH_ERROR_FILE"
+"""Environment variable of processes that work as one: the file in which the first that fails says
+why, for their parent to show once.
+"""
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class UserError(Exception):
-    """Something the user can mend: which file or key, what was expected, and how to mend it.
+    """Something the user can put right: which file or key, what was expected, and what to do.
 
     Shown as one line without a traceback; the process exits with 1.
     """
 
-    def __init__(self, what: str, mend: str = "") -> None:
-        super().__init__(f"{what.rstrip('.')}. {mend}".strip() if mend else what)
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(f"{what.rstrip('.')}. {advice}".strip() if advice else what)
 
 
 def friendly(main: Callable[P, R]) -> Callable[P, R]:
@@ -33,8 +35,11 @@ def friendly(main: Callable[P, R]) -> Callable[P, R]:
         try:
             return main(*args, **kwargs)
         except UserError as error:
-            if ONE_VOICE in os.environ:
-                with contextlib.suppress(FileExistsError), open(os.environ[ONE_VOICE], "x") as file:
+            if ERROR_FILE in os.environ:
+                with (
+                    contextlib.suppress(FileExistsError),
+                    open(os.environ[ERROR_FILE], "x") as file,
+                ):
                     file.write(str(error))
             else:
                 print(f"error: {error}", file=sys.stderr)

@@ -41,7 +41,9 @@ class PublishedParams(Section):
 
     kind: Literal["a2d_sentences", "jhmdb_sentences", "refer_youtube_vos", "refer_davis17"]
     source: str | None = None
-    """Folder or archive (or a folder of archives); null: the environment variable LOSH_<NAME>, else data/sources/<name>."""
+    """Folder or archive (or a folder of archives); null: the environment variable LOSH_<NAME>, else
+    data/sources/<name>.
+    """
     seed: int = Field(default=0, ge=0)
     """Of draws that the publication leaves open (JHMDB's three frames a video)."""
     verify: Literal["names", "decode"] = "names"
@@ -76,7 +78,9 @@ class ShortTextParams(Section):
 
 
 class BackboneParams(Section):
-    name: Literal["video_swin_t", "video_swin_s", "video_swin_b", "resnet50", "resnet101", "video_swin"]
+    name: Literal[
+        "video_swin_t", "video_swin_s", "video_swin_b", "resnet50", "resnet101", "video_swin"
+    ]
     checkpoint: str | None
     embed_dim: Count = 96
     depths: list[Count] = [2, 2, 6]
@@ -201,14 +205,19 @@ class Params(Section):
     def names_are_known(self) -> Params:
         for name in self.train.datasets:
             if name not in self.datasets:
-                raise ValueError(f"train.datasets names {name!r}, which `datasets` does not have ({', '.join(self.datasets)})")
+                raise ValueError(
+                    f"train.datasets names {name!r}, which `datasets` does not have "
+                    f"({', '.join(self.datasets)})"
+                )
         return self
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, since the first value would be lost in silence, and that reads `1e-4` as a number.
+    """Safe YAML that refuses a key given twice, since the first value would be lost in silence, and
+    that reads `1e-4` as a number.
 
-    PyYAML follows YAML 1.1, where a number with an exponent needs a dot; DVC follows 1.2 and writes `1e-05` after `dvc exp run -S`.
+    PyYAML follows YAML 1.1, where a number with an exponent needs a dot; DVC follows 1.2 and writes
+    `1e-05` after `dvc exp run -S`.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
@@ -216,21 +225,30 @@ class StrictLoader(yaml.SafeLoader):
         for key, _ in node.value:
             name = self.construct_object(key, deep=True)
             if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is given twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {name!r} is given twice", key.start_mark
+                )
             seen.add(name)
         return super().construct_mapping(node, deep)
 
 
 # A copy: SafeLoader's own table must not change for everybody else.
-StrictLoader.yaml_implicit_resolvers = {first: list(rules) for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+StrictLoader.yaml_implicit_resolvers = {
+    first: list(rules) for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml.
 
     Raises:
-        UserError: a missing file, bad YAML, or the first wrong key, type or value, named with what it takes.
+        UserError: a missing file, bad YAML, or the first wrong key, type or value, named with what
+            it takes.
     """
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)
@@ -239,7 +257,9 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError(f"{where} is not valid YAML ({getattr(error, 'problem', error)})", "Mend that line") from None
+        raise UserError(
+            f"{where} is not valid YAML ({getattr(error, 'problem', error)})", "Mend that line"
+        ) from None
     return check_params(raw, str(path))
 
 
@@ -254,14 +274,29 @@ def check_params(raw: Any, where: str = "params.yaml") -> Params:
 def _explain(error: ValidationError) -> str:
     """The first fault of a validation as one line: the key, what it takes, what it was given."""
     fault = error.errors()[0]
-    tags = {"moving_shapes", "a2d_sentences", "jhmdb_sentences", "refer_youtube_vos", "refer_davis17"}
+    tags = {
+        "moving_shapes",
+        "a2d_sentences",
+        "jhmdb_sentences",
+        "refer_youtube_vos",
+        "refer_davis17",
+    }
     # pydantic adds the discriminator's tag to the place; it is no key of the file.
-    place = [part for i, part in enumerate(fault["loc"]) if not (i == 2 and fault["loc"][0] == "datasets" and part in tags)]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".") or "the file"
+    place = [
+        part
+        for i, part in enumerate(fault["loc"])
+        if not (i == 2 and fault["loc"][0] == "datasets" and part in tags)
+    ]
+    key = (
+        "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
+        or "the file"
+    )
     if fault["type"] == "extra_forbidden":
         return f"{key} is not a parameter. {_nearest(place)}"
     if fault["type"] == "missing":
-        return f"{key} is missing. Add it; the comments of the shipped params.yaml say what it takes"
+        return (
+            f"{key} is missing. Add it; the comments of the shipped params.yaml say what it takes"
+        )
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return f"{key}: {message}"

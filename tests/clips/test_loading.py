@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from losh.clips.batch import IMAGE_MEAN, IMAGE_STD, make_batch
-from losh.clips.dataset import ClipDataset, Order, mirror_clip, readable
+from losh.clips.batches import IMAGE_MEAN, IMAGE_STD, make_batch
+from losh.clips.dataset import ClipDataset, ClipRequest, mirror_clip, readable
 from losh.clips.samples import build_samples, group_samples, read_expressions
 from losh.frames import FrameStore
 
 
 def samples_of(data: Path, train: bool = True):
-    return build_samples(FrameStore(data / "frames" / "tiny"), read_expressions(data / "short_text" / "tiny.csv"), train)
+    return build_samples(
+        FrameStore(data / "frames" / "tiny"),
+        read_expressions(data / "short_text" / "tiny.csv"),
+        train,
+    )
 
 
 def dataset_of(data: Path, most: int = 1, **options) -> ClipDataset:
@@ -27,8 +31,14 @@ def test_a_sample_is_an_expression_and_an_annotated_frame_with_its_mask(tiny_dat
     assert len({sample.sample_id for sample in samples}) == len(samples)
     for sample in samples:
         t = sample.window[sample.annotated[0]]
-        assert sample.annotated == (2,) and len(sample.window) == 4 and sample.instance in store.videos[sample.video]["instances"][str(t)]
-    assert {sample.video for sample in samples}.isdisjoint(sample.video for sample in samples_of(tiny_data, train=False)[0])
+        assert (
+            sample.annotated == (2,)
+            and len(sample.window) == 4
+            and sample.instance in store.videos[sample.video]["instances"][str(t)]
+        )
+    assert {sample.video for sample in samples}.isdisjoint(
+        sample.video for sample in samples_of(tiny_data, train=False)[0]
+    )
 
 
 def test_targets_are_all_instances_and_the_referred_one_is_named(tiny_data: Path):
@@ -43,11 +53,19 @@ def test_expressions_of_a_window_share_its_frames(tiny_data: Path):
     samples, _ = samples_of(tiny_data)
     groups = group_samples(samples, 4)
     assert sorted(s.sample_id for g in groups for s in g) == sorted(s.sample_id for s in samples)
-    assert any(len(group) == 2 for group in groups) and all(len({(s.video, s.window) for s in group}) == 1 for group in groups)
+    assert any(len(group) == 2 for group in groups) and all(
+        len({(s.video, s.window) for s in group}) == 1 for group in groups
+    )
     clip = ClipDataset(tiny_data, [next(group for group in groups if len(group) == 2)], 48, 576)[0]
     batch = make_batch([clip], torch.device("cpu"))
-    assert batch.clips.frames.shape[0] == 1 and batch.clips.rows.tolist() == [0, 0] and len(batch.targets) == len(batch.long) == 2
-    assert {target.referred for target in batch.targets} == set(clip.referred) and len(set(clip.referred)) == 2
+    assert (
+        batch.clips.frames.shape[0] == 1
+        and batch.clips.rows.tolist() == [0, 0]
+        and len(batch.targets) == len(batch.long) == 2
+    )
+    assert {target.referred for target in batch.targets} == set(clip.referred) and len(
+        set(clip.referred)
+    ) == 2
 
 
 def test_padding_is_zero_after_normalisation_and_marked(tiny_data: Path):
@@ -55,9 +73,15 @@ def test_padding_is_zero_after_normalisation_and_marked(tiny_data: Path):
     small = ClipDataset(tiny_data, [clip.samples], 32, 576)[0]
     batch = make_batch([clip, small], torch.device("cpu"))
     h, w = small.frames.shape[1:3]
-    assert batch.clips.pad[1, :, h:].all() and batch.clips.pad[1, :, :, w:].all() and not batch.clips.pad[1, :, :h, :w].any()
+    assert (
+        batch.clips.pad[1, :, h:].all()
+        and batch.clips.pad[1, :, :, w:].all()
+        and not batch.clips.pad[1, :, :h, :w].any()
+    )
     assert (batch.clips.frames[1, :, :, h:] == 0).all()
-    expected = (clip.frames[0].permute(2, 0, 1).float() / 255 - torch.tensor(IMAGE_MEAN).view(3, 1, 1)) / torch.tensor(IMAGE_STD).view(3, 1, 1)
+    expected = (
+        clip.frames[0].permute(2, 0, 1).float() / 255 - torch.tensor(IMAGE_MEAN).view(3, 1, 1)
+    ) / torch.tensor(IMAGE_STD).view(3, 1, 1)
     assert torch.allclose(batch.clips.frames[0, 0], expected)
 
 
@@ -83,17 +107,27 @@ def test_mirroring_a_clip_mirrors_all_of_it(tiny_data: Path):
     clip = dataset_of(tiny_data, with_flow=True)[0]
     clip.long[0], clip.short[0] = "the left red square moving right", "the left red square"
     mirrored = mirror_clip(clip)
-    assert torch.equal(mirrored.frames, clip.frames.flip(2)) and torch.equal(mirrored.masks, clip.masks.flip(-1))
+    assert torch.equal(mirrored.frames, clip.frames.flip(2)) and torch.equal(
+        mirrored.masks, clip.masks.flip(-1)
+    )
     assert np.allclose(mirrored.flow["forward"][:, :, 0], -clip.flow["forward"][:, :, 0, :, ::-1])
-    assert mirrored.long == ["the right red square moving left"] and mirrored.short == ["the right red square"]
+    assert mirrored.long == ["the right red square moving left"] and mirrored.short == [
+        "the right red square"
+    ]
     assert clip.long == ["the left red square moving right"]
 
 
 def test_flips_follow_the_orders_seed(tiny_data: Path):
     dataset = dataset_of(tiny_data, flip=0.5)
-    flipped = [not torch.equal(dataset[Order(0, (0, 0, i))].frames, dataset[0].frames) for i in range(40)]
+    flipped = [
+        not torch.equal(dataset[ClipRequest(0, (0, 0, i))].frames, dataset[0].frames)
+        for i in range(40)
+    ]
     assert 8 < sum(flipped) < 32
-    assert flipped == [not torch.equal(dataset[Order(0, (0, 0, i))].frames, dataset[0].frames) for i in range(40)]
+    assert flipped == [
+        not torch.equal(dataset[ClipRequest(0, (0, 0, i))].frames, dataset[0].frames)
+        for i in range(40)
+    ]
 
 
 def test_an_unreadable_sample_comes_as_one_line_not_as_a_workers_traceback(tiny_data: Path):

@@ -25,7 +25,9 @@ def test_only_whole_words_are_mirrored(text, mirrored):
 def test_frames_and_masks_are_mirrored_along_the_width():
     frames = np.zeros((2, 4, 6, 3), np.uint8)
     frames[:, 1, 0] = 7
-    assert (transforms.mirror_image(frames)[:, 1, 5] == 7).all() and transforms.mirror_image(frames).sum() == frames.sum()
+    assert (transforms.mirror_image(frames)[:, 1, 5] == 7).all() and transforms.mirror_image(
+        frames
+    ).sum() == frames.sum()
     masks = np.zeros((2, 4, 6), bool)
     masks[:, 1, 0] = True
     assert transforms.mirror_image(masks)[:, 1, 5].all()

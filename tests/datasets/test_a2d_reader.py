@@ -1,12 +1,14 @@
-"""A2D-Sentences as published: transposed masks, the copied row, subsets, and files that are broken."""
+"""A2D-Sentences as published: transposed masks, the copied row, subsets, and files that are
+broken.
+"""
 
 import h5py
 import numpy as np
 import pytest
-from fixtures_datasets import COPIED_VIDEO, SIZE, draw_clip, make_a2d, reader_of
 
-from losh.datasets.orientation import as_rows_first
 from losh.errors import UserError
+from losh.media.decoding import as_rows_first
+from losh.testing.dataset_fixtures import COPIED_VIDEO, SIZE, draw_clip, make_a2d, reader_of
 
 
 @pytest.fixture
@@ -24,7 +26,9 @@ def test_videos_have_their_split_and_their_frames_from_zero(root):
     videos = reader_of("a2d_sentences", root).videos()
     assert [video.split for video in videos] == ["test"] * 2 + ["train"] * 3
     assert all(video.annotated == (2, 5, 8) for video in videos)
-    assert [video.video for video in videos] == sorted(video.video for video in videos[:2]) + sorted(video.video for video in videos[2:])
+    assert [video.video for video in videos] == sorted(
+        video.video for video in videos[:2]
+    ) + sorted(video.video for video in videos[2:])
 
 
 def test_frames_are_the_clip_in_order(root):
@@ -34,7 +38,9 @@ def test_frames_are_the_clip_in_order(root):
     assert len(frames) == 12
     for frame, truth in zip(frames, drawn, strict=True):
         assert frame.dtype == np.uint8 and frame.shape == (*SIZE, 3)
-        assert abs(frame.astype(int) - truth).mean() < 8  # lossy, but not another frame, and not BGR
+        assert (
+            abs(frame.astype(int) - truth).mean() < 8
+        )  # lossy, but not another frame, and not BGR
 
 
 def test_masks_are_transposed_back(root):
@@ -86,8 +92,16 @@ def test_a_fourth_column_is_the_short_text(tmp_path):
 
 def test_a_comma_that_nobody_quoted_and_an_unmatched_quotation_mark_do_no_harm(root):
     path = root / "text_annotations" / "a2d_annotation.txt"
-    path.write_text(f'video_id,instance_id,query\n{COPIED_VIDEO},1,a dog, barking\n{COPIED_VIDEO},2,"a cat\na-0001=_x,1,a \u2028 bird\n', "utf-8")
-    assert [one.text for one in reader_of("a2d_sentences", root).expressions()] == ["a dog, barking", "a cat", "a \u2028 bird"]
+    path.write_text(
+        f'video_id,instance_id,query\n{COPIED_VIDEO},1,a dog, barking\n{COPIED_VIDEO},2,"a '
+        f"cat\na-0001=_x,1,a \u2028 bird\n",
+        "utf-8",
+    )
+    assert [one.text for one in reader_of("a2d_sentences", root).expressions()] == [
+        "a dog, barking",
+        "a cat",
+        "a \u2028 bird",
+    ]
 
 
 def test_missing_videos_are_counted_and_undescribed_ones_are_not_used(root):
@@ -120,7 +134,7 @@ def test_a_cut_video_names_itself(root, keep):
 def test_a_video_that_ends_early_names_itself(root, monkeypatch):
     reader = reader_of("a2d_sentences", root)
     video = video_named(reader, COPIED_VIDEO)
-    monkeypatch.setattr("losh.datasets.media.CUT_SHORT", 1.5)
+    monkeypatch.setattr("losh.media.decoding.CUT_SHORT", 1.5)
     with pytest.raises(UserError, match=rf"{COPIED_VIDEO}\.mp4 ends early: 12 of 12"):
         list(reader.frames(video))
 
@@ -161,10 +175,26 @@ def test_a2ds_own_annotation_without_instances_is_told_apart(root):
     [
         ("Release/videoset.csv", "a,1,0,1,48,64,12,3\n", r"videoset\.csv:1 is not a row"),
         ("Release/videoset.csv", "a,1,0,1,48,64,12,3,2\n", r"videoset\.csv:1 is not a row"),
-        ("text_annotations/a2d_annotation.txt", "video_id,query\n", r"a2d_annotation\.txt:1 has no column instance_id"),
-        ("text_annotations/a2d_annotation.txt", "video_id,instance_id,query\nx,1\n", r"a2d_annotation\.txt:2 has 2 columns"),
-        ("text_annotations/a2d_annotation.txt", "video_id,instance_id,query\nx,one,y\n", r"a2d_annotation\.txt:2 has the instance 'one'"),
-        ("text_annotations/a2d_annotation.txt", "video_id,instance_id,query,short_query\nx,1,y,z,w\n", r"a2d_annotation\.txt:2 has 5 columns"),
+        (
+            "text_annotations/a2d_annotation.txt",
+            "video_id,query\n",
+            r"a2d_annotation\.txt:1 has no column instance_id",
+        ),
+        (
+            "text_annotations/a2d_annotation.txt",
+            "video_id,instance_id,query\nx,1\n",
+            r"a2d_annotation\.txt:2 has 2 columns",
+        ),
+        (
+            "text_annotations/a2d_annotation.txt",
+            "video_id,instance_id,query\nx,one,y\n",
+            r"a2d_annotation\.txt:2 has the instance 'one'",
+        ),
+        (
+            "text_annotations/a2d_annotation.txt",
+            "video_id,instance_id,query,short_query\nx,1,y,z,w\n",
+            r"a2d_annotation\.txt:2 has 5 columns",
+        ),
     ],
 )
 def test_a_malformed_table_names_file_and_line(root, name, text, message):
@@ -174,6 +204,8 @@ def test_a_malformed_table_names_file_and_line(root, name, text, message):
 
 
 def test_text_in_another_encoding_is_an_error(root):
-    (root / "text_annotations/a2d_annotation.txt").write_bytes(b"video_id,instance_id,query\nx,1,caf\xe9\n")
+    (root / "text_annotations/a2d_annotation.txt").write_bytes(
+        b"video_id,instance_id,query\nx,1,caf\xe9\n"
+    )
     with pytest.raises(UserError, match=r"a2d_annotation\.txt is not utf-8"):
         reader_of("a2d_sentences", root).expressions()

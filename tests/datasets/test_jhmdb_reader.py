@@ -1,4 +1,6 @@
-"""JHMDB-Sentences as published: odd names, masks that stop early, the published samples or drawn ones."""
+"""JHMDB-Sentences as published: odd names, masks that stop early, the published samples or drawn
+ones.
+"""
 
 import json
 
@@ -6,10 +8,10 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from fixtures_datasets import JHMDB_NAMES, draw_clip, make_jhmdb, reader_of
 
 from losh.datasets.jhmdb_sentences import read_part_mask
 from losh.errors import UserError
+from losh.testing.dataset_fixtures import JHMDB_NAMES, draw_clip, make_jhmdb, reader_of
 
 
 @pytest.fixture
@@ -19,14 +21,21 @@ def root(tmp_path):
 
 def test_odd_names_survive_and_apple_double_folders_do_not_count(root):
     videos = reader_of("jhmdb_sentences", root).videos()
-    assert {name for _, name in JHMDB_NAMES} <= {video.video for video in videos} and len(videos) == 4
-    assert all(video.frame_names == tuple(f"{t + 1:05d}" for t in range(8)) and video.split == "test" for video in videos)
+    assert {name for _, name in JHMDB_NAMES} <= {video.video for video in videos} and len(
+        videos
+    ) == 4
+    assert all(
+        video.frame_names == tuple(f"{t + 1:05d}" for t in range(8)) and video.split == "test"
+        for video in videos
+    )
 
 
 def test_frames_are_the_pngs(root):
     reader = reader_of("jhmdb_sentences", root)
     video = next(video for video in reader.videos() if video.video == JHMDB_NAMES[0][1])
-    np.testing.assert_array_equal(np.stack([frame for frame, _ in reader.frames(video)]), draw_clip(0, 8).frames)
+    np.testing.assert_array_equal(
+        np.stack([frame for frame, _ in reader.frames(video)]), draw_clip(0, 8).frames
+    )
 
 
 def test_any_body_part_is_the_person(root):
@@ -40,7 +49,10 @@ def test_a_frame_after_the_last_mask_is_an_error_and_is_never_drawn(root):
     reader = reader_of("jhmdb_sentences", root)
     for seed in range(20):
         drawn = reader.draw_samples(seed)
-        assert all(len(set(frames)) == 3 and max(frames) < 6 and frames == sorted(frames) for frames in drawn.values())
+        assert all(
+            len(set(frames)) == 3 and max(frames) < 6 and frames == sorted(frames)
+            for frames in drawn.values()
+        )
     with pytest.raises(UserError, match=r"puppet_mask\.mat has masks of 6 frames, none of frame 7"):
         reader.masks(reader.videos()[0], 6)
 
@@ -56,13 +68,17 @@ def test_the_published_list_counts_from_one_and_its_paths_are_not_followed(tmp_p
     reader = reader_of("jhmdb_sentences", make_jhmdb(tmp_path, published_samples=True))
     listed = samples_by_hand(tmp_path)
     assert reader.published_samples() == listed
-    assert reader_of("jhmdb_sentences", make_jhmdb(tmp_path / "without")).published_samples() is None
+    assert (
+        reader_of("jhmdb_sentences", make_jhmdb(tmp_path / "without")).published_samples() is None
+    )
 
 
 def samples_by_hand(root):
     """The published list read by hand: the frame's number is the last part of its path."""
     found = {}
-    for video, frame, *_ in json.loads((root / "jhmdb_sentences_samples_metadata.json").read_text()):
+    for video, frame, *_ in json.loads(
+        (root / "jhmdb_sentences_samples_metadata.json").read_text()
+    ):
         found.setdefault(video, []).append(int(frame[-9:-4]) - 1)
     return {video: sorted(frames) for video, frames in found.items()}
 
@@ -77,14 +93,18 @@ def test_a_list_that_is_not_the_published_one_is_named(tmp_path):
 def test_missing_videos_are_counted_and_left_out(root):
     reader = reader_of("jhmdb_sentences", root)
     assert set(reader.inventory().listed) - {video.video for video in reader.videos()} == {"gone0"}
-    assert len(reader.expressions()) == 4 and {one.instance for one in reader.expressions()} == {"1"}
+    assert len(reader.expressions()) == 4 and {one.instance for one in reader.expressions()} == {
+        "1"
+    }
 
 
 def test_a_video_without_masks_is_left_out(root):
     label, video = JHMDB_NAMES[1]
     (root / "puppet_mask" / label / video / "puppet_mask.mat").unlink()
     reader = reader_of("jhmdb_sentences", root)
-    assert video not in {one.video for one in reader.videos()} and video in reader.inventory().listed
+    assert (
+        video not in {one.video for one in reader.videos()} and video in reader.inventory().listed
+    )
 
 
 def test_matlabs_newer_format_has_its_axes_reversed(tmp_path):

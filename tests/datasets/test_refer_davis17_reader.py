@@ -1,11 +1,13 @@
-"""Refer-DAVIS17 as published: four text files in two encodings, three misspelt videos, dense palette masks."""
+"""Refer-DAVIS17 as published: four text files in two encodings, three misspelt videos, dense
+palette masks.
+"""
 
 import numpy as np
 import pytest
-from fixtures_datasets import draw_clip, make_refer_davis17, reader_of, write_palette
 
 from losh.datasets.refer_davis17 import ENCODINGS
 from losh.errors import UserError
+from losh.testing.dataset_fixtures import draw_clip, make_refer_davis17, reader_of, write_palette
 
 KIND = "refer_davis17"
 
@@ -18,9 +20,15 @@ def root(tmp_path):
 def test_splits_are_the_published_lists(root):
     videos = reader_of(KIND, root).videos()
     assert [(video.split, video.video) for video in videos] == [
-        ("train", "classic-car"), ("train", "dogs-scale"), ("valid", "blackswan"), ("valid", "camel"), ("valid", "motorbike"),
-    ]  # fmt: skip
-    assert all(video.annotated == tuple(range(6)) and len(video.frame_names) == 6 for video in videos)
+        ("train", "classic-car"),
+        ("train", "dogs-scale"),
+        ("valid", "blackswan"),
+        ("valid", "camel"),
+        ("valid", "motorbike"),
+    ]
+    assert all(
+        video.annotated == tuple(range(6)) and len(video.frame_names) == 6 for video in videos
+    )
 
 
 def test_misspelt_videos_get_their_expressions(root):
@@ -35,7 +43,10 @@ def test_each_set_has_its_own_encoding_and_ids(root):
     for one in ENCODINGS:
         own = [line for line in expressions if line.expression_set == one]
         assert all(line.text.endswith("café") for line in own) and len(own) == 10
-        assert [(line.expression_id, line.instance) for line in own if line.video == "camel"] == [("0", "1"), ("1", "2")]
+        assert [(line.expression_id, line.instance) for line in own if line.video == "camel"] == [
+            ("0", "1"),
+            ("1", "2"),
+        ]
 
 
 def test_quotation_marks_go_from_the_ends_only(root):
@@ -46,7 +57,9 @@ def test_quotation_marks_go_from_the_ends_only(root):
 def test_frames_are_the_published_bytes(root):
     reader = reader_of(KIND, root)
     video = reader.videos()[0]
-    assert [data for data, _ in reader.frames(video)] == [(video.media / f"{t:05d}.jpg").read_bytes() for t in range(6)]
+    assert [data for data, _ in reader.frames(video)] == [
+        (video.media / f"{t:05d}.jpg").read_bytes() for t in range(6)
+    ]
 
 
 def test_masks_name_all_described_objects_and_void_is_none(root):
@@ -65,7 +78,9 @@ def test_val_alone_is_enough_and_other_videos_lines_are_passed_over(root):
     (root / "DAVIS/ImageSets/2017/train.txt").unlink()
     reader = reader_of(KIND, root)
     assert {video.split for video in reader.videos()} == {"valid"}
-    assert {one.split for one in reader.expressions()} == {"valid"} and len(reader.expressions()) == 24
+    assert {one.split for one in reader.expressions()} == {"valid"} and len(
+        reader.expressions()
+    ) == 24
 
 
 def test_a_line_that_is_none_is_named(root):

@@ -1,14 +1,16 @@
-"""Refer-YouTube-VOS as published: sparse frames, palette masks, a valid list that holds the test set, masks of three kinds."""
+"""Refer-YouTube-VOS as published: sparse frames, palette masks, a valid list that holds the test
+set, masks of three kinds.
+"""
 
 import json
 import shutil
 
 import numpy as np
 import pytest
-from fixtures_datasets import draw_clip, make_refer_youtube_vos, reader_of
 from PIL import Image
 
 from losh.errors import UserError
+from losh.testing.dataset_fixtures import draw_clip, make_refer_youtube_vos, reader_of
 
 KIND = "refer_youtube_vos"
 
@@ -20,23 +22,34 @@ def video_named(reader, name):
 def test_every_fifth_frame_is_a_frame_of_ours(tmp_path):
     reader = reader_of(KIND, make_refer_youtube_vos(tmp_path))
     video = video_named(reader, "train000000")
-    assert video.frame_names == tuple(f"{5 * t:05d}" for t in range(7)) and video.annotated == tuple(range(7))
+    assert video.frame_names == tuple(
+        f"{5 * t:05d}" for t in range(7)
+    ) and video.annotated == tuple(range(7))
     for (data, name), stem in zip(reader.frames(video), video.frame_names, strict=True):
         assert data == (video.media / f"{stem}.jpg").read_bytes() and name.endswith(f"{stem}.jpg")
 
 
 def test_valid_is_valid_minus_test(tmp_path):
     reader = reader_of(KIND, make_refer_youtube_vos(tmp_path))
-    for number in range(2):  # even where the test set's frames lie in valid/JPEGImages, as they do in the published archive
+    for number in range(
+        2
+        # even where the test set's frames lie in valid/JPEGImages, as they do in the published archive
+    ):
         (tmp_path / "valid/JPEGImages" / f"hidden{number}").mkdir()
-    assert [video.video for video in reader.videos() if video.split == "valid"] == ["valid000000", "valid000001"]
+    assert [video.video for video in reader.videos() if video.split == "valid"] == [
+        "valid000000",
+        "valid000001",
+    ]
     inventory = reader.inventory()
     assert "hidden0" not in inventory.listed and inventory.unused == {"hidden0", "hidden1"}
 
 
 def test_without_the_test_list_valid_is_what_has_frames(tmp_path):
     reader = reader_of(KIND, make_refer_youtube_vos(tmp_path, test_file=False))
-    assert [video.video for video in reader.videos() if video.split == "valid"] == ["valid000000", "valid000001"]
+    assert [video.video for video in reader.videos() if video.split == "valid"] == [
+        "valid000000",
+        "valid000001",
+    ]
     assert "hidden0" in reader.inventory().listed
 
 
@@ -71,11 +84,18 @@ def test_published_valid_has_no_masks(tmp_path):
 
 
 def test_valid_palette_masks_with_ids(tmp_path):
-    reader = reader_of(KIND, make_refer_youtube_vos(tmp_path, valid_masks="palette", valid_ids=True))
+    reader = reader_of(
+        KIND, make_refer_youtube_vos(tmp_path, valid_masks="palette", valid_ids=True)
+    )
     video = video_named(reader, "valid000000")
     assert video.annotated == tuple(range(7))
     np.testing.assert_array_equal(reader.masks(video, 3)["2"], draw_clip(0, 7).objects[3] == 2)
-    assert [one.instance for one in reader.expressions() if one.video == "valid000000"] == ["1", "1", "2", "2"]
+    assert [one.instance for one in reader.expressions() if one.video == "valid000000"] == [
+        "1",
+        "1",
+        "2",
+        "2",
+    ]
 
 
 def test_valid_palette_masks_without_ids_leave_the_instance_open(tmp_path):
@@ -90,7 +110,12 @@ def test_valid_masks_in_one_folder_an_expression(tmp_path):
     (tmp_path / "valid/Annotations/valid000000/3/00010.png").unlink()
     masks = reader.masks(video, 2)
     truth = draw_clip(0, 7).objects[2]
-    assert [one.instance for one in reader.expressions() if one.video == "valid000000"] == ["0", "1", "2", "3"]
+    assert [one.instance for one in reader.expressions() if one.video == "valid000000"] == [
+        "0",
+        "1",
+        "2",
+        "3",
+    ]
     np.testing.assert_array_equal(masks["0"], truth == 1)
     np.testing.assert_array_equal(masks["2"], truth == 2)
     assert masks["3"].shape == truth.shape and not masks["3"].any()
@@ -121,9 +146,14 @@ def test_a_mask_that_lost_its_palette_is_an_error(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["[]", "{", '{"videos": {"a": {"frames": []}}}', '{"videos": {"a": {"frames": [], "expressions": {"0": {}}}}}',
-     '{"videos": {"a": {"frames": [], "expressions": {"0": {"exp": "x", "obj_id": "one"}}}}}'],
-)  # fmt: skip
+    [
+        "[]",
+        "{",
+        '{"videos": {"a": {"frames": []}}}',
+        '{"videos": {"a": {"frames": [], "expressions": {"0": {}}}}}',
+        '{"videos": {"a": {"frames": [], "expressions": {"0": {"exp": "x", "obj_id": "one"}}}}}',
+    ],
+)
 def test_other_json_is_named(tmp_path, content):
     make_refer_youtube_vos(tmp_path)
     (tmp_path / "meta_expressions/train/meta_expressions.json").write_text(content)
@@ -138,5 +168,9 @@ def test_expressions_keep_the_published_order(tmp_path):
     entry = table["videos"]["train000000"]
     entry["expressions"] = dict(reversed(entry["expressions"].items()))
     path.write_text(json.dumps(table))
-    own = [one.expression_id for one in reader_of(KIND, tmp_path).expressions() if one.video == "train000000"]
+    own = [
+        one.expression_id
+        for one in reader_of(KIND, tmp_path).expressions()
+        if one.video == "train000000"
+    ]
     assert own == ["3", "2", "1", "0"]

@@ -38,13 +38,26 @@ def typed(kind, target=""):
 
 
 def files_in(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 GOOD = [("a/b.txt", b"one"), ("a/#odd (1) & + !.txt", b"two"), ("c.txt", b"")]
 
 
-@pytest.mark.parametrize(("name", "mode"), [("x.zip", ""), ("x.tar", "w"), ("x.tar.gz", "w:gz"), ("x.tar.bz", "w:bz2"), ("x.tar.xz", "w:xz")])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("x.zip", ""),
+        ("x.tar", "w"),
+        ("x.tar.gz", "w:gz"),
+        ("x.tar.bz", "w:bz2"),
+        ("x.tar.xz", "w:xz"),
+    ],
+)
 def test_every_form_is_unpacked(tmp_path, name, mode):
     make = (lambda path, entries: make_tar(path, entries, mode)) if mode else make_zip
     unpack(make(tmp_path / name, GOOD), tmp_path / "out")
@@ -52,12 +65,20 @@ def test_every_form_is_unpacked(tmp_path, name, mode):
 
 
 def test_the_leavings_of_macos_stay_behind(tmp_path):
-    entries = [*GOOD, ("__MACOSX/a/._b.txt", b"x"), ("a/.DS_Store", b"x"), ("a/._b.txt", b"x"), ("a/.AppleDouble/b.txt", b"x")]
+    entries = [
+        *GOOD,
+        ("__MACOSX/a/._b.txt", b"x"),
+        ("a/.DS_Store", b"x"),
+        ("a/._b.txt", b"x"),
+        ("a/.AppleDouble/b.txt", b"x"),
+    ]
     unpack(make_zip(tmp_path / "x.zip", entries), tmp_path / "out")
     assert files_in(tmp_path / "out") == dict(GOOD)
 
 
-@pytest.mark.parametrize("name", ["../evil.txt", "a/../../evil.txt", "/tmp/evil.txt", "C:/evil.txt", "..\\evil.txt"])
+@pytest.mark.parametrize(
+    "name", ["../evil.txt", "a/../../evil.txt", "/tmp/evil.txt", "C:/evil.txt", "..\\evil.txt"]
+)
 @pytest.mark.parametrize("form", ["zip", "tar"])
 def test_an_entry_outside_the_folder_is_refused(tmp_path, name, form):
     make = make_zip if form == "zip" else make_tar
@@ -68,7 +89,13 @@ def test_an_entry_outside_the_folder_is_refused(tmp_path, name, form):
 
 
 @pytest.mark.parametrize(
-    "entry", [typed(tarfile.SYMTYPE, "/etc/passwd"), typed(tarfile.LNKTYPE, "good.txt"), typed(tarfile.CHRTYPE), typed(tarfile.FIFOTYPE)]
+    "entry",
+    [
+        typed(tarfile.SYMTYPE, "/etc/passwd"),
+        typed(tarfile.LNKTYPE, "good.txt"),
+        typed(tarfile.CHRTYPE),
+        typed(tarfile.FIFOTYPE),
+    ],
 )
 def test_links_and_devices_in_a_tar_are_refused(tmp_path, entry):
     archive = make_tar(tmp_path / "x.tar", [("good.txt", b"x"), ("link", entry)])
@@ -105,15 +132,21 @@ def test_too_many_files_and_too_little_room_are_refused(tmp_path, monkeypatch):
         unpack(archive, tmp_path / "b")
 
 
-@pytest.mark.parametrize(("name", "mode"), [("x.zip", ""), ("x.tar.gz", "w:gz"), ("x.tar.bz2", "w:bz2"), ("x.tar", "w")])
+@pytest.mark.parametrize(
+    ("name", "mode"), [("x.zip", ""), ("x.tar.gz", "w:gz"), ("x.tar.bz2", "w:bz2"), ("x.tar", "w")]
+)
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.8])
 def test_a_cut_archive_names_itself_and_leaves_nothing(tmp_path, name, mode, keep):
     entries = [(f"{i}.bin", bytes(range(256)) * 40) for i in range(20)]
-    archive = make_tar(tmp_path / name, entries, mode) if mode else make_zip(tmp_path / name, entries)
+    archive = (
+        make_tar(tmp_path / name, entries, mode) if mode else make_zip(tmp_path / name, entries)
+    )
     archive.write_bytes(archive.read_bytes()[: int(keep * archive.stat().st_size)])
     with pytest.raises(UserError, match=f"{name} cannot be unpacked"):
         unpack_all([archive], [], tmp_path / "out")
-    assert files_in(tmp_path / "out") == {} and sorted(path.name for path in tmp_path.iterdir()) == ["out", name]
+    assert files_in(tmp_path / "out") == {} and sorted(
+        path.name for path in tmp_path.iterdir()
+    ) == ["out", name]
 
 
 def test_a_damaged_zip_entry_is_found_by_its_checksum(tmp_path):
@@ -143,4 +176,6 @@ def test_loose_folders_are_linked_and_never_written_into(tmp_path):
     later = make_zip(tmp_path / "later.zip", [("d/new", b"new")])
     unpack_all([later], [mine / "d"], tmp_path / "out")
     assert [path.name for path in (mine / "d").iterdir()] == ["own"]
-    assert (tmp_path / "out/d/new").read_bytes() == b"new" and (tmp_path / "out/d/own").read_text() == "own"
+    assert (tmp_path / "out/d/new").read_bytes() == b"new" and (
+        tmp_path / "out/d/own"
+    ).read_text() == "own"

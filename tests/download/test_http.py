@@ -36,7 +36,9 @@ class Server:
         self.listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.listener.handle_error = lambda *_: None  # a client that hangs up is part of the play
         self.url = f"http://127.0.0.1:{self.listener.server_port}/file.zip"
-        threading.Thread(target=self.listener.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self.listener.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
 
     def answer(self, request):
         asked = request.headers.get("Range")
@@ -55,7 +57,9 @@ class Server:
                 return
         request.send_response(206 if start else 200)
         if start:
-            request.send_header("Content-Range", f"bytes {start}-{len(self.data) - 1}/{len(self.data)}")
+            request.send_header(
+                "Content-Range", f"bytes {start}-{len(self.data) - 1}/{len(self.data)}"
+            )
         request.send_header("Content-Length", str(self.claimed or len(self.data) - start))
         request.send_header("Content-Type", self.content_type)
         if self.etag:
@@ -75,7 +79,13 @@ def server():
 
 
 def get(server, tmp_path, attempts=4, **known):
-    return fetch(Wanted(server.url, **known), tmp_path / "deep/file.zip", attempts=attempts, pause=0.001, patience=5)
+    return fetch(
+        Wanted(server.url, **known),
+        tmp_path / "deep/file.zip",
+        attempts=attempts,
+        pause=0.001,
+        patience=5,
+    )
 
 
 def names(folder):
@@ -83,8 +93,18 @@ def names(folder):
 
 
 def test_a_file_comes_whole_and_alone(server, tmp_path):
-    target = get(server, tmp_path, size=len(DATA), sha256=hashlib.sha256(DATA).hexdigest(), md5=hashlib.md5(DATA).hexdigest().upper())
-    assert target.read_bytes() == DATA and names(target.parent) == ["file.zip"] and server.requests == [None]
+    target = get(
+        server,
+        tmp_path,
+        size=len(DATA),
+        sha256=hashlib.sha256(DATA).hexdigest(),
+        md5=hashlib.md5(DATA).hexdigest().upper(),
+    )
+    assert (
+        target.read_bytes() == DATA
+        and names(target.parent) == ["file.zip"]
+        and server.requests == [None]
+    )
 
 
 def test_a_cut_transfer_goes_on_where_it_stopped(server, tmp_path):
@@ -125,7 +145,10 @@ def test_a_server_that_mixes_versions_all_the_same_is_caught_by_the_digest(serve
     with pytest.raises(UserError):
         get(server, tmp_path)
     server.data, server.cut_after = DATA[::-1], []  # the same ETag
-    assert get(server, tmp_path, sha256=hashlib.sha256(DATA[::-1]).hexdigest()).read_bytes() == DATA[::-1]
+    assert (
+        get(server, tmp_path, sha256=hashlib.sha256(DATA[::-1]).hexdigest()).read_bytes()
+        == DATA[::-1]
+    )
 
 
 @pytest.mark.parametrize("claimed", [len(DATA) + 1000, len(DATA) - 1000])
@@ -138,7 +161,10 @@ def test_a_lie_about_the_size_never_becomes_a_file(server, tmp_path, claimed):
 
 @pytest.mark.parametrize("known", [{"size": 5}, {"sha256": "0" * 64}, {"md5": "0" * 32}])
 def test_another_size_or_digest_is_refused(server, tmp_path, known):
-    with pytest.raises(UserError, match=r"gave a file with (1000000 bytes, not 5|another (sha256|md5) than published)"):
+    with pytest.raises(
+        UserError,
+        match=r"gave a file with (1000000 bytes, not 5|another (sha256|md5) than published)",
+    ):
         get(server, tmp_path, **known)
     assert names(tmp_path / "deep") == []
 

@@ -1,18 +1,20 @@
-"""The download stage: from a folder or archives to a checked, linked raw folder, or to instructions."""
+"""The download stage: from a folder or archives to a checked, linked raw folder, or to
+instructions.
+"""
 
 import json
 import shutil
 import zipfile
 
 import pytest
-from fixtures_datasets import MAKERS, make_a2d, make_jhmdb
 
 from losh.datasets import open_reader
-from losh.datasets.source import variable_of
+from losh.datasets.locate import variable_of
 from losh.download import download
 from losh.download.catalogue import CATALOGUE
 from losh.errors import UserError
 from losh.params import MovingShapesParams, PublishedParams
+from losh.testing.dataset_fixtures import MAKERS, make_a2d, make_jhmdb
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +46,12 @@ def test_a_folder_is_linked_and_nothing_tells_which_machine_it_was(kind, place):
     one = contents(prepare(kind, place, source=str(place / "disk one" / kind)))
     other = contents(prepare(kind, place, source=f"other/{kind}"))
     assert one == other and str(place).encode() not in b"".join(one.values())
-    assert set(one) - {"jhmdb_samples.json"} == {"dataset.json", "expressions.csv", "manifest.csv", "report.txt"}
+    assert set(one) - {"jhmdb_samples.json"} == {
+        "dataset.json",
+        "expressions.csv",
+        "manifest.csv",
+        "report.txt",
+    }
     assert ("jhmdb_samples.json" in one) == (kind == "jhmdb_sentences")
 
 
@@ -56,7 +63,10 @@ def test_a_subset_is_reported_as_one(kind, place):
     assert dataset["complete"] is False and dataset["media"] == "linked"
     assert (out / "report.txt").read_text().startswith(f"{kind}: a subset, ")
     if kind == "a2d_sentences":
-        assert "5 of 3,781 videos" in (out / "report.txt").read_text() and dataset["faults"]["missing"] == 1
+        assert (
+            "5 of 3,781 videos" in (out / "report.txt").read_text()
+            and dataset["faults"]["missing"] == 1
+        )
 
 
 def test_the_variable_wins_over_params(place, monkeypatch):
@@ -78,23 +88,41 @@ def test_archives_and_loose_files_together(place):
     sources.mkdir(parents=True)
     shutil.make_archive(str(sources / "A2D_main_1_0"), "bztar", whole, "Release")
     (sources / "A2D_main_1_0.tar.bz2").rename(sources / "A2D_main_1_0.tar.bz")  # the published name
-    shutil.make_archive(str(sources / "a2d_annotation_with_instances"), "zip", whole / "text_annotations", "a2d_annotation_with_instances")
+    shutil.make_archive(
+        str(sources / "a2d_annotation_with_instances"),
+        "zip",
+        whole / "text_annotations",
+        "a2d_annotation_with_instances",
+    )
     for name in ("a2d_annotation.txt", "a2d_missed_videos.txt"):
         shutil.copy(whole / "text_annotations" / name, sources / name)
     reader = open_reader(prepare("a2d_sentences", place))
     assert len(reader.videos()) == 5 and len(reader.expressions()) == 9
-    assert all(len(list(reader.frames(video))) == 12 and reader.masks(video, 2) for video in reader.videos())
+    assert all(
+        len(list(reader.frames(video))) == 12 and reader.masks(video, 2)
+        for video in reader.videos()
+    )
     assert (place / "data/sources-unpacked/a2d_sentences/a2d_annotation.txt").is_symlink()
 
 
-@pytest.mark.parametrize(("kind", "form", "suffix"), [("refer_davis17", "zip", ".zip"), ("jhmdb_sentences", "gztar", ".tar.gz"),
-                                                      ("refer_youtube_vos", "tar", ".tar")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "form", "suffix"),
+    [
+        ("refer_davis17", "zip", ".zip"),
+        ("jhmdb_sentences", "gztar", ".tar.gz"),
+        ("refer_youtube_vos", "tar", ".tar"),
+    ],
+)
 def test_one_archive_named_in_params(kind, form, suffix, place):
     shutil.make_archive(str(place / "all"), form, MAKERS[kind](place / "whole" / kind), ".")
     out = prepare(kind, place, source=f"all{suffix}")
-    (place / "params.yaml").write_text(f"datasets: {{{kind}: {{kind: {kind}, source: all{suffix}}}}}")
+    (place / "params.yaml").write_text(
+        f"datasets: {{{kind}: {{kind: {kind}, source: all{suffix}}}}}"
+    )
     reader = open_reader(out)
-    assert {video.video for video in reader.videos()} and all(list(reader.frames(video)) for video in reader.videos())
+    assert {video.video for video in reader.videos()} and all(
+        list(reader.frames(video)) for video in reader.videos()
+    )
 
 
 def test_an_archive_is_unpacked_once_and_again_when_it_changes(place):
@@ -109,18 +137,36 @@ def test_an_archive_is_unpacked_once_and_again_when_it_changes(place):
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr("more.txt", "x")
     prepare("jhmdb_sentences", place)
-    assert frame.stat().st_mtime_ns != before and (place / "data/sources-unpacked/jhmdb_sentences/more.txt").exists()
+    assert (
+        frame.stat().st_mtime_ns != before
+        and (place / "data/sources-unpacked/jhmdb_sentences/more.txt").exists()
+    )
 
 
 def test_jhmdbs_samples_are_published_or_drawn_and_kept(place):
     make_jhmdb(place / "with", published_samples=True)
     make_jhmdb(place / "without")
-    published = json.loads((prepare("jhmdb_sentences", place, source="with") / "jhmdb_samples.json").read_text())
-    drawn = [json.loads((prepare("jhmdb_sentences", place, source="without", seed=seed) / "jhmdb_samples.json").read_text()) for seed in (0, 0, 1)]
+    published = json.loads(
+        (prepare("jhmdb_sentences", place, source="with") / "jhmdb_samples.json").read_text()
+    )
+    drawn = [
+        json.loads(
+            (
+                prepare("jhmdb_sentences", place, source="without", seed=seed)
+                / "jhmdb_samples.json"
+            ).read_text()
+        )
+        for seed in (0, 0, 1)
+    ]
     assert published["origin"] == "published" and drawn[0]["origin"] == "drawn with seed 0"
     assert drawn[0] == drawn[1] and drawn[0]["frames"] != drawn[2]["frames"] != published["frames"]
-    (place / "params.yaml").write_text("datasets: {jhmdb_sentences: {kind: jhmdb_sentences, source: without}}")
-    assert {video.video: list(video.annotated) for video in open_reader(place / "raw/jhmdb_sentences").videos()} == drawn[2]["frames"]
+    (place / "params.yaml").write_text(
+        "datasets: {jhmdb_sentences: {kind: jhmdb_sentences, source: without}}"
+    )
+    assert {
+        video.video: list(video.annotated)
+        for video in open_reader(place / "raw/jhmdb_sentences").videos()
+    } == drawn[2]["frames"]
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -136,10 +182,14 @@ def test_nothing_there_says_which_files_from_where_to_where(kind, place):
 
 def test_only_what_is_still_missing_is_asked_for(place):
     make_a2d(place / "data/sources/a2d_sentences")
-    shutil.rmtree(place / "data/sources/a2d_sentences/text_annotations/a2d_annotation_with_instances")
+    shutil.rmtree(
+        place / "data/sources/a2d_sentences/text_annotations/a2d_annotation_with_instances"
+    )
     with pytest.raises(UserError) as caught:
         prepare("a2d_sentences", place)
-    assert "a2d_annotation_with_instances.zip" in str(caught.value) and "A2D_main_1_0" not in str(caught.value)
+    assert "a2d_annotation_with_instances.zip" in str(caught.value) and "A2D_main_1_0" not in str(
+        caught.value
+    )
 
 
 def test_what_has_a_direct_link_is_fetched_into_our_own_folder(place, monkeypatch):
@@ -158,13 +208,17 @@ def test_what_has_a_direct_link_is_fetched_into_our_own_folder(place, monkeypatc
 
 
 def test_nothing_is_fetched_while_a_file_waits_for_a_person(place, monkeypatch):
-    monkeypatch.setattr("losh.download.prepare.fetch", lambda *_: pytest.fail("a long transfer began in vain"))
+    monkeypatch.setattr(
+        "losh.download.prepare.fetch", lambda *_: pytest.fail("a long transfer began in vain")
+    )
     with pytest.raises(UserError, match="a2d_annotation_with_instances"):
         prepare("a2d_sentences", place)
 
 
 def test_a_users_own_folder_is_never_written_to(place, monkeypatch):
-    monkeypatch.setattr("losh.download.prepare.fetch", lambda *_: pytest.fail("we wrote into the user's folder"))
+    monkeypatch.setattr(
+        "losh.download.prepare.fetch", lambda *_: pytest.fail("we wrote into the user's folder")
+    )
     (place / "mine").mkdir()
     with pytest.raises(UserError, match="refer_davis17 lacks"):
         prepare("refer_davis17", place, source="mine")
@@ -181,9 +235,24 @@ def test_a_run_that_fails_leaves_no_mark_of_a_whole_folder(place):
 
 
 def test_moving_shapes_are_generated_in_place(place):
-    params = MovingShapesParams(kind="moving_shapes", seed=3, train_videos=2, test_videos=1, num_frames=8, height=64, width=64)
+    params = MovingShapesParams(
+        kind="moving_shapes",
+        seed=3,
+        train_videos=2,
+        test_videos=1,
+        num_frames=8,
+        height=64,
+        width=64,
+    )
     dataset = download("moving_shapes", params, place / "raw/moving_shapes")
     reader = open_reader(place / "raw/moving_shapes")
-    assert dataset["complete"] and dataset["media"] == "embedded" and not (place / "raw/moving_shapes/manifest.csv").exists()
+    assert (
+        dataset["complete"]
+        and dataset["media"] == "embedded"
+        and not (place / "raw/moving_shapes/manifest.csv").exists()
+    )
     assert [video.split for video in reader.videos()] == ["test", "train", "train"]
-    assert all(len(list(reader.frames(video))) == 8 and reader.masks(video, video.annotated[0]) for video in reader.videos())
+    assert all(
+        len(list(reader.frames(video))) == 8 and reader.masks(video, video.annotated[0])
+        for video in reader.videos()
+    )

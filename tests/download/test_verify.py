@@ -1,27 +1,45 @@
-"""The check of a source: what is missing, surplus, lacking or broken is named; what is whole is called complete."""
+"""The check of a source: what is missing, surplus, lacking or broken is named; what is whole is
+called complete.
+"""
 
 import shutil
 
 import pytest
-from fixtures_datasets import COPIED_VIDEO, MAKERS, make_a2d, make_refer_youtube_vos, reader_of
 
-from losh.datasets.kinds import EXPECTED, LAYOUTS
-from losh.datasets.source_files import SourceFiles
+from losh.datasets.listing import FileListing
+from losh.datasets.published import EXPECTED, LAYOUTS
 from losh.download.verify import verify
 from losh.errors import UserError
+from losh.testing.dataset_fixtures import (
+    COPIED_VIDEO,
+    MAKERS,
+    make_a2d,
+    make_refer_youtube_vos,
+    reader_of,
+)
 
 
 def check(kind, root, thorough="names"):
     parts = LAYOUTS[kind].locate(root)
-    samples = {video: [0] for video in reader_of(kind, root).inventory().listed} if kind == "jhmdb_sentences" else None
-    return verify(reader_of(kind, root, samples), SourceFiles(root), parts, thorough)
+    samples = (
+        {video: [0] for video in reader_of(kind, root).inventory().listed}
+        if kind == "jhmdb_sentences"
+        else None
+    )
+    return verify(reader_of(kind, root, samples), FileListing(root), parts, thorough)
 
 
 def test_a_release_with_all_its_videos_is_complete(tmp_path, monkeypatch):
     root = make_a2d(tmp_path, missing=0)
-    monkeypatch.setitem(EXPECTED, "a2d_sentences", {"videos": 6, "expressions": 9})  # five, and the one that is not used
+    monkeypatch.setitem(
+        EXPECTED, "a2d_sentences", {"videos": 6, "expressions": 9}
+    )  # five, and the one that is not used
     report = check("a2d_sentences", root, "decode")
-    assert report.complete and report.state == "complete" and report.text().startswith("a2d_sentences: complete, 5 of 5 videos, 9 of 9 expressions")
+    assert (
+        report.complete
+        and report.state == "complete"
+        and report.text().startswith("a2d_sentences: complete, 5 of 5 videos, 9 of 9 expressions")
+    )
 
 
 def test_missing_and_surplus_videos_are_named(tmp_path):
@@ -30,8 +48,14 @@ def test_missing_and_surplus_videos_are_named(tmp_path):
     shutil.copy(clips / f"{COPIED_VIDEO}.mp4", clips / "unlisted.mp4")
     (root / "text_annotations/a2d_annotation.txt").open("a").write("stranger,1,a dog\n")
     report = check("a2d_sentences", root)
-    assert report.missing == ["gone0", "gone1"] and report.surplus == ["unlisted"] and report.unknown == ["stranger"]
-    assert report.state == "a subset" and "  gone1" in report.text() and "  unlisted" in report.text()
+    assert (
+        report.missing == ["gone0", "gone1"]
+        and report.surplus == ["unlisted"]
+        and report.unknown == ["stranger"]
+    )
+    assert (
+        report.state == "a subset" and "  gone1" in report.text() and "  unlisted" in report.text()
+    )
 
 
 def test_the_test_sets_videos_are_no_surplus(tmp_path):
@@ -49,17 +73,26 @@ def test_lacking_and_empty_files_are_damage(tmp_path):
     report = check("refer_youtube_vos", root)
     assert report.lacking == ["train/JPEGImages/train000000/00010.jpg"]
     assert report.unreadable == ["train/JPEGImages/train000000/00015.jpg: empty"]
-    assert report.state == "damaged" and "train/JPEGImages/train000000/00010.jpg" not in report.manifest
+    assert (
+        report.state == "damaged"
+        and "train/JPEGImages/train000000/00010.jpg" not in report.manifest
+    )
 
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_only_decoding_finds_a_broken_file_and_names_it_without_the_machines_path(kind, tmp_path):
     root = MAKERS[kind](tmp_path / "source")
-    broken = sorted(path for path in root.rglob("*") if path.suffix in (".mp4", ".png", ".jpg") and "Annotations" not in str(path))[0]
+    broken = sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix in (".mp4", ".png", ".jpg") and "Annotations" not in str(path)
+    )[0]
     broken.write_bytes(broken.read_bytes()[:100])
     assert check(kind, root).unreadable == []
     found = check(kind, root, "decode").unreadable
-    assert broken.relative_to(root).as_posix() in " ".join(found) and str(tmp_path) not in " ".join(found)
+    assert broken.relative_to(root).as_posix() in " ".join(found) and str(tmp_path) not in " ".join(
+        found
+    )
 
 
 def test_a_broken_mask_is_found_by_decoding(tmp_path):
@@ -71,7 +104,11 @@ def test_a_broken_mask_is_found_by_decoding(tmp_path):
 
 def test_long_lists_are_cut(tmp_path):
     text = check("a2d_sentences", make_a2d(tmp_path, missing=50)).text()
-    assert "videos that are not there: 50" in text and text.count("gone") == 20 and text.endswith("  ...\n")
+    assert (
+        "videos that are not there: 50" in text
+        and text.count("gone") == 20
+        and text.endswith("  ...\n")
+    )
 
 
 def test_no_video_at_all_is_an_error(tmp_path):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from literal_davis import literal_boundary, literal_f, literal_j
 
-from losh.evaluate import bitmaps
-from losh.evaluate.boundary import boundary_f, boundary_map, tolerance_of
-from losh.evaluate.j_and_f import RunningJF, j_and_f, pairwise_j_and_f
-from losh.evaluate.region import region_j
+from losh.evaluate.metrics import bitmaps
+from losh.evaluate.metrics.boundary import boundary_f, boundary_map, tolerance_of
+from losh.evaluate.metrics.j_and_f import RunningJF, j_and_f, pairwise_j_and_f
+from losh.evaluate.metrics.region import region_j
+from losh.testing.literal_davis import literal_boundary, literal_f, literal_j
 
 
 def square(height: int, width: int, top: int, left: int, size: int) -> np.ndarray:
@@ -26,20 +26,37 @@ def random_mask(rng: np.random.Generator, height: int, width: int) -> np.ndarray
     mask = np.full((height, width), kind == 1)
     for _ in range(0 if kind <= 2 else rng.integers(1, 4)):
         size = int(rng.integers(1, max(height, width) + 1))
-        mask ^= square(height, width, int(rng.integers(-size, height)), int(rng.integers(-size, width)), size)
+        mask ^= square(
+            height, width, int(rng.integers(-size, height)), int(rng.integers(-size, width)), size
+        )
     return mask
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "radius"), [(480, 854, 8), (600, 800, 8), (601, 800, 9), (1080, 1920, 18), (96, 128, 2), (5, 5, 1), (320, 240, 4)]
+    ("height", "width", "radius"),
+    [
+        (480, 854, 8),
+        (600, 800, 8),
+        (601, 800, 9),
+        (1080, 1920, 18),
+        (96, 128, 2),
+        (5, 5, 1),
+        (320, 240, 4),
+    ],
 )
-def test_the_tolerance_is_0008_of_the_diagonal_rounded_up(height: int, width: int, radius: int) -> None:
+def test_the_tolerance_is_0008_of_the_diagonal_rounded_up(
+    height: int, width: int, radius: int
+) -> None:
     assert tolerance_of(height, width) == radius
 
 
 def test_a_boundary_pixel_differs_from_its_right_lower_or_lower_right_neighbour() -> None:
     mask = np.array([[0, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]], bool)
-    assert boundary_map(mask).astype(int).tolist() == [[0, 1, 1, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]]
+    assert boundary_map(mask).astype(int).tolist() == [
+        [0, 1, 1, 0, 0],
+        [0, 1, 1, 0, 0],
+        [0, 0, 0, 0, 0],
+    ]
 
 
 def test_an_object_cut_by_the_border_has_no_boundary_along_it() -> None:
@@ -47,7 +64,14 @@ def test_an_object_cut_by_the_border_has_no_boundary_along_it() -> None:
     right_half[:, 3:] = True
     assert boundary_map(right_half).astype(int).tolist() == [[0, 0, 1, 0, 0, 0]] * 4
     lower_half = right_half.T
-    assert boundary_map(lower_half).astype(int).tolist() == [[0] * 4, [0] * 4, [1] * 4, [0] * 4, [0] * 4, [0] * 4]
+    assert boundary_map(lower_half).astype(int).tolist() == [
+        [0] * 4,
+        [0] * 4,
+        [1] * 4,
+        [0] * 4,
+        [0] * 4,
+        [0] * 4,
+    ]
     corner = np.zeros((3, 3), bool)
     corner[2, 2] = True
     assert boundary_map(corner).astype(int).tolist() == [[0, 0, 0], [0, 1, 1], [0, 1, 0]]
@@ -66,7 +90,9 @@ def test_the_boundary_map_is_the_literal_one_at_every_word_size(width: int) -> N
 def test_dilation_is_by_the_disk(radius: int) -> None:
     rng = np.random.default_rng(radius)
     for height, width in ((9, 64), (40, 131), (3, 200)):
-        mask = rng.random((height, width)) < 0.5 / height / width  # few, or their disks hide each other's faults
+        mask = (
+            rng.random((height, width)) < 0.5 / height / width
+        )  # few, or their disks hide each other's faults
         mask[0, -1 if radius % 2 else 0] = True  # at the borders the runs are cut
         rows, columns = np.mgrid[:height, :width]
         near = np.zeros_like(mask)
@@ -76,8 +102,9 @@ def test_dilation_is_by_the_disk(radius: int) -> None:
 
 
 def test_f_of_two_squares_worked_by_hand() -> None:
-    # Each boundary is a ring of 11 x 11 pixels, 40 in all, 5 columns apart; the tolerance is 2. Of the first, 8 pixels of the
-    # top row, 8 of the bottom row and 4 more of the right side (2 at either end) have the other within 2 pixels.
+    # Each boundary is a ring of 11 x 11 pixels, 40 in all, 5 columns apart; the tolerance is 2. Of
+    # the first, 8 pixels of the top row, 8 of the bottom row and 4 more of the right side (2 at
+    # either end) have the other within 2 pixels.
     prediction, truth = square(100, 100, 20, 20, 10), square(100, 100, 20, 25, 10)
     assert tolerance_of(100, 100) == 2
     assert boundary_f(prediction, truth) == pytest.approx(0.5, abs=1e-12)
@@ -85,11 +112,14 @@ def test_f_of_two_squares_worked_by_hand() -> None:
 
 
 def test_precision_and_recall_are_weighed_by_their_own_boundaries() -> None:
-    # The ring of the small square (40) lies on the truth's wholly; the truth has a second ring of 20 far away.
+    # The ring of the small square (40) lies on the truth's wholly; the truth has a second ring of
+    # 20 far away.
     small = square(100, 100, 20, 20, 10)
     truth = small | square(100, 100, 70, 70, 5)
     precision, recall = 1.0, 40 / 60  # a 5 x 5 square has a ring of 6 x 6: 20 pixels
-    assert boundary_f(small, truth) == pytest.approx(2 * precision * recall / (precision + recall), abs=1e-12)
+    assert boundary_f(small, truth) == pytest.approx(
+        2 * precision * recall / (precision + recall), abs=1e-12
+    )
 
 
 def test_f_and_j_of_empty_masks() -> None:
@@ -99,10 +129,14 @@ def test_f_and_j_of_empty_masks() -> None:
     assert (boundary_f(some, empty), region_j(some, empty)) == (0, 0)
     # A full mask has no boundary: the benchmark calls that a perfect contour, while J says 0.
     assert (boundary_f(full, empty), region_j(full, empty)) == (1, 0)
-    assert boundary_f(square(200, 200, 0, 0, 20), square(200, 200, 150, 150, 20)) == 0  # nothing matches: P + R = 0
+    assert (
+        boundary_f(square(200, 200, 0, 0, 20), square(200, 200, 150, 150, 20)) == 0
+    )  # nothing matches: P + R = 0
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (37, 1), (24, 64), (40, 70), (60, 128), (90, 131)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (1, 40), (37, 1), (24, 64), (40, 70), (60, 128), (90, 131)]
+)
 def test_j_and_f_agree_with_the_literal_definition_on_random_masks(height: int, width: int) -> None:
     rng = np.random.default_rng(height * 1000 + width)
     pairs = [(random_mask(rng, height, width), random_mask(rng, height, width)) for _ in range(15)]
@@ -114,7 +148,10 @@ def test_j_and_f_agree_with_the_literal_definition_on_random_masks(height: int, 
 
 def test_frames_in_one_batch_do_not_touch_each_other() -> None:
     rng = np.random.default_rng(0)
-    prediction, truth = np.stack([random_mask(rng, 50, 80) for _ in range(9)]), np.stack([random_mask(rng, 50, 80) for _ in range(9)])
+    prediction, truth = (
+        np.stack([random_mask(rng, 50, 80) for _ in range(9)]),
+        np.stack([random_mask(rng, 50, 80) for _ in range(9)]),
+    )
     together = j_and_f(prediction, truth)
     alone = [j_and_f(p[None], t[None]) for p, t in zip(prediction, truth, strict=True)]
     assert together[0].tolist() == [j.item() for j, _ in alone]
@@ -134,7 +171,7 @@ def test_an_error_in_a_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("in a thread")
 
-    monkeypatch.setattr("losh.evaluate.j_and_f.pairwise_f", broken)
+    monkeypatch.setattr("losh.evaluate.metrics.j_and_f.pairwise_f", broken)
     masks = np.zeros((8, 1024, 1024), bool)
     with pytest.raises(RuntimeError, match="in a thread"):
         j_and_f(masks, masks, threads=2)
@@ -142,7 +179,9 @@ def test_an_error_in_a_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_all_pairs_are_the_pairs_one_by_one() -> None:
     rng = np.random.default_rng(2)
-    predictions = np.stack([np.stack([random_mask(rng, 40, 70) for _ in range(3)]) for _ in range(3)])
+    predictions = np.stack(
+        [np.stack([random_mask(rng, 40, 70) for _ in range(3)]) for _ in range(3)]
+    )
     truths = np.stack([np.stack([random_mask(rng, 40, 70) for _ in range(3)]) for _ in range(2)])
     j, f = pairwise_j_and_f(predictions, truths)
     assert j.shape == f.shape == (3, 2, 3)
@@ -164,7 +203,9 @@ def test_void_pixels_count_neither_way() -> None:
     cut = np.zeros((60, 60), bool)
     cut[:, 20:] = True
     moved = square(60, 60, 13, 12, 20)
-    assert j_and_f(moved[None], truth[None], cut[None])[1].item() == pytest.approx(literal_f(moved & ~cut, truth & ~cut))
+    assert j_and_f(moved[None], truth[None], cut[None])[1].item() == pytest.approx(
+        literal_f(moved & ~cut, truth & ~cut)
+    )
 
 
 def test_running_means_over_chunks_are_the_means_of_all_frames() -> None:
@@ -174,7 +215,11 @@ def test_running_means_over_chunks_are_the_means_of_all_frames() -> None:
     for start in range(0, 7, 3):
         running.add(prediction[start : start + 3], truth[start : start + 3])
     j, f = j_and_f(prediction, truth)
-    assert (running.frames, running.j, running.f) == (7, pytest.approx(j.mean()), pytest.approx(f.mean()))
+    assert (running.frames, running.j, running.f) == (
+        7,
+        pytest.approx(j.mean()),
+        pytest.approx(f.mean()),
+    )
     with pytest.raises(ValueError, match="no frames"):
         _ = RunningJF().j
 

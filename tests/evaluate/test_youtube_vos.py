@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from losh.evaluate.davis import ObjectScore
-from losh.evaluate.youtube_vos import SubmissionWriter, local_scores, merge_submissions
+from losh.evaluate.protocols.davis import ObjectScore
+from losh.evaluate.protocols.youtube_vos import SubmissionWriter, local_scores, merge_submissions
 
-ENTRIES = [("vid1", "0", "00000"), ("vid1", "0", "00005"), ("vid1", "1", "00000"), ("vid2", "0", "00010")]
+ENTRIES = [
+    ("vid1", "0", "00000"),
+    ("vid1", "0", "00005"),
+    ("vid1", "1", "00000"),
+    ("vid2", "0", "00010"),
+]
 
 
 def mask_of(entry: tuple[str, str, str]) -> np.ndarray:
@@ -30,10 +35,15 @@ def write(path: Path, entries: list[tuple[str, str, str]]) -> bytes:
 def test_the_layout_is_the_servers(tmp_path: Path) -> None:
     write(tmp_path / "submission.zip", ENTRIES)
     with zipfile.ZipFile(tmp_path / "submission.zip") as archive:
-        assert archive.namelist() == [f"Annotations/{video}/{expression}/{frame}.png" for video, expression, frame in ENTRIES]
+        assert archive.namelist() == [
+            f"Annotations/{video}/{expression}/{frame}.png" for video, expression, frame in ENTRIES
+        ]
         assert archive.testzip() is None
         for entry, info in zip(ENTRIES, archive.infolist(), strict=True):
-            assert (info.date_time, info.compress_type) == ((1980, 1, 1, 0, 0, 0), zipfile.ZIP_STORED)
+            assert (info.date_time, info.compress_type) == (
+                (1980, 1, 1, 0, 0, 0),
+                zipfile.ZIP_STORED,
+            )
             image = Image.open(io.BytesIO(archive.read(info)))
             assert (image.format, image.mode, image.size) == ("PNG", "L", (30, 20))
             assert (np.asarray(image) == np.where(mask_of(entry), 255, 0)).all()
@@ -46,7 +56,9 @@ def test_the_bytes_are_the_same_again(tmp_path: Path) -> None:
 
 def test_devices_merge_to_the_same_bytes_however_they_share(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.zip", ENTRIES)
-    for k, shares in enumerate(([[3, 1], [2, 0]], [[0], [1, 2, 3, 0]])):  # the second: padded with an entry that both have
+    for k, shares in enumerate(
+        ([[3, 1], [2, 0]], [[0], [1, 2, 3, 0]])
+    ):  # the second: padded with an entry that both have
         parts = [tmp_path / f"{k}.part{i}.zip" for i in range(2)]
         for part, share in zip(parts, shares, strict=True):
             write(part, [ENTRIES[i] for i in share])
@@ -61,9 +73,14 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("entry", [("..", "0", "00000"), ("a/b", "0", "00000"), ("a", "", "00000"), ("a", "0", "\\0")])
+@pytest.mark.parametrize(
+    "entry", [("..", "0", "00000"), ("a/b", "0", "00000"), ("a", "", "00000"), ("a", "0", "\\0")]
+)
 def test_names_stay_in_their_folder(tmp_path: Path, entry: tuple[str, str, str]) -> None:
-    with SubmissionWriter(tmp_path / "submission.zip") as submission, pytest.raises(ValueError, match="submission's path"):
+    with (
+        SubmissionWriter(tmp_path / "submission.zip") as submission,
+        pytest.raises(ValueError, match="submission's path"),
+    ):
         submission.add(*entry, mask_of(entry))
 
 
@@ -85,5 +102,8 @@ def test_local_scores_do_not_depend_on_the_order_of_expressions() -> None:
     rng = np.random.default_rng(0)
     values = rng.random(101).tolist()
     orders = [rng.permutation(101) for _ in range(20)]
-    results = [local_scores([ObjectScore(str(i), "1", values[i], values[i] / 3) for i in order]) for order in orders]
+    results = [
+        local_scores([ObjectScore(str(i), "1", values[i], values[i] / 3) for i in order])
+        for order in orders
+    ]
     assert all(result == results[0] for result in results)  # to the last bit

@@ -1,4 +1,6 @@
-"""The stage: which pairs, at which size, resumed after a kill, clear about bad flow. RAFT is replaced by a known field."""
+"""The stage: which pairs, at which size, resumed after a kill, clear about bad flow. RAFT is
+replaced by a known field.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,17 @@ def params(**changes) -> FlowParams:
 
 
 class FakeEstimator:
-    """Says that everything moves 4 px to the right there, and to the left back; may break, or be killed, at one call."""
+    """Says that everything moves 4 px to the right there, and to the left back; may break, or be
+    killed, at one call.
+    """
 
     def __init__(self, nan_at: int = -1, killed_at: int = -1) -> None:
         self.calls = self.pairs = 0
         self.nan_at, self.killed_at = nan_at, killed_at
 
-    def estimate_both(self, frames: np.ndarray, pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    def estimate_both(
+        self, frames: np.ndarray, pairs: list[tuple[int, int]]
+    ) -> tuple[np.ndarray, np.ndarray]:
         if self.calls == self.killed_at:
             raise KeyboardInterrupt
         there = np.zeros((len(pairs), 2, *frames.shape[1:3]), np.float32)
@@ -63,7 +69,9 @@ VIDEOS = {
 def run(tmp_path, frames=None, **changes):
     frames = frames or write_frames(tmp_path / "frames" / "toy", VIDEOS)
     out = tmp_path / "flow" / "toy"
-    return compute_flow(frames, out, params(**changes), tmp_path / "scratch", progress=False), FlowStore(out)
+    return compute_flow(
+        frames, out, params(**changes), tmp_path / "scratch", progress=False
+    ), FlowStore(out)
 
 
 def test_pairs_stop_at_the_ends_and_at_frames_that_are_not_stored():
@@ -80,10 +88,23 @@ def test_training_videos_alone_and_both_ways(tmp_path, fake):
     estimator = fake()
     index, store = run(tmp_path)
     assert set(index["videos"]) == {"a/b c#1", "dense"}
-    assert [tuple(p) for p in store.videos["dense"]["pairs"]] == [(0, 1), (1, 0), (1, 2), (2, 1), (2, 3), (3, 2)]
-    assert store.has("a/b c#1", 0, 1) and store.has("a/b c#1", 1, 0) and not store.has("a/b c#1", 1, 2)
+    assert [tuple(p) for p in store.videos["dense"]["pairs"]] == [
+        (0, 1),
+        (1, 0),
+        (1, 2),
+        (2, 1),
+        (2, 3),
+        (3, 2),
+    ]
+    assert (
+        store.has("a/b c#1", 0, 1) and store.has("a/b c#1", 1, 0) and not store.has("a/b c#1", 1, 2)
+    )
     assert estimator.pairs == 4 + 3
-    assert sorted(p.name for p in store.root.iterdir()) == ["a%2Fb%20c%231.h5", "dense.h5", "index.json"]
+    assert sorted(p.name for p in store.root.iterdir()) == [
+        "a%2Fb%20c%231.h5",
+        "dense.h5",
+        "index.json",
+    ]
 
 
 def test_the_stored_field_is_in_pixels_of_its_own_grid(tmp_path, fake):
@@ -121,7 +142,9 @@ def test_two_runs_give_the_same_bytes(tmp_path, fake):
         fake()
         run(tmp_path / name, write_frames(tmp_path / name / "frames" / "toy", VIDEOS))
     for path in sorted((tmp_path / "one" / "flow" / "toy").iterdir()):
-        assert path.read_bytes() == (tmp_path / "two" / "flow" / "toy" / path.name).read_bytes(), path.name
+        assert path.read_bytes() == (tmp_path / "two" / "flow" / "toy" / path.name).read_bytes(), (
+            path.name
+        )
 
 
 def test_a_killed_run_resumes_at_the_unfinished_video(tmp_path, fake):
@@ -182,7 +205,9 @@ def test_a_video_that_is_gone_leaves_nothing_behind(tmp_path, fake):
 
 def test_nan_stops_by_name_and_writes_nothing(tmp_path, fake):
     fake(nan_at=1)  # batch 1 of the first video holds the pair (6, 7) alone
-    with pytest.raises(UserError, match=r"'a/b c#1' from frame 7 to 6 has 1 values that are not finite"):
+    with pytest.raises(
+        UserError, match=r"'a/b c#1' from frame 7 to 6 has 1 values that are not finite"
+    ):
         run(tmp_path)
     assert not (tmp_path / "flow" / "toy").exists()
 
@@ -191,7 +216,11 @@ def test_nan_skipped_is_left_out_both_ways_and_counted(tmp_path, fake):
     frames = write_frames(tmp_path / "frames" / "toy", VIDEOS)
     fake(nan_at=1)
     index, store = run(tmp_path, frames, on_error="skip")
-    assert not store.has("a/b c#1", 6, 7) and not store.has("a/b c#1", 7, 6) and store.has("a/b c#1", 5, 6)
+    assert (
+        not store.has("a/b c#1", 6, 7)
+        and not store.has("a/b c#1", 7, 6)
+        and store.has("a/b c#1", 5, 6)
+    )
     assert [(s["file"], list(s["pair"])) for s in index["skipped"]] == [("a/b c#1", [6, 7])]
     assert "not finite" in index["skipped"][0]["why"]
     # The faulty video is tried again once faults shall stop the stage; the whole one is not.
@@ -202,14 +231,18 @@ def test_nan_skipped_is_left_out_both_ways_and_counted(tmp_path, fake):
 
 def test_a_video_of_which_nothing_is_left(tmp_path, fake):
     fake(nan_at=0)
-    frames = write_frames(tmp_path / "frames" / "toy", {"v": {"split": "train", "stored": [0, 1], "annotated": [0]}})
+    frames = write_frames(
+        tmp_path / "frames" / "toy", {"v": {"split": "train", "stored": [0, 1], "annotated": [0]}}
+    )
     index, store = run(tmp_path, frames, on_error="skip")
     assert index["videos"]["v"]["pairs"] == [] and not store.has("v", 0, 1)
 
 
 def test_a_video_with_one_frame_has_no_pairs(tmp_path, fake):
     estimator = fake()
-    frames = write_frames(tmp_path / "frames" / "toy", {"v": {"split": "train", "stored": [0], "annotated": [0]}})
+    frames = write_frames(
+        tmp_path / "frames" / "toy", {"v": {"split": "train", "stored": [0], "annotated": [0]}}
+    )
     index, _ = run(tmp_path, frames)
     assert index["videos"]["v"]["pairs"] == [] and estimator.calls == 0
 
@@ -226,5 +259,12 @@ assert not index["videos"] and Path("flow/toy/index.json").exists()
 print(sorted(set(["torch", "ptlflow"]) & set(sys.modules)))
 """
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

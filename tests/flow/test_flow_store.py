@@ -1,4 +1,6 @@
-"""Flow on disk: exact to half a step, the same bytes twice, safe across forks, clear about what it cannot hold."""
+"""Flow on disk: exact to half a step, the same bytes twice, safe across forks, clear about what it
+cannot hold.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,32 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from losh.errors import UserError
-from losh.files import write_json
 from losh.flow import FlowStore
-from losh.flow.store import QUANTUM, NotStorable, write_fields
+from losh.flow.flow_store import QUANTUM, NotStorable, write_fields
+from losh.runtime.files import write_json
 
 
 def some_fields(seed: int = 0) -> dict[tuple[int, int], np.ndarray]:
     rng = np.random.default_rng(seed)
-    return {pair: rng.normal(0, 5, (2, 24, 32)).astype(np.float32) for pair in [(3, 4), (4, 3), (4, 5), (5, 4)]}
+    return {
+        pair: rng.normal(0, 5, (2, 24, 32)).astype(np.float32)
+        for pair in [(3, 4), (4, 3), (4, 5), (5, 4)]
+    }
 
 
 @pytest.fixture
 def stored(tmp_path):
     fields = some_fields()
     write_fields(tmp_path / "a%20video.h5", "a video", fields)
-    rows = {"a video": {"pairs": [list(pair) for pair in sorted(fields)], "height": 24, "width": 32, "sha256": "", "skipped": []}}
+    rows = {
+        "a video": {
+            "pairs": [list(pair) for pair in sorted(fields)],
+            "height": 24,
+            "width": 32,
+            "sha256": "",
+            "skipped": [],
+        }
+    }
     write_json(tmp_path / "index.json", {"videos": rows})
     return tmp_path, fields
 
@@ -58,7 +71,11 @@ def test_the_bytes_hold_no_clock(tmp_path, monkeypatch):
     """HDF5 keeps times of seconds: two files written at once would not show them."""
     tracked = []
     create = h5py.Group.create_dataset
-    monkeypatch.setattr(h5py.Group, "create_dataset", lambda *a, **k: (tracked.append(k.get("track_times")), create(*a, **k))[1])
+    monkeypatch.setattr(
+        h5py.Group,
+        "create_dataset",
+        lambda *a, **k: (tracked.append(k.get("track_times")), create(*a, **k))[1],
+    )
     write_fields(tmp_path / "a.h5", "v", some_fields())
     assert tracked == [False, False]
 
@@ -70,7 +87,10 @@ def test_a_field_is_one_chunk(stored):
         assert file["flow"].dtype == np.int16
 
 
-@pytest.mark.parametrize(("bad", "said"), [(np.nan, "not finite"), (np.inf, "not finite"), (513.0, "513 px"), (-600.0, "600 px")])
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [(np.nan, "not finite"), (np.inf, "not finite"), (513.0, "513 px"), (-600.0, "600 px")],
+)
 def test_what_fixed_point_cannot_hold_is_refused_by_name(tmp_path, bad, said):
     field = np.zeros((2, 4, 4), np.float32)
     field[1, 2, 3] = bad
@@ -82,7 +102,11 @@ def test_what_fixed_point_cannot_hold_is_refused_by_name(tmp_path, bad, said):
 def test_a_missing_pair_a_missing_file_and_a_damaged_file_are_named(stored):
     root, _ = stored
     store = FlowStore(root)
-    assert store.has("a video", 3, 4) and not store.has("a video", 3, 5) and not store.has("other", 3, 4)
+    assert (
+        store.has("a video", 3, 4)
+        and not store.has("a video", 3, 5)
+        and not store.has("other", 3, 4)
+    )
     with pytest.raises(UserError, match="'a video' from frame 3 to 5"):
         store.flow("a video", 3, 5)
     path = root / "a%20video.h5"
@@ -116,12 +140,16 @@ def test_no_handle_is_open_before_the_first_read_nor_pickled(stored):
     store.flow("a video", 3, 4)
     assert store._files._open
     copy = pickle.loads(pickle.dumps(store))
-    assert not copy._files._open and (copy.flow("a video", 3, 4) == store.flow("a video", 3, 4)).all()
+    assert (
+        not copy._files._open and (copy.flow("a video", 3, 4) == store.flow("a video", 3, 4)).all()
+    )
 
 
 def opened_anew(store: FlowStore, before: int, answer) -> None:
     store.flow("a video", 4, 3)
-    answer.put((id(next(iter(store._files._open.values()))) != before, store.flow("a video", 4, 3).sum()))
+    answer.put(
+        (id(next(iter(store._files._open.values()))) != before, store.flow("a video", 4, 3).sum())
+    )
 
 
 def test_a_fork_opens_its_own_handle(stored):
@@ -142,6 +170,8 @@ def test_a_fork_opens_its_own_handle(stored):
 
 def test_loader_workers_read_what_the_parent_reads(stored):
     store = FlowStore(stored[0])
-    here = [Fields(store)[i] for i in range(4)]  # the parent has the file open when the workers start
+    here = [
+        Fields(store)[i] for i in range(4)
+    ]  # the parent has the file open when the workers start
     there = list(DataLoader(Fields(store), batch_size=None, num_workers=2))
     assert all(np.array_equal(a, b) for a, b in zip(here, there, strict=True))

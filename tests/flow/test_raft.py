@@ -1,4 +1,6 @@
-"""RAFT through ptlflow: what the network is handed, where weights come from, and whether ours are any good."""
+"""RAFT through ptlflow: what the network is handed, where weights come from, and whether ours are
+any good.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,15 @@ from losh.flow.estimator import FlowEstimator
 from losh.flow.raft import EMBEDDED, load_network, run_network, weights_digest
 from losh.params import FlowParams
 
-PARAMS = FlowParams(model="raft_small", checkpoint="embedded", short_side=96, iterations=8, stored_stride=2, batch_size=8, on_error="stop")
+PARAMS = FlowParams(
+    model="raft_small",
+    checkpoint="embedded",
+    short_side=96,
+    iterations=8,
+    stored_stride=2,
+    batch_size=8,
+    on_error="stop",
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +79,10 @@ def test_small_frames_give_finite_flow(estimator):
     assert np.isfinite(estimator.estimate(image, image)).all()
 
 
-@pytest.mark.parametrize(("shift", "component", "sign"), [((3, 0), 0, 1), ((-3, 0), 0, -1), ((0, 3), 1, 1), ((0, -3), 1, -1)])
+@pytest.mark.parametrize(
+    ("shift", "component", "sign"),
+    [((3, 0), 0, 1), ((-3, 0), 0, -1), ((0, 3), 1, 1), ((0, -3), 1, -1)],
+)
 def test_right_and_down_are_positive(estimator, shift, component, sign):
     wide = textured(2, 108, 140)
     first = wide[6:102, 6:134]
@@ -90,24 +103,35 @@ def test_a_pair_alone_or_in_a_batch(estimator):
 
 
 def test_both_ways_is_each_way_and_a_frame_is_encoded_once(estimator):
-    frames = np.stack([textured(3, 96, 128), np.roll(textured(3, 96, 128), 2, axis=1), textured(5, 96, 128)])
+    frames = np.stack(
+        [textured(3, 96, 128), np.roll(textured(3, 96, 128), 2, axis=1), textured(5, 96, 128)]
+    )
     encoded = []
     encoders = estimator.network.fnet, estimator.network.cnet
-    hooks = [encoder.conv1.register_forward_hook(lambda *call: encoded.append(len(call[2]))) for encoder in encoders]
+    hooks = [
+        encoder.conv1.register_forward_hook(lambda *call: encoded.append(len(call[2])))
+        for encoder in encoders
+    ]
     there, back = estimator.estimate_both(frames, [(2, 1), (0, 1)])
     for hook in hooks:
         hook.remove()
     assert encoded == [3, 3]
     for i, (a, b) in enumerate([(2, 1), (0, 1)]):
-        assert np.abs(there[i] - estimator.estimate(frames[a][None], frames[b][None])[0]).max() < 1e-3
-        assert np.abs(back[i] - estimator.estimate(frames[b][None], frames[a][None])[0]).max() < 1e-3
+        assert (
+            np.abs(there[i] - estimator.estimate(frames[a][None], frames[b][None])[0]).max() < 1e-3
+        )
+        assert (
+            np.abs(back[i] - estimator.estimate(frames[b][None], frames[a][None])[0]).max() < 1e-3
+        )
 
 
 @pytest.fixture(scope="module")
 def held_out(estimator):
-    """End-point errors in px of ours, DIS and no motion, over all pixels and on objects, on pairs neither trained on nor measured.
+    """End-point errors in px of ours, DIS and no motion, over all pixels and on objects, on pairs
+    neither trained on nor measured.
 
-    As in the stage, frames went through JPEG and RAFT runs at 120 px; DIS gets the frames as they are.
+    As in the stage, frames went through JPEG and RAFT runs at 120 px; DIS gets the frames as they
+    are.
     """
     from losh.moving_shapes.scene import render_clip
 
@@ -116,13 +140,28 @@ def held_out(estimator):
     for seed in range(950_000, 950_012):
         clip = render_clip(seed, 8, 96, 128)
         for t in (1, 5):
-            jpegs = [cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1] for frame in clip.frames[t : t + 2]]
-            pair = [np.ascontiguousarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1]) for jpeg in jpegs]
+            jpegs = [
+                cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+                for frame in clip.frames[t : t + 2]
+            ]
+            pair = [
+                np.ascontiguousarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1])
+                for jpeg in jpegs
+            ]
             truth, objects = clip.flow_forward[t], clip.masks[t].any(0)
             first, second = (cv2.resize(frame, (160, 120))[None] for frame in pair)
-            ours = np.stack([cv2.resize(part, (128, 96)) / 1.25 for part in estimator.estimate(first, second)[0]])
+            ours = np.stack(
+                [
+                    cv2.resize(part, (128, 96)) / 1.25
+                    for part in estimator.estimate(first, second)[0]
+                ]
+            )
             grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair]
-            flows = {"ours": ours, "dis": np.moveaxis(best.calc(*grey, None), -1, 0), "none": 0 * truth}
+            flows = {
+                "ours": ours,
+                "dis": np.moveaxis(best.calc(*grey, None), -1, 0),
+                "none": 0 * truth,
+            }
             for name, flow in flows.items():
                 error = np.hypot(*(flow - truth))
                 sums[name].append((error.mean(), error[objects].mean()))
@@ -141,7 +180,11 @@ def test_embedded_weights_beat_dis(held_out):
 def test_the_embedded_file_says_where_it_comes_from():
     with safe_open(EMBEDDED["raft_small"], "pt") as file:
         notes = json.loads(file.metadata()["losh"])
-    assert notes["licence"] == "Apache-2.0" and "train_raft.py" in notes["source"] and int(notes["steps"]) > 0
+    assert (
+        notes["licence"] == "Apache-2.0"
+        and "train_raft.py" in notes["source"]
+        and int(notes["steps"]) > 0
+    )
     assert EMBEDDED["raft_small"].stat().st_size < 6e6
 
 
@@ -178,10 +221,18 @@ def broken_file(folder) -> str:
 @pytest.mark.parametrize(
     ("model", "checkpoint", "said"),
     [
-        ("raft_small", "no_such_name", r"'no_such_name' is no checkpoint of raft_small. It takes embedded, things or a path"),
+        (
+            "raft_small",
+            "no_such_name",
+            r"'no_such_name' is no checkpoint of raft_small. It takes embedded, things or a path",
+        ),
         ("raft", "embedded", "no embedded weights of raft"),
         ("raft_small", "some/where.safetensors", "some/where.safetensors does not exist"),
-        ("raft_small", other_networks_weights, "other.safetensors does not hold the weights of ptlflow's raft_small"),
+        (
+            "raft_small",
+            other_networks_weights,
+            "other.safetensors does not hold the weights of ptlflow's raft_small",
+        ),
         ("raft_small", broken_file, "broken.safetensors cannot be read as weights"),
     ],
 )
@@ -197,5 +248,8 @@ def test_a_download_that_fails_names_the_checkpoint(monkeypatch):
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(torch, "hub", SimpleNamespace(load_state_dict_from_url=fail))
-    with pytest.raises(UserError, match=r"raft checkpoint 'sintel' cannot be fetched from https://.*no route to host"):
+    with pytest.raises(
+        UserError,
+        match=r"raft checkpoint 'sintel' cannot be fetched from https://.*no route to host",
+    ):
         load_network("raft", "sintel", 1)

@@ -1,4 +1,6 @@
-"""extract_frames: what is stored, that it survives kills and is byte-deterministic, and that bad files are named."""
+"""extract_frames: what is stored, that it survives kills and is byte-deterministic, and that bad
+files are named.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from fixtures_datasets import make_a2d, make_jhmdb, make_refer_youtube_vos
 
 from losh.download import download
 from losh.errors import UserError
 from losh.frames import FrameStore
 from losh.frames.extract import extract_frames, needed_frames
 from losh.params import FramesParams, PublishedParams
+from losh.testing.dataset_fixtures import make_a2d, make_jhmdb, make_refer_youtube_vos
 
 PARAMS = FramesParams(window=4, short_side=None, jpeg_quality=95, on_error="stop")
 SKIP = PARAMS.model_copy(update={"on_error": "skip"})
@@ -32,7 +34,10 @@ def a2d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+    }
 
 
 def extract(base: Path, params: FramesParams = PARAMS, out: str = "out") -> dict:
@@ -60,13 +65,17 @@ def test_masks_lie_on_the_objects(a2d: Path):
     assert red[0] > 150 and red[1] < 100  # the fixture's object 1 is a red square
 
 
-@pytest.mark.parametrize(("window", "expected"), [(1, [4, 5, 6]), (4, [3, 4, 5, 6]), (5, [3, 4, 5, 6, 7])])
+@pytest.mark.parametrize(
+    ("window", "expected"), [(1, [4, 5, 6]), (4, [3, 4, 5, 6]), (5, [3, 4, 5, 6, 7])]
+)
 def test_neighbours_for_flow_are_always_there(window, expected):
     assert needed_frames((5,), 20, window, "a2d") == expected
     assert needed_frames((5,), 20, window, "davis") == list(range(20))
 
 
-def test_the_same_input_gives_the_same_bytes_and_nothing_is_decoded_twice(a2d: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_same_input_gives_the_same_bytes_and_nothing_is_decoded_twice(
+    a2d: Path, monkeypatch: pytest.MonkeyPatch
+):
     extract(a2d)
     before = digests(a2d / "out")
     items = sorted((a2d / "scratch" / "extract_frames" / "a2d").glob("*.zip"))
@@ -83,7 +92,9 @@ def test_other_parameters_are_extracted_anew_and_old_items_removed(a2d: Path):
     extract(a2d, PARAMS.model_copy(update={"short_side": 32}), out="small")
     store = FrameStore(a2d / "small")
     assert {min(row["height"], row["width"]) for row in store.videos.values()} == {32}
-    assert len(list((a2d / "scratch" / "extract_frames" / "a2d").glob("*.zip"))) == len(store.videos)
+    assert len(list((a2d / "scratch" / "extract_frames" / "a2d").glob("*.zip"))) == len(
+        store.videos
+    )
 
 
 def break_mp4(source: Path) -> Path:
@@ -105,12 +116,16 @@ def empty_mask(source: Path) -> Path:
     return Path(path.parent.name)
 
 
-@pytest.mark.parametrize(("breakage", "why"), [(break_mp4, ""), (break_h5, ""), (empty_mask, "no pixel")])
+@pytest.mark.parametrize(
+    ("breakage", "why"), [(break_mp4, ""), (break_h5, ""), (empty_mask, "no pixel")]
+)
 def test_a_bad_file_stops_the_stage_and_is_named(breakage, why, a2d: Path):
     path = breakage(a2d / "source")
     with pytest.raises(UserError) as error:
         extract(a2d)
-    assert path.name in str(error.value) and why in str(error.value) and "\n" not in str(error.value)
+    assert (
+        path.name in str(error.value) and why in str(error.value) and "\n" not in str(error.value)
+    )
     assert not (a2d / "out").exists(), "nothing half-written may be left"
 
 
@@ -123,14 +138,18 @@ def test_a_bad_file_is_skipped_and_counted_where_the_parameter_says_so(breakage,
 
 
 def test_an_annotation_beyond_the_videos_end_is_named(a2d: Path):
-    video = sorted((a2d / "source" / "text_annotations" / "a2d_annotation_with_instances").iterdir())[0]
+    video = sorted(
+        (a2d / "source" / "text_annotations" / "a2d_annotation_with_instances").iterdir()
+    )[0]
     (video / "00009.h5").rename(video / "00040.h5")
     download("a2d", PublishedParams(kind="a2d_sentences"), a2d / "raw", a2d / "none")
     with pytest.raises(UserError, match=r"12 frames, but the annotation names frame 40"):
         extract(a2d)
 
 
-def test_odd_names_survive_and_masks_may_end_before_the_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_odd_names_survive_and_masks_may_end_before_the_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     make_jhmdb(tmp_path / "source", videos=4)
     monkeypatch.setenv("LOSH_J", str(tmp_path / "source"))
     download("j", PublishedParams(kind="jhmdb_sentences"), tmp_path / "raw", tmp_path / "none")
@@ -138,7 +157,10 @@ def test_odd_names_survive_and_masks_may_end_before_the_frames(tmp_path: Path, m
     store = FrameStore(tmp_path / "out")
     assert any(set(video) & set("#!( ") for video in index["videos"])
     for video, row in index["videos"].items():
-        assert store.frame(video, row["annotated"][0]).ndim == 3 and max(row["annotated"]) < row["num_frames"] - 2
+        assert (
+            store.frame(video, row["annotated"][0]).ndim == 3
+            and max(row["annotated"]) < row["num_frames"] - 2
+        )
 
 
 def test_a_store_can_cross_a_fork(a2d: Path):
@@ -149,9 +171,9 @@ def test_a_store_can_cross_a_fork(a2d: Path):
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        same = all(np.array_equal(store.frame(video, t), store.frame(video, t)) for t in (3, 4, 5)) and np.array_equal(
-            store.frame(video, 5), expected
-        )
+        same = all(
+            np.array_equal(store.frame(video, t), store.frame(video, t)) for t in (3, 4, 5)
+        ) and np.array_equal(store.frame(video, 5), expected)
         os.write(writer, b"y" if same else b"n")
         os._exit(0)
     for _ in range(50):
@@ -160,12 +182,21 @@ def test_a_store_can_cross_a_fork(a2d: Path):
     assert os.read(reader, 1) == b"y"
 
 
-def test_dense_videos_keep_every_frame_and_frames_where_nothing_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_dense_videos_keep_every_frame_and_frames_where_nothing_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     make_refer_youtube_vos(tmp_path / "source")
     monkeypatch.setenv("LOSH_Y", str(tmp_path / "source"))
     download("y", PublishedParams(kind="refer_youtube_vos"), tmp_path / "raw", tmp_path / "none")
     index = extract(tmp_path)
     for row in index["videos"].values():
-        assert row["stored"] == list(range(row["num_frames"])) and len(row["frame_names"]) == row["num_frames"]
-    gone = [row for row in index["videos"].values() if row["annotated"] and any(len(names) < 2 for names in row["instances"].values())]
+        assert (
+            row["stored"] == list(range(row["num_frames"]))
+            and len(row["frame_names"]) == row["num_frames"]
+        )
+    gone = [
+        row
+        for row in index["videos"].values()
+        if row["annotated"] and any(len(names) < 2 for names in row["instances"].values())
+    ]
     assert gone, "the fixture's object leaves and returns"

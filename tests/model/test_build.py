@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import BACKBONE, TEXT_CONFIG, loss_params, random_targets, run, small_clips, small_model
 
 from losh.model.build import build_model
 from losh.model.checkpoint import text_encoder_from
 from losh.model.criterion import Criterion
 from losh.params import ConsistencyParams, load_params
+from losh.testing.small_models import (
+    BACKBONE,
+    TEXT_CONFIG,
+    loss_params,
+    random_targets,
+    run,
+    small_clips,
+    small_model,
+)
 
 
 def shapes(model: torch.nn.Module) -> tuple:
@@ -23,7 +31,15 @@ def shapes(model: torch.nn.Module) -> tuple:
     ("changes", "masks"),
     [
         ({}, (2, 2, 6, 10, 14)),
-        ({"num_queries": 1, "encoder_layers": 1, "cross_attention_blocks": 1, "decoder_layers": 1}, (2, 2, 1, 10, 14)),
+        (
+            {
+                "num_queries": 1,
+                "encoder_layers": 1,
+                "cross_attention_blocks": 1,
+                "decoder_layers": 1,
+            },
+            (2, 2, 1, 10, 14),
+        ),
         ({"d_model": 4, "num_heads": 1, "kernel_dim": 1}, (2, 2, 6, 10, 14)),
         ({"backbone": {**BACKBONE, "depths": [1, 1], "num_heads": [1, 2]}}, (2, 2, 6, 10, 14)),
         ({"backbone": {"name": "resnet50", "checkpoint": None}}, (2, 2, 6, 10, 14)),
@@ -36,14 +52,20 @@ def test_shapes(changes: dict, masks: tuple[int, ...]) -> None:
 def test_the_shipped_parameters_build() -> None:
     params = load_params(Path(__file__).parents[2] / "params.yaml")
     fresh = params.model.backbone.model_copy(update={"checkpoint": None})
-    model = build_model(params.model.model_copy(update={"backbone": fresh}), text_encoder_from(TEXT_CONFIG))
+    model = build_model(
+        params.model.model_copy(update={"backbone": fresh}), text_encoder_from(TEXT_CONFIG)
+    )
     output = run(model.eval())
-    losses = Criterion(loss_params(consistency=0), ConsistencyParams(**params.train.consistency.model_dump()))(output, random_targets((2, 1)))
+    losses = Criterion(
+        loss_params(consistency=0), ConsistencyParams(**params.train.consistency.model_dump())
+    )(output, random_targets((2, 1)))
     assert len(output.long) == params.model.decoder_layers and torch.isfinite(losses["total"])
 
 
 def test_features_are_given_back_for_all_frames_and_once() -> None:
-    """The consistency loss reads neighbours that are not annotated, and each clip once although both streams run."""
+    """The consistency loss reads neighbours that are not annotated, and each clip once although
+    both streams run.
+    """
     clips = small_clips()
     output = run(small_model(), clips)
     assert output.video.levels[0].shape[:2] == clips.frames.shape[:2]
@@ -53,7 +75,7 @@ def test_features_are_given_back_for_all_frames_and_once() -> None:
 
 def test_given_features_save_the_backbone() -> None:
     """Several expressions on one clip: the visual encoder runs once."""
-    from small import words
+    from losh.testing.small_models import words
 
     model, clips, texts = small_model(), small_clips(), (words((5, 3)), words((2, 3), seed=1))
     video = model.base.encode_video(clips.frames, clips.pad)

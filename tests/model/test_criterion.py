@@ -1,4 +1,6 @@
-"""The loss: each term against numbers worked out by hand, empty targets, and sums over micro-batches."""
+"""The loss: each term against numbers worked out by hand, empty targets, and sums over
+micro-batches.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,23 @@ import math
 
 import pytest
 import torch
-from small import consistency_params, loss_params, opened, random_flow, random_targets, run, small_clips, small_model
 
 from losh.model.criterion import Counts, Criterion
-from losh.model.interface import ClipFlow, Indices, LayerPred, LoShOutput, Targets, VideoFeats
 from losh.model.intersection import coefficient, intersection_loss
-from losh.model.losses import cell_loss, covered, dice_loss, focal_loss, reference_loss
-from losh.model.matcher import assign, mttr_cost
+from losh.model.mask_losses import covered, dice_loss, focal_loss
+from losh.model.matching import assign
+from losh.model.structures import ClipFlow, Indices, LayerPred, LoShOutput, Targets, VideoFeats
+from losh.pipelines.mttr.losses import mttr_cost, reference_loss, token_reference_loss
+from losh.testing.small_models import (
+    consistency_params,
+    loss_params,
+    opened,
+    random_flow,
+    random_targets,
+    run,
+    small_clips,
+    small_model,
+)
 
 
 def criterion(**changes: object) -> Criterion:
@@ -25,31 +37,46 @@ def logit(probability: list) -> torch.Tensor:
 
 
 def matching(*pairs: tuple[list[int], list[int]]) -> list[Indices]:
-    return [(torch.tensor(query, dtype=torch.long), torch.tensor(instance, dtype=torch.long)) for query, instance in pairs]
+    return [
+        (torch.tensor(query, dtype=torch.long), torch.tensor(instance, dtype=torch.long))
+        for query, instance in pairs
+    ]
 
 
 def one_pixel_target(referred: int, visible: list[bool], n: int = 1) -> Targets:
-    return Targets(torch.ones(n, len(visible), 1, 1, dtype=torch.bool), referred, torch.tensor(visible))
+    return Targets(
+        torch.ones(n, len(visible), 1, 1, dtype=torch.bool), referred, torch.tensor(visible)
+    )
 
 
 def test_reference_loss_by_hand() -> None:
-    """Two frames, two queries, all probabilities 1/2: each cross-entropy is log 2, so the weights show."""
+    """Two frames, two queries, all probabilities 1/2: each cross-entropy is log 2, so the weights
+    show.
+    """
     scores = torch.zeros(1, 2, 2, 2)
-    value = reference_loss(scores, [one_pixel_target(0, [True, True])], matching(([1], [0])), no_object=0.1)
+    value = reference_loss(
+        scores, [one_pixel_target(0, [True, True])], matching(([1], [0])), no_object=0.1
+    )
     assert value.item() == pytest.approx(math.log(2) * (1 + 1 + 0.1 + 0.1))
 
 
 def test_invisible_referred_keeps_weight_one_with_the_no_object_target() -> None:
     scores = torch.zeros(1, 2, 2, 2)
     scores[0, :, 1] = torch.tensor([math.log(3), 0.0])  # query 1 says "referred" with 3/4
-    value = reference_loss(scores, [one_pixel_target(0, [True, False])], matching(([1], [0])), no_object=0.0)
+    value = reference_loss(
+        scores, [one_pixel_target(0, [True, False])], matching(([1], [0])), no_object=0.0
+    )
     assert value.item() == pytest.approx(-math.log(3 / 4) - math.log(1 / 4), rel=1e-5)
 
 
 def test_another_instance_is_not_positive() -> None:
     scores = torch.zeros(1, 1, 2, 2)
-    scores[0, 0, 0, 0] = 50.0  # surely "referred", but matched to instance 0 while 1 is the referred one
-    value = reference_loss(scores, [one_pixel_target(1, [True], n=2)], matching(([0, 1], [0, 1])), no_object=0.1)
+    scores[0, 0, 0, 0] = (
+        50.0  # surely "referred", but matched to instance 0 while 1 is the referred one
+    )
+    value = reference_loss(
+        scores, [one_pixel_target(1, [True], n=2)], matching(([0, 1], [0, 1])), no_object=0.1
+    )
     assert value.item() == pytest.approx(0.1 * 50 + math.log(2), rel=1e-5)
 
 
@@ -57,7 +84,9 @@ def test_focal_and_dice_by_hand() -> None:
     logits, mask = logit([[[0.8, 0.3]]]), torch.tensor([[[1.0, 0.0]]])
     focal = (0.25 * 0.2**2 * -math.log(0.8) + 0.75 * 0.3**2 * -math.log(0.7)) / 2
     assert focal_loss(logits, mask).item() == pytest.approx(focal, rel=1e-5)
-    assert dice_loss(logits, mask).item() == pytest.approx(1 - (2 * 0.8 + 1) / (1.1 + 1 + 1), rel=1e-5)
+    assert dice_loss(logits, mask).item() == pytest.approx(
+        1 - (2 * 0.8 + 1) / (1.1 + 1 + 1), rel=1e-5
+    )
 
 
 def test_intersection_forms_by_hand() -> None:
@@ -87,7 +116,9 @@ def test_covered_counts_what_lies_beyond_the_edge_as_empty() -> None:
 
 
 def test_cell_loss_by_hand() -> None:
-    """Cells of 2 px; the clip is 4 x 3 px, so its second column lies half in padding and its third is padding alone."""
+    """Cells of 2 px; the clip is 4 x 3 px, so its second column lies half in padding and its third
+    is padding alone.
+    """
     masks = torch.zeros(2, 1, 4, 3, dtype=torch.bool)
     masks[1, 0, :2, :2] = True  # the referred instance fills the first cell
     scores = torch.zeros(1, 1, 2, 3, 2)
@@ -98,21 +129,41 @@ def test_cell_loss_by_hand() -> None:
     entropies = [-math.log(3 / 4), math.log(2), math.log(2), -math.log(1 / 4)]
     expected = sum(w * e for w, e in zip(weights, entropies, strict=True)) / sum(weights)
     target = Targets(masks, 1, torch.tensor([True]))
-    assert cell_loss(scores, [target], 2).item() == pytest.approx(expected, rel=1e-5)
-    nothing = cell_loss(torch.zeros(1, 1, 2, 3, 2), [dataclasses.replace(target, referred=-1)], 2)
+    assert token_reference_loss(scores, [target], 2).item() == pytest.approx(expected, rel=1e-5)
+    nothing = token_reference_loss(
+        torch.zeros(1, 1, 2, 3, 2), [dataclasses.replace(target, referred=-1)], 2
+    )
     assert nothing.item() == pytest.approx(math.log(2), rel=1e-5)
 
 
 def test_the_encoder_reference_loss_teaches_both_streams_and_stops_before_the_queries() -> None:
     model = opened(small_model()).train()
     output = run(model)
-    lean = criterion(reference=0, focal=0, dice=0, intersection=0, consistency=0, auxiliary=False, encoder_reference=2)
+    lean = criterion(
+        reference=0,
+        focal=0,
+        dice=0,
+        intersection=0,
+        consistency=0,
+        auxiliary=False,
+        encoder_reference=2,
+    )
     losses = lean(output, random_targets((2, 1)))
-    assert set(losses) == {"encoder_reference", "total"} and losses["total"] == 2 * losses["encoder_reference"]
+    assert (
+        set(losses) == {"encoder_reference", "total"}
+        and losses["total"] == 2 * losses["encoder_reference"]
+    )
     losses["total"].backward()
-    assert model.base.encoder[0].linear1.weight.grad.abs().sum() > 0 and model.base.queries.weight.grad is None
-    alone = cell_loss(output.cells[0], random_targets((2, 1)), 16) + cell_loss(output.cells[1], random_targets((2, 1)), 16)
-    assert losses["encoder_reference"].item() == pytest.approx(alone.item() / 4, rel=1e-5)  # two clips with two frames each
+    assert (
+        model.base.encoder[0].linear1.weight.grad.abs().sum() > 0
+        and model.base.queries.weight.grad is None
+    )
+    alone = token_reference_loss(
+        output.token_scores[0], random_targets((2, 1)), 16
+    ) + token_reference_loss(output.token_scores[1], random_targets((2, 1)), 16)
+    assert losses["encoder_reference"].item() == pytest.approx(
+        alone.item() / 4, rel=1e-5
+    )  # two clips with two frames each
 
 
 def test_masks_are_compared_at_the_stride_that_is_asked_for() -> None:
@@ -121,7 +172,9 @@ def test_masks_are_compared_at_the_stride_that_is_asked_for() -> None:
     losses = criterion(consistency=0, auxiliary=False, mask_stride=4)(output, targets)
     small = [dataclasses.replace(t, masks=covered(t.masks, 4)) for t in targets]
     video = dataclasses.replace(output.video, size=(10, 14))
-    expected = criterion(consistency=0, auxiliary=False)(dataclasses.replace(output, video=video), small)
+    expected = criterion(consistency=0, auxiliary=False)(
+        dataclasses.replace(output, video=video), small
+    )
     for name, value in expected.items():
         assert losses[name].item() == pytest.approx(value.item(), rel=1e-5), name
     full = criterion(consistency=0, auxiliary=False)(output, targets)
@@ -129,7 +182,9 @@ def test_masks_are_compared_at_the_stride_that_is_asked_for() -> None:
 
 
 def test_cost_by_hand() -> None:
-    """One pixel, two queries, two instances of which the second is referred, visible in the first of two frames."""
+    """One pixel, two queries, two instances of which the second is referred, visible in the first
+    of two frames.
+    """
     scores = torch.zeros(1, 2, 2, 2)
     scores[0, :, 0] = torch.tensor([math.log(3), 0.0])
     masks = logit([0.8, 0.2]).view(1, 1, 2, 1, 1).expand(1, 2, 2, 1, 1)
@@ -140,14 +195,20 @@ def test_cost_by_hand() -> None:
             [-2 * 1 / 2 - 5 * dice[1], -2 * 1 / 2 - 5 * dice[1]],
         ]
     )
-    assert torch.allclose(mttr_cost(LayerPred(scores, masks), [one_pixel_target(1, [True, False], n=2)], (1, 1))[0], expected)
+    assert torch.allclose(
+        mttr_cost(LayerPred(scores, masks), [one_pixel_target(1, [True, False], n=2)], (1, 1))[0],
+        expected,
+    )
 
 
 def test_one_assignment_serves_both_streams() -> None:
     """The long stream alone would take query 0; together with the short one, query 1 is cheaper."""
     target = one_pixel_target(0, [True])
     masks = {"long": [0.9, 0.8], "short": [0.1, 0.9]}
-    layers = {k: [LayerPred(torch.zeros(1, 1, 2, 2), logit(v).view(1, 1, 2, 1, 1))] for k, v in masks.items()}
+    layers = {
+        k: [LayerPred(torch.zeros(1, 1, 2, 2), logit(v).view(1, 1, 2, 1, 1))]
+        for k, v in masks.items()
+    }
     video = VideoFeats([], [], [], (1, 1))
     both = LoShOutput(layers["long"], layers["short"], video, torch.zeros(1, 1, dtype=torch.long))
     alone = dataclasses.replace(both, short=None)
@@ -169,7 +230,9 @@ def test_empty_targets(counts: tuple[int, int]) -> None:
         assert losses["focal"] == losses["dice"] == losses["intersection"] == 0
         assert losses["reference"] > 0
     losses["total"].backward()
-    assert all(p.grad is not None for name, p in model.named_parameters() if "text_encoder" not in name)
+    assert all(
+        p.grad is not None for name, p in model.named_parameters() if "text_encoder" not in name
+    )
 
 
 def test_keys_and_total() -> None:
@@ -178,18 +241,26 @@ def test_keys_and_total() -> None:
     names = ["reference", "focal", "dice", "intersection"]
     assert set(losses) == {*names, *(f"{name}_0" for name in names), "consistency", "total"}
     weights = {"reference": 2, "focal": 2, "dice": 5, "intersection": 0.8, "consistency": 0.5}
-    total = sum(weights[name.removesuffix("_0")] * value.item() for name, value in losses.items() if name != "total")
+    total = sum(
+        weights[name.removesuffix("_0")] * value.item()
+        for name, value in losses.items()
+        if name != "total"
+    )
     assert losses["total"].item() == pytest.approx(total, rel=1e-5)
 
 
 def test_a_loss_without_weight_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     import losh.model.criterion as module
-    import losh.model.losses as losses_module
+    import losh.pipelines.mttr.losses as losses_module
 
     def never(*_: object) -> None:
         raise AssertionError("computed")
 
-    for place, name in ((module, "intersection_loss"), (module, "consistency_loss"), (losses_module, "focal_loss")):
+    for place, name in (
+        (module, "intersection_loss"),
+        (module, "consistency_loss"),
+        (losses_module, "focal_loss"),
+    ):
         monkeypatch.setattr(place, name, never)
     lean = criterion(intersection=0, consistency=0, focal=0, auxiliary=False)
     losses = lean(run(small_model()), random_targets((2, 1)), random_flow(small_clips()))
@@ -209,30 +280,46 @@ def part(output: LoShOutput, b: int) -> LoShOutput:
         return [LayerPred(x.scores[b : b + 1], x.masks[b : b + 1]) for x in stream]
 
     video = output.video
-    cut = VideoFeats([x[b : b + 1] for x in video.levels], [x[b : b + 1] for x in video.pads], video.strides, video.size)
-    cells = [scores[b : b + 1] for scores in output.cells]
-    return LoShOutput(layers(output.long), layers(output.short), cut, output.annotated[b : b + 1], cells)
+    cut = VideoFeats(
+        [x[b : b + 1] for x in video.levels],
+        [x[b : b + 1] for x in video.pads],
+        video.strides,
+        video.size,
+    )
+    cells = [scores[b : b + 1] for scores in output.token_scores]
+    return LoShOutput(
+        layers(output.long), layers(output.short), cut, output.annotated[b : b + 1], cells
+    )
 
 
 @pytest.mark.parametrize("ours", [{}, {"encoder_reference": 3.0, "mask_stride": 4}])
 def test_micro_batches_add_up_to_the_whole(ours: dict) -> None:
-    """Clips with different numbers of instances and of flows: only global counts make the parts add up."""
+    """Clips with different numbers of instances and of flows: only global counts make the parts add
+    up.
+    """
     clips = small_clips(clips=3, annotated=(0, 2))
     output = small_model()(clips, *_texts())
     targets, flow = random_targets((3, 1, 0)), random_flow(clips)
     flow.valid[1] = False
     losses = criterion(**ours)(output, targets, flow)
-    flows = [ClipFlow(*(getattr(flow, f.name)[b : b + 1] for f in dataclasses.fields(flow))) for b in range(3)]
+    flows = [
+        ClipFlow(*(getattr(flow, f.name)[b : b + 1] for f in dataclasses.fields(flow)))
+        for b in range(3)
+    ]
     counts = [Counts.of(targets[b : b + 1], flows[b]) for b in range(3)]
     whole = counts[0] + counts[1] + counts[2]
     assert whole == Counts.of(targets, flow)
-    parts = [criterion(**ours)(part(output, b), targets[b : b + 1], flows[b], whole) for b in range(3)]
+    parts = [
+        criterion(**ours)(part(output, b), targets[b : b + 1], flows[b], whole) for b in range(3)
+    ]
     for name, value in losses.items():
-        assert sum(p[name].item() for p in parts) == pytest.approx(value.item(), rel=1e-5, abs=1e-6), name
+        assert sum(p[name].item() for p in parts) == pytest.approx(
+            value.item(), rel=1e-5, abs=1e-6
+        ), name
 
 
 def _texts() -> tuple:
-    from small import words
+    from losh.testing.small_models import words
 
     return words((5, 3, 4)), words((2, 3, 1), seed=1)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import opened, run, small_clips, small_model, words
 
-from losh.model.interface import LoShOutput
 from losh.model.losh import LoSh
+from losh.model.structures import LoShOutput
+from losh.testing.small_models import opened, run, small_clips, small_model, words
 
 INSIDE = {"cross_attention_place": "inside"}
 AFTER = {"cross_attention_place": "after"}
@@ -20,7 +20,9 @@ def largest(a: LoShOutput, b: LoShOutput, stream: str) -> float:
 def plain_twin(model: LoSh) -> LoSh:
     """The same weights without cross-attention."""
     twin = small_model(cross_attention=False)
-    twin.load_state_dict({name: value for name, value in model.state_dict().items() if not name.startswith("cross")})
+    twin.load_state_dict(
+        {name: value for name, value in model.state_dict().items() if not name.startswith("cross")}
+    )
     return twin
 
 
@@ -61,7 +63,9 @@ def test_padding_of_the_short_text_is_not_seen() -> None:
 
 
 def test_blocks_read_sa_ca_sa_ca_sa() -> None:
-    """Three shared layers and two blocks: the figure's order, and the last shared layer has no block after it."""
+    """Three shared layers and two blocks: the figure's order, and the last shared layer has no
+    block after it.
+    """
     model, order = small_model(), []
     for i, layer in enumerate(model.base.encoder):
         layer.register_forward_hook(lambda *_, i=i: order.append(f"SA{i}"))
@@ -74,7 +78,9 @@ def test_blocks_read_sa_ca_sa_ca_sa() -> None:
 def test_keys_and_values_are_the_short_stream_before_its_own_layer() -> None:
     model, seen = opened(small_model(encoder_layers=2)), {}
     block = model.cross_blocks[0]
-    block.register_forward_hook(lambda _, args, out: seen.update(before=args[0].chunk(2), after=out))
+    block.register_forward_hook(
+        lambda _, args, out: seen.update(before=args[0].chunk(2), after=out)
+    )
     block.cross.register_forward_hook(lambda _, args, out: seen.update(cross=args))
     run(model)
     long, short = seen["before"]
@@ -86,10 +92,22 @@ def test_keys_and_values_are_the_short_stream_before_its_own_layer() -> None:
 def test_gradients_reach_every_part(place: dict) -> None:
     model = opened(small_model(**place)).train()
     output = run(model)
-    (output.long[-1].masks.square().sum() + output.short[-1].masks.square().sum() + output.long[-1].scores.sum()).backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None and "text_encoder" not in name]
+    (
+        output.long[-1].masks.square().sum()
+        + output.short[-1].masks.square().sum()
+        + output.long[-1].scores.sum()
+    ).backward()
+    without = [
+        name
+        for name, p in model.named_parameters()
+        if p.grad is None and "text_encoder" not in name
+    ]
     assert not without
-    zero = [name for name, p in model.named_parameters() if name.startswith("cross") and "in_proj_bias" not in name and not p.grad.any()]
+    zero = [
+        name
+        for name, p in model.named_parameters()
+        if name.startswith("cross") and "in_proj_bias" not in name and not p.grad.any()
+    ]
     assert not zero
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small import MODEL, run, small_model
 
 from losh.errors import UserError
 from losh.model.checkpoint import load_model, save_model
+from losh.testing.small_models import MODEL, run, small_model
 
 CONFIG = {"model": MODEL, "window": 4, "classes": ["a"]}
 
@@ -66,6 +66,8 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_that_cannot_be_had(tmp_path: Path) -> None:
-    save_model(tmp_path / "m", small_model(), {"model": {**MODEL, "text_encoder": str(tmp_path / "gone")}})
+    save_model(
+        tmp_path / "m", small_model(), {"model": {**MODEL, "text_encoder": str(tmp_path / "gone")}}
+    )
     with pytest.raises(UserError, match=r"text_encoder: .*gone"):
         load_model(tmp_path / "m")

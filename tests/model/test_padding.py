@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import torch
-from small import opened, random_targets, run, sentence_ids, small_clips, small_model, words
 
-from losh.model.interface import Clips, LoShOutput, TextFeats, TextIds, VideoFeats
+from losh.model.structures import Clips, LoShOutput, TextFeats, TextIds, VideoFeats
+from losh.testing.small_models import (
+    opened,
+    random_targets,
+    run,
+    sentence_ids,
+    small_clips,
+    small_model,
+    words,
+)
 
 
 def clip(output: LoShOutput, b: int) -> list[torch.Tensor]:
     """Everything that is predicted for one clip."""
-    return [x[b] for stream in (output.long, output.short) for x in (stream[-1].masks, stream[-1].scores)]
+    return [
+        x[b]
+        for stream in (output.long, output.short)
+        for x in (stream[-1].masks, stream[-1].scores)
+    ]
 
 
 def close(a: list, b: list, atol: float = 1e-5) -> bool:
@@ -28,26 +40,42 @@ def test_a_padded_clip_alone_is_the_same_clip_in_a_batch() -> None:
 
 
 def test_a_padded_sentence_is_the_same_sentence_alone() -> None:
-    """Through the text encoder too: its features do not depend on the length that a batch is padded to."""
+    """Through the text encoder too: its features do not depend on the length that a batch is padded
+    to.
+    """
     model, clips = opened(small_model()), small_clips()
     long, short = sentence_ids((9, 4)), sentence_ids((3, 2), seed=1)
     together = model(clips, long, short)
     alone = Clips(clips.frames[1:], clips.pad[1:], clips.annotated[1:])
-    one = model(alone, TextIds(long.ids[1:, :4], long.mask[1:, :4]), TextIds(short.ids[1:, :2], short.mask[1:, :2]))
+    one = model(
+        alone,
+        TextIds(long.ids[1:, :4], long.mask[1:, :4]),
+        TextIds(short.ids[1:, :2], short.mask[1:, :2]),
+    )
     assert close(clip(together, 1), clip(one, 0))
 
 
 def test_the_transformer_ignores_padded_features() -> None:
-    """Features with a padded margin score as the same features without it. (Masks may differ near the margin: convolutions see it.)"""
+    """Features with a padded margin score as the same features without it. (Masks may differ near
+    the margin: convolutions see it.)
+    """
     base, width = small_model().base, 4
     generator = torch.Generator().manual_seed(0)
-    level = [torch.randn(1, 1, c, 3 * 2 ** (2 - i), (width + 2) * 2 ** (2 - i), generator=generator) for i, c in enumerate(base.backbone.channels)]
+    level = [
+        torch.randn(1, 1, c, 3 * 2 ** (2 - i), (width + 2) * 2 ** (2 - i), generator=generator)
+        for i, c in enumerate(base.backbone.channels)
+    ]
     whole = [torch.zeros(1, 1, *x.shape[-2:], dtype=torch.bool) for x in level]
     for i, pad in enumerate(whole):
         pad[..., width * 2 ** (2 - i) :] = True
     padded = VideoFeats(level, whole, base.backbone.strides, (48, 96))
     cut = [x[..., : width * 2 ** (2 - i)] for i, x in enumerate(level)]
-    alone = VideoFeats(cut, [p[..., : width * 2 ** (2 - i)] for i, p in enumerate(whole)], base.backbone.strides, (48, 64))
+    alone = VideoFeats(
+        cut,
+        [p[..., : width * 2 ** (2 - i)] for i, p in enumerate(whole)],
+        base.backbone.strides,
+        (48, 64),
+    )
     text = base.encode_text(words((4,)))
     scores = []
     for video in (padded, alone):
@@ -62,13 +90,16 @@ def test_a_frame_that_is_all_padding_gives_no_nan() -> None:
     text = words((5, 3))
     text.pad[1] = True
     output = run(model, clips, text, text)
-    assert torch.isfinite(output.long[-1].masks).all() and torch.isfinite(output.short[-1].scores).all()
+    assert (
+        torch.isfinite(output.long[-1].masks).all()
+        and torch.isfinite(output.short[-1].scores).all()
+    )
     output.long[-1].masks.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
 def test_targets_of_smaller_clips_are_padded_with_nothing() -> None:
-    from losh.model.pairs import target_masks
+    from losh.model.mask_losses import target_masks
 
     target = random_targets((2,), size=(24, 40))[0]
     padded = target_masks(target, (40, 56))

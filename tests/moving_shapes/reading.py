@@ -1,4 +1,6 @@
-"""A reader of the expressions that shares no code with the generator: words to facts, and facts against the scene's numbers."""
+"""A reader of the expressions that shares no code with the generator: words to facts, and facts
+against the scene's numbers.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from losh.moving_shapes.layout import Scene, Shape
+from losh.moving_shapes.arrangement import Scene, Shape
 
 NOUN = r"(?:(?:the|a) )?((?:(?:small|large|big|red|green|blue|yellow|purple|orange|plain|striped|dotted|checkered) )*)(circle|square|triangle|star)"
 NOUN += r"(?: with (stripes|dots|checks))?"
 MOTION = (
-    r"(?P<way>(?:moving|going) (?:to the )?(?:left|right|up|down)(?! of))|(?P<circling>circling|moving in circles|going around in circles)"
-    r"|(?P<bouncing>bouncing up and down|bouncing|jumping up and down)|(?P<still>staying still|standing still|not moving)|(?P<moving>moving)"
+    r"(?P<way>(?:moving|going) (?:to the )?(?:left|right|up|down)(?! "
+    r"of))|(?P<circling>circling|moving in circles|going around in circles)"
+    r"|(?P<bouncing>bouncing up and down|bouncing|jumping up and down)|(?P<still>staying "
+    r"still|standing still|not moving)|(?P<moving>moving)"
 )
 PLACE = r"on the (?:left|right)(?: side)?(?! of)|at the (?:top|bottom)"
 RELATION = r"(?:(?:to|on) the )?(?:left|right) of|above|below|under|next to|near|beside|behind|in front of|past"
@@ -76,7 +80,11 @@ def looks_like(shape: Shape, words: set[str]) -> bool:
 
 
 def _does(shape: Shape, motion: str | None) -> bool:
-    return motion is None or shape.motion.kind == motion or (motion == "moving" and shape.motion.kind != "still")
+    return (
+        motion is None
+        or shape.motion.kind == motion
+        or (motion == "moving" and shape.motion.kind != "still")
+    )
 
 
 def _fits(scene: Scene, shape: Shape, facts: Facts) -> bool:
@@ -90,7 +98,11 @@ def _fits(scene: Scene, shape: Shape, facts: Facts) -> bool:
         return False
     if not facts.relation:
         return True
-    anchors = [other for other in scene.shapes if looks_like(other, facts.anchor) and _does(other, facts.anchor_motion)]
+    anchors = [
+        other
+        for other in scene.shapes
+        if looks_like(other, facts.anchor) and _does(other, facts.anchor_motion)
+    ]
     assert len(anchors) == 1, f"the anchor {facts.anchor} is {len(anchors)} objects"
     return anchors[0] is not shape and _related(scene, shape, anchors[0], facts.relation)
 
@@ -100,10 +112,16 @@ def _related(scene: Scene, shape: Shape, anchor: Shape, relation: str) -> bool:
     dx, dy = (shape.centres[frames] - anchor.centres[frames]).T
     gap = np.hypot(dx, dy) - shape.radius - anchor.radius
     small = 12 * scene.height / 96
-    nearer = [s.instance for s in scene.shapes].index(shape.instance) > [s.instance for s in scene.shapes].index(anchor.instance)
+    nearer = [s.instance for s in scene.shapes].index(shape.instance) > [
+        s.instance for s in scene.shapes
+    ].index(anchor.instance)
     if relation == "past":
         span = slice(frames[0], frames[-1] + 1)
-        gaps = np.linalg.norm(shape.centres[span] - anchor.centres[span], axis=1) - shape.radius - anchor.radius
+        gaps = (
+            np.linalg.norm(shape.centres[span] - anchor.centres[span], axis=1)
+            - shape.radius
+            - anchor.radius
+        )
         return shape.motion.kind in ("left", "right", "up", "down") and gaps.min() < small
     held = {
         "left of": dx < -2,

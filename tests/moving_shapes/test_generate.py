@@ -19,14 +19,25 @@ from losh.moving_shapes.scene import render_clip
 from losh.moving_shapes.video import write_video
 from losh.params import MovingShapesParams
 
-PARAMS = MovingShapesParams(kind="moving_shapes", seed=3, train_videos=3, test_videos=2, num_frames=16, height=96, width=128)
-AGAIN = "import sys; from pathlib import Path; from losh.moving_shapes.generate import generate; from losh.params import MovingShapesParams; " + (
-    "generate(MovingShapesParams.model_validate_json(sys.argv[1]), Path(sys.argv[2]), progress=False)"
+PARAMS = MovingShapesParams(
+    kind="moving_shapes", seed=3, train_videos=3, test_videos=2, num_frames=16, height=96, width=128
+)
+AGAIN = (
+    "import sys; from pathlib import Path; from losh.moving_shapes.generate import generate; "
+    "from losh.params import MovingShapesParams; "
+    + (
+        "generate(MovingShapesParams.model_validate_json(sys.argv[1]), Path(sys.argv[2]), "
+        "progress=False)"
+    )
 )
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(folder.rglob("*")) if f.is_file()}
+    return {
+        str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in sorted(folder.rglob("*"))
+        if f.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +49,18 @@ def made(tmp_path_factory) -> Path:
 
 def test_same_seed_same_bytes_in_another_process(made, tmp_path):
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
-    subprocess.run([sys.executable, "-c", AGAIN, PARAMS.model_dump_json(), str(tmp_path)], check=True, env=environment)
+    subprocess.run(
+        [sys.executable, "-c", AGAIN, PARAMS.model_dump_json(), str(tmp_path)],
+        check=True,
+        env=environment,
+    )
     assert _hashes(made) == _hashes(tmp_path)
 
 
 def test_same_bytes_from_several_processes(tmp_path, monkeypatch):
-    many = PARAMS.model_copy(update={"train_videos": 14, "num_frames": 8, "height": 64, "width": 80})
+    many = PARAMS.model_copy(
+        update={"train_videos": 14, "num_frames": 8, "height": 64, "width": 80}
+    )
     for count in ("1", "2"):
         monkeypatch.setenv("LOSH_WORKERS", count)
         generate(many, tmp_path / count, progress=False)
@@ -51,13 +68,18 @@ def test_same_bytes_from_several_processes(tmp_path, monkeypatch):
 
 
 def test_a_video_depends_on_its_frames_alone(tmp_path):
-    """Not on what lay in memory before: x264 reads beyond a row of macroblocks, unless told not to."""
+    """Not on what lay in memory before: x264 reads beyond a row of macroblocks, unless told not
+    to.
+    """
     rng = np.random.default_rng(0)
     for index in range(4):  # of these sizes two clips in three came out in several ways
         frames = render_clip(clip_seed(1, "train", index), 10, 72, 104).frames
         made = set()
         for _ in range(12):
-            junk = [np.full(size, value, np.uint8) for size, value in rng.integers((100, 0), (200_000, 256), (50, 2))]
+            junk = [
+                np.full(size, value, np.uint8)
+                for size, value in rng.integers((100, 0), (200_000, 256), (50, 2))
+            ]
             del junk[::2]
             write_video(tmp_path / "clip.mp4", frames)
             made.add((tmp_path / "clip.mp4").read_bytes())
@@ -65,7 +87,11 @@ def test_a_video_depends_on_its_frames_alone(tmp_path):
 
 
 def test_another_seed_other_bytes(made, tmp_path):
-    generate(PARAMS.model_copy(update={"seed": 4, "train_videos": 1, "test_videos": 1}), tmp_path, progress=False)
+    generate(
+        PARAMS.model_copy(update={"seed": 4, "train_videos": 1, "test_videos": 1}),
+        tmp_path,
+        progress=False,
+    )
     clips = [f for f in _hashes(tmp_path).items() if f[0].endswith(".mp4")]
     assert clips and not set(clips) & set(_hashes(made).items())
 
@@ -74,13 +100,23 @@ def test_layout(made):
     files = set(_hashes(made))
     videos = [f"ms_train_{k:04d}" for k in range(3)] + [f"ms_test_{k:04d}" for k in range(2)]
     tables = {"Release/videoset.csv"} | {
-        f"text_annotations/{name}" for name in ("a2d_annotation.txt", "a2d_missed_videos.txt", "objects.json", "short_texts.csv")
+        f"text_annotations/{name}"
+        for name in (
+            "a2d_annotation.txt",
+            "a2d_missed_videos.txt",
+            "objects.json",
+            "short_texts.csv",
+        )
     }
     masks = {f for f in files if f.startswith("text_annotations/a2d_annotation_with_instances/")}
-    assert files - masks == tables | {f"Release/clips320H/{v}.mp4" for v in videos} | {f"flow/{v}.npz" for v in videos[3:]}
+    assert files - masks == tables | {f"Release/clips320H/{v}.mp4" for v in videos} | {
+        f"flow/{v}.npz" for v in videos[3:]
+    }
     assert len(masks) == 3 * len(videos)
     rows = list(csv.reader((made / "Release/videoset.csv").open()))
-    assert [(r[0], r[4:]) for r in rows] == [(v, ["96", "128", "16", "3", "0" if "train" in v else "1"]) for v in videos]
+    assert [(r[0], r[4:]) for r in rows] == [
+        (v, ["96", "128", "16", "3", "0" if "train" in v else "1"]) for v in videos
+    ]
 
 
 def test_annotation_table(made):
@@ -99,17 +135,29 @@ def test_annotation_table(made):
 
 
 def test_masks_and_frames_belong_together(made):
-    """Each mask file lies at its 1-based frame, transposed; the video decodes to the drawn frames."""
+    """Each mask file lies at its 1-based frame, transposed; the video decodes to the drawn
+    frames.
+    """
     clip = render_clip(clip_seed(PARAMS.seed, "test", 1), 16, 96, 128)
     with av.open(str(made / "Release/clips320H/ms_test_0001.mp4")) as video:
         decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
     assert decoded.shape == clip.frames.shape
-    assert np.abs(decoded.astype(int) - clip.frames).mean() < 4  # grey levels: what 4:2:0 and H.264 lose
+    assert (
+        np.abs(decoded.astype(int) - clip.frames).mean() < 4
+    )  # grey levels: what 4:2:0 and H.264 lose
     for t in clip.annotated:
-        with h5py.File(made / f"text_annotations/a2d_annotation_with_instances/ms_test_0001/{t + 1:05d}.h5") as file:
+        with h5py.File(
+            made / f"text_annotations/a2d_annotation_with_instances/ms_test_0001/{t + 1:05d}.h5"
+        ) as file:
             masks, boxes = file["reMask"][()], file["reBBox"][()]
-            assert masks.dtype == np.uint8 and masks.shape[1:] == (128, 96) and boxes.shape == (4, len(masks))
-            for name, mask, (x1, y1, x2, y2) in zip(file["instance"][()], masks, boxes.T, strict=True):
+            assert (
+                masks.dtype == np.uint8
+                and masks.shape[1:] == (128, 96)
+                and boxes.shape == (4, len(masks))
+            )
+            for name, mask, (x1, y1, x2, y2) in zip(
+                file["instance"][()], masks, boxes.T, strict=True
+            ):
                 k = [o.instance for o in clip.objects].index(str(int(name)))
                 assert np.array_equal(mask.T > 0, clip.masks[t, k])
                 rows, columns = np.nonzero(mask.T)
@@ -129,11 +177,18 @@ def test_a_single_instance_takes_the_flat_form(tmp_path):
 def test_kept_flow_is_the_exact_one(made):
     clip = render_clip(clip_seed(PARAMS.seed, "test", 0), 16, 96, 128)
     with np.load(made / "flow/ms_test_0000.npz") as kept:
-        assert np.array_equal(kept["forward"], clip.flow_forward) and np.array_equal(kept["backward"], clip.flow_backward)
+        assert np.array_equal(kept["forward"], clip.flow_forward) and np.array_equal(
+            kept["backward"], clip.flow_backward
+        )
 
 
 def test_no_two_clips_share_a_seed():
-    seeds = [clip_seed(seed, split, k) for seed in range(4) for split in ("train", "test") for k in (0, 1, 999_999)]
+    seeds = [
+        clip_seed(seed, split, k)
+        for seed in range(4)
+        for split in ("train", "test")
+        for k in (0, 1, 999_999)
+    ]
     assert len(set(seeds)) == len(seeds) and min(seeds) >= 1_000_000
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from losh.moving_shapes.layout import sample_scene
+from losh.moving_shapes.arrangement import sample_scene
 from losh.moving_shapes.scene import RenderedClip, draw, render_clip
 
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -24,22 +24,43 @@ def _inner(owner: np.ndarray) -> np.ndarray:
 
 
 def _errors(clip: RenderedClip, source: int, target: int, flow: np.ndarray) -> tuple[float, float]:
-    """Mean difference (grey levels) of `source` from `target` fetched along the flow, and against it, where the same moving thing is seen in both."""
+    """Mean difference (grey levels) of `source` from `target` fetched along the flow, and against
+    it, where the same moving thing is seen in both.
+    """
     count = clip.masks.shape[1]
     owners = np.where(clip.masks.any(axis=1), clip.masks.argmax(axis=1), count).astype(np.float32)
     height, width = flow.shape[1:]
     y, x = np.mgrid[:height, :width].astype(np.float32)
 
     def fetch(image: np.ndarray, sign: int, how: int) -> np.ndarray:
-        return cv2.remap(image.astype(np.float32), x + sign * flow[0], y + sign * flow[1], how, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.remap(
+            image.astype(np.float32),
+            x + sign * flow[0],
+            y + sign * flow[1],
+            how,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
 
-    inside = (x + flow[0] > 1) & (x + flow[0] < width - 2) & (y + flow[1] > 1) & (y + flow[1] < height - 2)
+    inside = (
+        (x + flow[0] > 1)
+        & (x + flow[0] < width - 2)
+        & (y + flow[1] > 1)
+        & (y + flow[1] < height - 2)
+    )
     same = (fetch(owners[target], 1, cv2.INTER_NEAREST) == owners[source]) & _inner(owners[source])
-    seen = inside & same & (fetch(_inner(owners[target]), 1, cv2.INTER_NEAREST) > 0) & (np.hypot(*flow) > 1)
+    seen = (
+        inside
+        & same
+        & (fetch(_inner(owners[target]), 1, cv2.INTER_NEAREST) > 0)
+        & (np.hypot(*flow) > 1)
+    )
     if not seen.any():
         return np.nan, np.nan
     right, wrong = (
-        np.abs(fetch(clip.frames[target], sign, cv2.INTER_CUBIC) - clip.frames[source]).mean(axis=2)[seen].mean() for sign in (1, -1)
+        np.abs(fetch(clip.frames[target], sign, cv2.INTER_CUBIC) - clip.frames[source])
+        .mean(axis=2)[seen]
+        .mean()
+        for sign in (1, -1)
     )
     return right, wrong
 
@@ -50,17 +71,29 @@ def test_flow_carries_one_frame_into_the_next(clips, backward):
     for clip in clips[:10]:
         for t in range(0, 15, 4):
             source, target = (t + 1, t) if backward else (t, t + 1)
-            errors.append(_errors(clip, source, target, clip.flow_backward[t] if backward else clip.flow_forward[t]))
+            errors.append(
+                _errors(
+                    clip,
+                    source,
+                    target,
+                    clip.flow_backward[t] if backward else clip.flow_forward[t],
+                )
+            )
     right, wrong = np.nanmean(errors, axis=0)
     assert right < 1.5  # 0.9 measured: interpolation of sub-pixel motion
     assert wrong > 20
 
 
 def test_flow_is_one_vector_on_each_visible_thing(clips):
-    """Forward flow follows the masks of frame t, backward flow those of frame t + 1, and they are opposite."""
+    """Forward flow follows the masks of frame t, backward flow those of frame t + 1, and they are
+    opposite.
+    """
     for clip in clips:
         for t in range(15):
-            both = ((clip.flow_forward[t], clip.masks[t]), (clip.flow_backward[t], clip.masks[t + 1]))
+            both = (
+                (clip.flow_forward[t], clip.masks[t]),
+                (clip.flow_backward[t], clip.masks[t + 1]),
+            )
             for k in range(len(clip.objects) + 1):
                 vectors = []
                 for flow, masks in both:
@@ -82,9 +115,13 @@ def test_background_flow_is_exact_too():
             break
         if clip.flow_forward[0][:, ground[0]].any():
             both = ground[0] & ground[15]
-            shift = clip.flow_forward[:, :, ground[:15].all(axis=0)].mean(axis=2).sum(axis=0)  # the same everywhere: summed over time
+            shift = (
+                clip.flow_forward[:, :, ground[:15].all(axis=0)].mean(axis=2).sum(axis=0)
+            )  # the same everywhere: summed over time
             matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
-            moved = cv2.warpAffine(clip.frames[15], matrix, (128, 96), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+            moved = cv2.warpAffine(
+                clip.frames[15], matrix, (128, 96), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+            )
             inner = cv2.erode(both.astype(np.uint8), np.ones((25, 25)), borderValue=0) > 0
             if np.hypot(*shift) < 2 or inner.sum() < 50:
                 continue
@@ -117,7 +154,16 @@ def test_a_mask_is_where_its_object_was_painted():
     fewer, _ = draw(replace(scene, shapes=scene.shapes[:-1]))
     top = owners == len(scene.shapes) - 1
     changed = np.abs(frames.astype(int) - fewer).max(axis=3) > 40
-    rim = np.stack([cv2.dilate(m.astype(np.uint8), np.ones((3, 3))) - cv2.erode(m.astype(np.uint8), np.ones((3, 3))) for m in top]) > 0
+    rim = (
+        np.stack(
+            [
+                cv2.dilate(m.astype(np.uint8), np.ones((3, 3)))
+                - cv2.erode(m.astype(np.uint8), np.ones((3, 3)))
+                for m in top
+            ]
+        )
+        > 0
+    )
     assert changed[top & ~rim].mean() > 0.9
     assert not changed[~top & ~rim].any()
 
@@ -139,7 +185,11 @@ def test_motions_are_seen_around_each_annotated_frame():
             seen.add(thing.motion)
             for t in clip.annotated:
                 window = range(max(t - 3, 0), min(t + 2, 15))
-                steps = [clip.flow_forward[s][:, clip.masks[s, k]] for s in window if clip.masks[s, k].any()]
+                steps = [
+                    clip.flow_forward[s][:, clip.masks[s, k]]
+                    for s in window
+                    if clip.masks[s, k].any()
+                ]
                 steps = np.array([step[:, 0] for step in steps])  # rigid: one vector a frame
                 if thing.motion == "still":
                     assert not steps.any()
@@ -148,7 +198,11 @@ def test_motions_are_seen_around_each_annotated_frame():
                 if thing.motion in DIRECTIONS:
                     assert (steps @ DIRECTIONS[thing.motion] >= 1.5).all()
                 elif thing.motion == "bouncing":
-                    assert not steps[:, 0].any() and (steps[:, 1] > 0).any() and (steps[:, 1] < 0).any()
+                    assert (
+                        not steps[:, 0].any()
+                        and (steps[:, 1] > 0).any()
+                        and (steps[:, 1] < 0).any()
+                    )
                 else:
                     angles = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))
                     assert abs(angles[-1] - angles[0]) > 1.5  # rad: no straight line
@@ -156,12 +210,18 @@ def test_motions_are_seen_around_each_annotated_frame():
 
 
 def test_the_seed_decides():
-    first, again, other = render_clip(5, 8, 96, 128), render_clip(5, 8, 96, 128), render_clip(6, 8, 96, 128)
+    first, again, other = (
+        render_clip(5, 8, 96, 128),
+        render_clip(5, 8, 96, 128),
+        render_clip(6, 8, 96, 128),
+    )
     assert np.array_equal(first.frames, again.frames) and np.array_equal(first.masks, again.masks)
     assert not np.array_equal(first.frames, other.frames)
 
 
-@pytest.mark.parametrize(("count", "height", "width"), [(2, 96, 128), (8, 64, 64), (90, 64, 128), (9, 160, 96)])
+@pytest.mark.parametrize(
+    ("count", "height", "width"), [(2, 96, 128), (8, 64, 64), (90, 64, 128), (9, 160, 96)]
+)
 def test_other_sizes(count, height, width):
     clip = render_clip(1, count, height, width)
     assert clip.frames.shape == (count, height, width, 3)

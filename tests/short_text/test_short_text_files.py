@@ -16,7 +16,12 @@ HEADER = ["split", "video", "expression_id", "instance", "text", "short_text", "
 
 
 def params(**changes: object) -> ShortTextParams:
-    values = {"mode": "subject_with_position", "prefer_published": False, "overrides": None, "on_error": "stop"}
+    values = {
+        "mode": "subject_with_position",
+        "prefer_published": False,
+        "overrides": None,
+        "on_error": "stop",
+    }
     return ShortTextParams(**{**values, **changes})
 
 
@@ -60,7 +65,9 @@ def test_parse_text_gives_the_same_bytes_again(expressions: Path, tmp_path: Path
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
 
 
-def test_published_short_texts_are_used_only_on_request_and_where_there_are_any(expressions: Path, tmp_path: Path) -> None:
+def test_published_short_texts_are_used_only_on_request_and_where_there_are_any(
+    expressions: Path, tmp_path: Path
+) -> None:
     parse_text(expressions, tmp_path / "out.csv", params(prefer_published=True))
     assert [(row["short_text"], row["step"]) for row in read(tmp_path / "out.csv")] == [
         ("a man", "auxiliary"), ("NA", "whole"), ("brown dog", "published"),
@@ -68,16 +75,31 @@ def test_published_short_texts_are_used_only_on_request_and_where_there_are_any(
 
 
 def test_overrides_win_over_rule_and_published(expressions: Path, tmp_path: Path) -> None:
-    overrides = write(tmp_path / "overrides.csv", [["long", "short"], ["Dog  eating on the LEFT", "dog"], ["a man is running", "man"]])
-    parse_text(expressions, tmp_path / "out.csv", params(prefer_published=True, overrides=str(overrides)))
-    assert [(row["short_text"], row["step"]) for row in read(tmp_path / "out.csv")] == [("man", "override"), ("NA", "whole"), ("dog", "override")]
+    overrides = write(
+        tmp_path / "overrides.csv",
+        [["long", "short"], ["Dog  eating on the LEFT", "dog"], ["a man is running", "man"]],
+    )
+    parse_text(
+        expressions, tmp_path / "out.csv", params(prefer_published=True, overrides=str(overrides))
+    )
+    assert [(row["short_text"], row["step"]) for row in read(tmp_path / "out.csv")] == [
+        ("man", "override"),
+        ("NA", "whole"),
+        ("dog", "override"),
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "  \t "])
-def test_an_empty_expression_stops_or_is_left_out(expressions: Path, tmp_path: Path, text: str) -> None:
+def test_an_empty_expression_stops_or_is_left_out(
+    expressions: Path, tmp_path: Path, text: str
+) -> None:
     with expressions.open("a", newline="") as file:
-        csv.writer(file).writerows([["test", "v3", "5", "", text, "", ""], ["test", "v4", "0", "", "a cat", "", ""]])
-    with pytest.raises(UserError, match=r"expressions\.csv, row 4: .*empty.*video v3, expression 5"):
+        csv.writer(file).writerows(
+            [["test", "v3", "5", "", text, "", ""], ["test", "v4", "0", "", "a cat", "", ""]]
+        )
+    with pytest.raises(
+        UserError, match=r"expressions\.csv, row 4: .*empty.*video v3, expression 5"
+    ):
         parse_text(expressions, tmp_path / "out.csv", params())
     assert not (tmp_path / "out.csv").exists()
     summary = parse_text(expressions, tmp_path / "out.csv", params(on_error="skip"))
@@ -88,12 +110,16 @@ def test_an_empty_expression_stops_or_is_left_out(expressions: Path, tmp_path: P
 def test_a_dataset_without_expressions_gives_an_empty_table(tmp_path: Path) -> None:
     summary = parse_text(write(tmp_path / "in.csv", [HEADER]), tmp_path / "out.csv", params())
     assert summary["expressions"] == 0
-    assert (tmp_path / "out.csv").read_text() == "split,video,expression_id,expression_set,instance,text,short_text,step\n"
+    assert (
+        tmp_path / "out.csv"
+    ).read_text() == "split,video,expression_id,expression_set,instance,text,short_text,step\n"
 
 
 def test_a_table_without_its_columns_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"in\.csv has no column 'split'"):
-        parse_text(write(tmp_path / "in.csv", [["text"], ["a cat"]]), tmp_path / "out.csv", params())
+        parse_text(
+            write(tmp_path / "in.csv", [["text"], ["a cat"]]), tmp_path / "out.csv", params()
+        )
 
 
 def test_short_text_csv_keeps_every_column_field_and_row(tmp_path: Path) -> None:
@@ -119,7 +145,10 @@ def test_short_text_csv_again_replaces_its_own_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "in.csv", [["query", "id"], ["a cat sleeping on the left", "1"]])
     short_text_csv(path, path, "subject_with_position")
     short_text_csv(path, path, "subject")
-    assert path.read_text() == "query,id,short_text,short_text_step\na cat sleeping on the left,1,a cat,participle\n"
+    assert (
+        path.read_text()
+        == "query,id,short_text,short_text_step\na cat sleeping on the left,1,a cat,participle\n"
+    )
 
 
 def test_bad_tables_are_one_line_and_write_nothing(tmp_path: Path) -> None:
@@ -127,12 +156,20 @@ def test_bad_tables_are_one_line_and_write_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     cases = {
         "has no column 'query'": write(tmp_path / "other.csv", [["sentence"], ["a cat"]]),
-        "two columns named query": write(tmp_path / "two.csv", [["query", "query"], ["a cat", "a dog"]]),
-        "row 2: the query is empty": write(tmp_path / "empty.csv", [["id", "query"], ["1", "a cat"], ["2", " "]]),
-        "line 3, saw 3": write(tmp_path / "surplus.csv", [["id", "query"], ["1", "a cat"], ["2", "a", "b"]]),
+        "two columns named query": write(
+            tmp_path / "two.csv", [["query", "query"], ["a cat", "a dog"]]
+        ),
+        "row 2: the query is empty": write(
+            tmp_path / "empty.csv", [["id", "query"], ["1", "a cat"], ["2", " "]]
+        ),
+        "line 3, saw 3": write(
+            tmp_path / "surplus.csv", [["id", "query"], ["1", "a cat"], ["2", "a", "b"]]
+        ),
         "cannot be read": tmp_path / "absent.csv",
         "is empty": write(tmp_path / "nothing.csv", []),
-        "not a CSV in UTF-8": write(tmp_path / "latin.csv", [["query"], ["ein Mann läuft"]], "latin-1"),
+        "not a CSV in UTF-8": write(
+            tmp_path / "latin.csv", [["query"], ["ein Mann läuft"]], "latin-1"
+        ),
     }
     for message, path in cases.items():
         with pytest.raises(UserError, match=message) as error:
@@ -152,12 +189,17 @@ def test_bad_tables_are_one_line_and_write_nothing(tmp_path: Path) -> None:
 
 def test_overrides_of_shorten_are_compared_without_case_and_white_space() -> None:
     shorts = shorten(["A  cat is asleep", "a dog is asleep"], "subject", {"a cat IS asleep": "cat"})
-    assert [(short.text, short.step) for short in shorts] == [("cat", "override"), ("a dog", "auxiliary")]
+    assert [(short.text, short.step) for short in shorts] == [
+        ("cat", "override"),
+        ("a dog", "auxiliary"),
+    ]
 
 
 def test_overrides_with_a_byte_order_mark_quotes_and_blank_lines(tmp_path: Path) -> None:
     path = tmp_path / "overrides.csv"
-    path.write_bytes(b'\xef\xbb\xbflong,short\r\n"A man, in red",A man\r\n\r\na cat is up,a cat\r\n')
+    path.write_bytes(
+        b'\xef\xbb\xbflong,short\r\n"A man, in red",A man\r\n\r\na cat is up,a cat\r\n'
+    )
     assert read_overrides(path) == {"a man, in red": "A man", "a cat is up": "a cat"}
 
 

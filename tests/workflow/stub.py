@@ -1,6 +1,8 @@
-"""A stand-in for every stage's script: writes outputs that depend on the stage's params and deps, as the real ones do, in no time.
+"""A stand-in for every stage's script: writes outputs that depend on the stage's params and deps,
+as the real ones do, in no time.
 
-The graph that DVC runs is the repository's own dvc.yaml; what the stages compute is tested elsewhere.
+The graph that DVC runs is the repository's own dvc.yaml; what the stages compute is tested
+elsewhere.
 """
 
 import hashlib
@@ -14,7 +16,7 @@ dataset = sys.argv[1] if len(sys.argv) > 1 else ""
 
 
 def fill(text: str) -> str:
-    return text.replace("${key}", dataset)
+    return text.replace("${key}", dataset).replace("${model.base}", "mttr")
 
 
 stage = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][name]
@@ -30,10 +32,22 @@ if name == "train_data":
     # The one stage whose output follows only a part of what it depends on.
     wanted = params["train"]["datasets"]
     files = [
-        p for d in wanted for p in [Path("data/frames") / d / "index.json", Path("data/flow") / d / "index.json", Path(f"data/short_text/{d}.csv")]
+        p
+        for d in wanted
+        for p in [
+            Path("data/frames") / d / "index.json",
+            Path("data/flow") / d / "index.json",
+            Path(f"data/short_text/{d}.csv"),
+        ]
     ]
 else:
-    files = [p for dep in stage["deps"] if dep.startswith("data") for p in sorted([Path(fill(dep)), *Path(fill(dep)).rglob("*")]) if p.is_file()]
+    files = [
+        p
+        for dep in stage["deps"]
+        if dep.startswith("data")
+        for p in sorted([Path(fill(dep)), *Path(fill(dep)).rglob("*")])
+        if p.is_file()
+    ]
 for path in files:
     digest.update(path.read_bytes())
 

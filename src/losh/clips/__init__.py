@@ -1,1 +1,3 @@
-"""From the stages' artefacts to batches: samples, loading, augmentation, batching. The same for every dataset."""
+"""From the stages' artefacts to batches: samples, loading, augmentation, batching. The same for
+every dataset.
+"""

@@ -1,4 +1,6 @@
-"""Loading samples: frames, targets and flow of a window, at the network's size, augmented if asked."""
+"""Loading samples: frames, targets and flow of a window, at the network's size, augmented if
+asked.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from losh.clips.samples import Sample
 from losh.errors import UserError
 from losh.flow import FlowStore
 from losh.frames import FrameStore
-from losh.resizing import network_size, resize_flow, resize_frame, resize_mask
+from losh.media.resizing import network_size, resize_flow, resize_frame, resize_mask
 
 FLOW_STRIDE = 4
 """Flow reaches the model on the grid of its finest features."""
@@ -27,7 +29,9 @@ class LoadedClip:
 
     samples: list[Sample]
     frames: torch.Tensor
-    """uint8 [T, H, W, 3]: normalised on the device, since bytes travel four times faster than floats."""
+    """uint8 [T, H, W, 3]: normalised on the device, since bytes travel four times faster than
+    floats.
+    """
     masks: torch.Tensor
     """bool [n, K, H, W] of all instances of the annotated frames."""
     referred: list[int]
@@ -35,14 +39,18 @@ class LoadedClip:
     visible: torch.Tensor
     """bool [E, K]: where the referred instance has a mask."""
     flow: dict[str, np.ndarray] | None
-    """forward, backward [K, 2, 2, h, w] (previous and next neighbour; u, v), neighbour [K, 2], valid [K, 2]; h, w = H, W over FLOW_STRIDE."""
+    """forward, backward [K, 2, 2, h, w] (previous and next neighbour; u, v), neighbour [K, 2],
+    valid [K, 2]; h, w = H, W over FLOW_STRIDE.
+    """
     long: list[str]
     short: list[str]
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a sampler asks for: which group of samples, and the seed of its augmentation (None: no augmentation)."""
+class ClipRequest:
+    """What a sampler asks for: which group of samples, and the seed of its augmentation (None: no
+    augmentation).
+    """
 
     index: int
     seed: tuple[int, ...] | None
@@ -51,7 +59,15 @@ class Order:
 class ClipDataset(Dataset):
     """Groups of samples (each of one window) of several datasets as one sequence."""
 
-    def __init__(self, root: Path, groups: list[list[Sample]], short_side: int, long_side: int, flip: float = 0.0, with_flow: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        groups: list[list[Sample]],
+        short_side: int,
+        long_side: int,
+        flip: float = 0.0,
+        with_flow: bool = False,
+    ) -> None:
         self.groups = groups
         self.short_side, self.long_side, self.flip = short_side, long_side, flip
         names = sorted({group[0].dataset for group in groups})
@@ -61,9 +77,11 @@ class ClipDataset(Dataset):
     def __len__(self) -> int:
         return len(self.groups)
 
-    def __getitem__(self, order: Order | int) -> LoadedClip | UserError:
-        """A clip, or why it cannot be read: an exception that left a loader's worker would lose its one line to a traceback."""
-        order = order if isinstance(order, Order) else Order(order, None)
+    def __getitem__(self, order: ClipRequest | int) -> LoadedClip | UserError:
+        """A clip, or why it cannot be read: an exception that left a loader's worker would lose its
+        one line to a traceback.
+        """
+        order = order if isinstance(order, ClipRequest) else ClipRequest(order, None)
         try:
             clip = self._load(self.groups[order.index])
         except UserError as error:
@@ -86,14 +104,33 @@ class ClipDataset(Dataset):
         names = sorted({name for target in targets for name, mask in target.items() if mask.any()})
         for one in group:
             if one.instance not in names:
-                raise UserError(f"{one.dataset}: {one.sample_id} refers to instance {one.instance!r}, which has no mask in its window")
+                raise UserError(
+                    f"{one.dataset}: {one.sample_id} refers to instance {one.instance!r}, which "
+                    f"has no mask in its window"
+                )
         absent = np.zeros(size, bool)
-        masks = np.stack([[resize_mask(target[name], size) if name in target else absent for target in targets] for name in names])
-        visible = np.array([[bool(target.get(one.instance, absent).any()) for target in targets] for one in group])
+        masks = np.stack(
+            [
+                [
+                    resize_mask(target[name], size) if name in target else absent
+                    for target in targets
+                ]
+                for name in names
+            ]
+        )
+        visible = np.array(
+            [[bool(target.get(one.instance, absent).any()) for target in targets] for one in group]
+        )
         return LoadedClip(
-            group, torch.from_numpy(frames), torch.from_numpy(masks), [names.index(one.instance) for one in group], torch.from_numpy(visible),
-            self._flow(sample, size), [one.long for one in group], [one.short for one in group],
-        )  # fmt: skip
+            group,
+            torch.from_numpy(frames),
+            torch.from_numpy(masks),
+            [names.index(one.instance) for one in group],
+            torch.from_numpy(visible),
+            self._flow(sample, size),
+            [one.long for one in group],
+            [one.short for one in group],
+        )
 
     def _flow(self, sample: Sample, size: tuple[int, int]) -> dict[str, np.ndarray] | None:
         if not self.flows:
@@ -101,23 +138,35 @@ class ClipDataset(Dataset):
         store = self.flows[sample.dataset]
         grid = tuple(-(-side // FLOW_STRIDE) for side in size)
         count = len(sample.annotated)
-        fields: dict[str, Any] = {way: np.zeros((count, 2, 2, *grid), np.float32) for way in ("forward", "backward")}
+        fields: dict[str, Any] = {
+            way: np.zeros((count, 2, 2, *grid), np.float32) for way in ("forward", "backward")
+        }
         neighbour, valid = np.zeros((count, 2), np.int64), np.zeros((count, 2), bool)
         for k, position in enumerate(sample.annotated):
             t = sample.window[position]
             for side, step in enumerate((-1, 1)):
                 # Where the window is clamped its next entry is the same frame: no neighbour.
                 place = position + step
-                if not 0 <= place < len(sample.window) or sample.window[place] != t + step or not store.has(sample.video, t, t + step):
+                if (
+                    not 0 <= place < len(sample.window)
+                    or sample.window[place] != t + step
+                    or not store.has(sample.video, t, t + step)
+                ):
                     continue
-                fields["forward"][k, side] = resize_flow(store.flow(sample.video, t, t + step), grid)
-                fields["backward"][k, side] = resize_flow(store.flow(sample.video, t + step, t), grid)
+                fields["forward"][k, side] = resize_flow(
+                    store.flow(sample.video, t, t + step), grid
+                )
+                fields["backward"][k, side] = resize_flow(
+                    store.flow(sample.video, t + step, t), grid
+                )
                 neighbour[k, side], valid[k, side] = place, True
         return {**fields, "neighbour": neighbour, "valid": valid}
 
 
 def readable(loaded: list[LoadedClip | UserError], on_error: str = "stop") -> list[LoadedClip]:
-    """The clips of what a loader gave; raises the first error, or with on_error `skip` leaves errors out."""
+    """The clips of what a loader gave; raises the first error, or with on_error `skip` leaves
+    errors out.
+    """
     for item in loaded:
         if isinstance(item, UserError) and on_error == "stop":
             raise item
@@ -128,8 +177,18 @@ def mirror_clip(clip: LoadedClip) -> LoadedClip:
     """The clip as in a mirror: frames, masks, flow and the words left and right."""
     flow = clip.flow
     if flow is not None:
-        flow = {**flow, "forward": transforms.mirror_flow(flow["forward"]), "backward": transforms.mirror_flow(flow["backward"])}
+        flow = {
+            **flow,
+            "forward": transforms.mirror_flow(flow["forward"]),
+            "backward": transforms.mirror_flow(flow["backward"]),
+        }
     return LoadedClip(
-        clip.samples, clip.frames.flip(-2), clip.masks.flip(-1), clip.referred, clip.visible, flow,
-        [transforms.mirror_words(text) for text in clip.long], [transforms.mirror_words(text) for text in clip.short],
-    )  # fmt: skip
+        clip.samples,
+        clip.frames.flip(-2),
+        clip.masks.flip(-1),
+        clip.referred,
+        clip.visible,
+        flow,
+        [transforms.mirror_words(text) for text in clip.long],
+        [transforms.mirror_words(text) for text in clip.short],
+    )

@@ -6,27 +6,40 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from losh.clips.dataset import Order
+from losh.clips.dataset import ClipRequest
 from losh.errors import UserError
 
 
 class GlobalBatches:
     """The batches of an epoch, cut so that each process takes its part of every global batch.
 
-    An epoch is a permutation of all items (windows with their expressions); with sampling weights, as many draws with replacement, the dataset first.
-    Everything follows from (seed, epoch), so a resumed run or another number of processes sees the same global batches.
-    An incomplete last batch is left out unless it is the only one.
+    An epoch is a permutation of all items (windows with their expressions); with sampling weights,
+    as many draws with replacement, the dataset first. Everything follows from (seed, epoch), so a
+    resumed run or another number of processes sees the same global batches. An incomplete last
+    batch is left out unless it is the only one.
     """
 
     def __init__(
-        self, dataset_of: list[str], batch_size: int, seed: int, weights: dict[str, float] | None = None, rank: int = 0, world: int = 1
+        self,
+        dataset_of: list[str],
+        batch_size: int,
+        seed: int,
+        weights: dict[str, float] | None = None,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         if batch_size < world:
-            raise UserError(f"train.batch_size is {batch_size}, but there are {world} processes", "Give each at least one clip")
+            raise UserError(
+                f"train.batch_size is {batch_size}, but there are {world} processes",
+                "Give each at least one clip",
+            )
         self.dataset_of = np.array(dataset_of)
         self.batch_size = min(batch_size, len(dataset_of))
         if self.batch_size < world:
-            raise UserError(f"there are {len(dataset_of)} training samples for {world} processes", "Use fewer processes (LOSH_PROCESSES=1)")
+            raise UserError(
+                f"there are {len(dataset_of)} training samples for {world} processes",
+                "Use fewer processes (LOSH_PROCESSES=1)",
+            )
         self.seed, self.weights, self.rank, self.world = seed, weights, rank, world
 
     @property
@@ -34,12 +47,15 @@ class GlobalBatches:
         """Optimiser steps an epoch."""
         return max(1, len(self.dataset_of) // self.batch_size)
 
-    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[Order]]:
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[ClipRequest]]:
         """This process's part of each step's global batch, from `first_step` on."""
         order = self._permutation(epoch)
         for step in range(first_step, self.steps):
             places = range(step * self.batch_size, (step + 1) * self.batch_size)
-            yield [Order(int(order[p]), (self.seed, epoch, p)) for p in places[self.rank :: self.world]]
+            yield [
+                ClipRequest(int(order[p]), (self.seed, epoch, p))
+                for p in places[self.rank :: self.world]
+            ]
 
     def _permutation(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng((self.seed, epoch))
@@ -52,7 +68,8 @@ class GlobalBatches:
         for i, name in enumerate(names):
             members = np.flatnonzero(self.dataset_of == name)
             wanted = int((picks == i).sum())
-            # Whole permutations in a row, so that no sample repeats before all of its dataset were seen.
+            # Whole permutations in a row, so that no sample repeats before all of its dataset were
+            # seen.
             rounds = [rng.permutation(members) for _ in range(-(-wanted // len(members)))]
             order[picks == i] = np.concatenate(rounds)[:wanted] if rounds else []
         return order

@@ -11,7 +11,7 @@ import pandas as pd
 
 from losh.errors import UserError
 from losh.frames import FrameStore
-from losh.windows import consecutive_windows, window_around
+from losh.media.windows import consecutive_windows, window_around
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,26 @@ class Sample:
 
 
 def read_expressions(path: Path) -> pd.DataFrame:
-    """data/short_text/<name>.csv as text, empty where empty: an expression that reads "NA" stays one."""
+    """data/short_text/<name>.csv as text, empty where empty: an expression that reads "NA" stays
+    one.
+    """
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing", f"Make it with `dvc repro parse_text@{path.stem}`") from None
+        raise UserError(
+            f"{path} is missing", f"Make it with `dvc repro parse_text@{path.stem}`"
+        ) from None
 
 
-def build_samples(store: FrameStore, expressions: pd.DataFrame, train: bool) -> tuple[list[Sample], Counter]:
-    """The samples of a dataset's training split, or of its other split; and how many expressions had to be left out, by reason.
+def build_samples(
+    store: FrameStore, expressions: pd.DataFrame, train: bool
+) -> tuple[list[Sample], Counter]:
+    """The samples of a dataset's training split, or of its other split; and how many expressions
+    had to be left out, by reason.
 
-    a2d protocol: one sample for each (expression, annotated frame) in which the instance has a mask. Others: one for each
-    (expression, window) in which the instance appears at all; every frame of the window is a target.
+    a2d protocol: one sample for each (expression, annotated frame) in which the instance has a
+    mask. Others: one for each (expression, window) in which the instance appears at all; every
+    frame of the window is a target.
     """
     window, protocol, name = store.index["window"], store.index["protocol"], store.index["name"]
     left_out: Counter = Counter()
@@ -57,18 +65,35 @@ def build_samples(store: FrameStore, expressions: pd.DataFrame, train: bool) -> 
             left_out["video not extracted"] += 1
             continue
         if protocol == "a2d":
-            spans = [(t, tuple(window_around(t, window, video["num_frames"])), (window // 2,)) for t in video["annotated"]]
+            spans = [
+                (t, tuple(window_around(t, window, video["num_frames"])), (window // 2,))
+                for t in video["annotated"]
+            ]
         else:
-            spans = [(w[0], tuple(w), tuple(range(window))) for w in consecutive_windows(video["num_frames"], window)]
+            spans = [
+                (w[0], tuple(w), tuple(range(window)))
+                for w in consecutive_windows(video["num_frames"], window)
+            ]
         found = 0
         for start, frames, positions in spans:
-            seen = any(row.instance in video["instances"].get(str(frames[p]), []) for p in positions)
+            seen = any(
+                row.instance in video["instances"].get(str(frames[p]), []) for p in positions
+            )
             if seen:
                 found += 1
                 sample_id = _sample_id(protocol, row, start)
                 samples.append(
                     Sample(
-                        sample_id, name, row.video, row.expression_id, row.expression_set, row.instance, row.text, row.short_text, frames, positions
+                        sample_id,
+                        name,
+                        row.video,
+                        row.expression_id,
+                        row.expression_set,
+                        row.instance,
+                        row.text,
+                        row.short_text,
+                        frames,
+                        positions,
                     )
                 )
         if not found:
@@ -77,15 +102,21 @@ def build_samples(store: FrameStore, expressions: pd.DataFrame, train: bool) -> 
 
 
 def _sample_id(protocol: str, row: Any, start: int) -> str:
-    """The published id where there is one (A2D, JHMDB: `v_<video>_f_<1-based frame>_i_<instance>`), made unique by the expression's id."""
+    """The published id where there is one (A2D, JHMDB: `v_<video>_f_<1-based frame>_i_<instance>`),
+    made unique by the expression's id.
+    """
     if protocol == "a2d":
         return f"v_{row.video}_f_{start + 1}_i_{row.instance}_e_{row.expression_id}"
     return f"v_{row.video}_f_{start}_{row.expression_set}_e_{row.expression_id}"
 
 
 def group_samples(samples: list[Sample], most: int) -> list[list[Sample]]:
-    """Samples of one window together, at most `most` in a group, so that its frames are read and encoded once (ours)."""
+    """Samples of one window together, at most `most` in a group, so that its frames are read and
+    encoded once (ours).
+    """
     windows: dict[tuple, list[Sample]] = {}
     for sample in samples:
-        windows.setdefault((sample.dataset, sample.video, sample.window, sample.annotated), []).append(sample)
+        windows.setdefault(
+            (sample.dataset, sample.video, sample.window, sample.annotated), []
+        ).append(sample)
     return [group[i : i + most] for group in windows.values() for i in range(0, len(group), most)]

@@ -6,13 +6,22 @@ import re
 
 import numpy as np
 
-MIRRORED = {"left": "right", "leftmost": "rightmost", "leftward": "rightward", "leftwards": "rightwards"}
+MIRRORED = {
+    "left": "right",
+    "leftmost": "rightmost",
+    "leftward": "rightward",
+    "leftwards": "rightwards",
+}
 MIRRORED |= {right: left for left, right in MIRRORED.items()}
-WHOLE_WORD = re.compile(r"\b(" + "|".join(sorted(MIRRORED, key=len, reverse=True)) + r")\b", re.IGNORECASE)
+WHOLE_WORD = re.compile(
+    r"\b(" + "|".join(sorted(MIRRORED, key=len, reverse=True)) + r")\b", re.IGNORECASE
+)
 
 
 def mirror_words(text: str) -> str:
-    """Swap left and right, whole words only: "bright" stays "bright", which the released code turns into "bleft"."""
+    """Swap left and right, whole words only: "bright" stays "bright", which the released code turns
+    into "bleft".
+    """
 
     def swap(match: re.Match[str]) -> str:
         word = match.group()

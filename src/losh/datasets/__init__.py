@@ -1,7 +1,15 @@
 """Readers: each published dataset in its own layout, behind one protocol (losh.datasets.reader)."""
 
-from losh.datasets.opening import make_reader, open_reader, write_raw
+from losh.datasets.locate import source_of
+from losh.datasets.raw_folder import make_reader, open_reader, write_raw
 from losh.datasets.reader import DatasetReader, Expression, Video
-from losh.datasets.source import source_of
 
-__all__ = ["DatasetReader", "Expression", "Video", "make_reader", "open_reader", "source_of", "write_raw"]
+__all__ = [
+    "DatasetReader",
+    "Expression",
+    "Video",
+    "make_reader",
+    "open_reader",
+    "source_of",
+    "write_raw",
+]

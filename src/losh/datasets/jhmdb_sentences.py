@@ -1,6 +1,8 @@
-"""JHMDB-Sentences in its published layout: one description and one person a video, three frames a video scored.
+"""JHMDB-Sentences in its published layout: one description and one person a video, three frames a
+video scored.
 
-Layout and quirks: http://jhmdb.is.tue.mpg.de, https://kgavrilyuk.github.io/publication/actor_action/; see docs/datasets/.
+Layout and quirks: http://jhmdb.is.tue.mpg.de,
+https://kgavrilyuk.github.io/publication/actor_action/; see docs/datasets/.
 """
 
 from __future__ import annotations
@@ -20,11 +22,10 @@ import scipy.io
 
 from losh.datasets.annotation_table import read_table
 from losh.datasets.layout import Layout, Part
-from losh.datasets.media import image_size, read_image
-from losh.datasets.orientation import as_rows_first
+from losh.datasets.listing import FileListing
 from losh.datasets.reader import Expression, Inventory, Video
-from losh.datasets.source_files import SourceFiles
 from losh.errors import UserError
+from losh.media.decoding import as_rows_first, image_size, read_image
 
 LAYOUT = Layout(
     parts={
@@ -46,7 +47,7 @@ class JHMDBSentences:
     """Reader of JHMDB-Sentences (losh.datasets.reader.DatasetReader)."""
 
     name: str
-    files: SourceFiles
+    files: FileListing
     parts: Mapping[str, str]
     """Part of LAYOUT -> its place below the source folder; a part that is not there is left out."""
     samples: Mapping[str, list[int]] = field(default_factory=dict)
@@ -59,14 +60,26 @@ class JHMDBSentences:
     def folders(self) -> dict[str, str]:
         """Video -> `class/video`, of videos with frames on disk."""
         frames = self.parts["frames"]
-        return {video: f"{label}/{video}" for label in self.files.names(frames) for video in self.files.names(f"{frames}/{label}")}
+        return {
+            video: f"{label}/{video}"
+            for label in self.files.names(frames)
+            for video in self.files.names(f"{frames}/{label}")
+        }
 
     def videos(self) -> list[Video]:
         """The described videos whose frames and masks are there."""
         found = []
         for video in sorted({one.video for one in self.expressions()}):
             media = f"{self.parts['frames']}/{self.folders[video]}"
-            found.append(Video(video, SPLIT, self.files.path(media), self._frame_names(video), tuple(sorted(self.samples.get(video, ())))))
+            found.append(
+                Video(
+                    video,
+                    SPLIT,
+                    self.files.path(media),
+                    self._frame_names(video),
+                    tuple(sorted(self.samples.get(video, ()))),
+                )
+            )
         return found
 
     def expressions(self) -> list[Expression]:
@@ -94,7 +107,10 @@ class JHMDBSentences:
         path = self._mask_file(video.video)
         parts = read_part_mask(path)
         if frame >= parts.shape[2]:
-            raise UserError(f"{path} has masks of {parts.shape[2]} frames, none of frame {frame + 1}", "Take another frame in jhmdb_samples.json")
+            raise UserError(
+                f"{path} has masks of {parts.shape[2]} frames, none of frame {frame + 1}",
+                "Take another frame in jhmdb_samples.json",
+            )
         height, width = image_size(video.media / f"{video.frame_names[frame]}.png")
         return {PERSON: as_rows_first(parts[:, :, frame] != 0, height, width, path)}
 
@@ -103,20 +119,25 @@ class JHMDBSentences:
         return [self._mask_file(video.video)]
 
     def draw_samples(self, seed: int) -> dict[str, list[int]]:
-        """Three 0-based frames of each video among those that have both a mask and a frame (all, if fewer), drawn with the seed.
+        """Three 0-based frames of each video among those that have both a mask and a frame (all, if
+        fewer), drawn with the seed.
 
-        A video's draw depends on the seed and its name alone, so that a subset has the same frames as the whole.
+        A video's draw depends on the seed and its name alone, so that a subset has the same frames
+        as the whole.
         """
         drawn = {}
         for video in sorted({one.video for one in self.expressions()}):
             masks = read_part_mask(self._mask_file(video)).shape[2]
             usable = range(min(masks, len(self._frame_names(video))))
-            generator = random.Random(int.from_bytes(hashlib.sha256(f"{seed}:{video}".encode()).digest()[:8]))
+            generator = random.Random(
+                int.from_bytes(hashlib.sha256(f"{seed}:{video}".encode()).digest()[:8])
+            )
             drawn[video] = sorted(generator.sample(usable, min(FRAMES_A_VIDEO, len(usable))))
         return drawn
 
     def published_samples(self) -> dict[str, list[int]] | None:
-        """Video -> 0-based frames of the published list, of videos that are there; None where the list is not.
+        """Video -> 0-based frames of the published list, of videos that are there; None where the
+        list is not.
 
         Raises:
             UserError: the list is not the published JSON.
@@ -124,14 +145,20 @@ class JHMDBSentences:
         if "samples" not in self.parts:
             return None
         path = self.files.path(self.parts["samples"])
-        chosen: dict[str, list[int]] = {video: [] for video in sorted({one.video for one in self.expressions()})}
+        chosen: dict[str, list[int]] = {
+            video: [] for video in sorted({one.video for one in self.expressions()})
+        }
         try:
-            # Rows are [video, frame path, mask path, frames, query]; the paths begin with ./jhmdb_sentences/ wherever the data lie.
+            # Rows are [video, frame path, mask path, frames, query]; the paths begin with
+            # ./jhmdb_sentences/ wherever the data lie.
             for video, frame_path, *_ in json.loads(self.files.text(self.parts["samples"])):
                 if video in chosen:
                     chosen[video].append(int(PurePosixPath(frame_path).stem) - 1)
         except (ValueError, TypeError) as error:
-            raise UserError(f"{path} is not the published list of samples ({error})", "Remove it to have frames drawn with the seed") from None
+            raise UserError(
+                f"{path} is not the published list of samples ({error})",
+                "Remove it to have frames drawn with the seed",
+            ) from None
         return {video: sorted(frames) for video, frames in chosen.items()}
 
     def _rows(self) -> Iterator[tuple[str, str]]:
@@ -140,7 +167,11 @@ class JHMDBSentences:
             yield row["video_id"], row["query"]
 
     def _frame_names(self, video: str) -> tuple[str, ...]:
-        stems = [name.removesuffix(".png") for name in self.files.names(f"{self.parts['frames']}/{self.folders[video]}") if name.endswith(".png")]
+        stems = [
+            name.removesuffix(".png")
+            for name in self.files.names(f"{self.parts['frames']}/{self.folders[video]}")
+            if name.endswith(".png")
+        ]
         return tuple(sorted((stem for stem in stems if stem.isdigit()), key=int))
 
     def _mask_name(self, video: str) -> str:
@@ -152,7 +183,8 @@ class JHMDBSentences:
 
 @lru_cache(maxsize=2)
 def read_part_mask(path: Path) -> np.ndarray:
-    """`part_mask` of a puppet_mask.mat as [rows, columns, T], from MATLAB's old format or from v7.3 (HDF5, axes reversed).
+    """`part_mask` of a puppet_mask.mat as [rows, columns, T], from MATLAB's old format or from v7.3
+    (HDF5, axes reversed).
 
     Raises:
         UserError: the file is missing, truncated or holds no such array.
@@ -165,11 +197,18 @@ def read_part_mask(path: Path) -> np.ndarray:
         raise UserError(f"{path} is missing", "Put it back, or repeat the download stage") from None
     except KeyError:
         raise UserError(f"{path} has no part_mask", "Fetch the published file again") from None
-    except Exception as error:  # a cut file makes scipy and zlib raise whatever their readers stumble over
-        raise UserError(f"{path} is truncated or is no MATLAB file ({error})", "Fetch the published file again") from None
+    except (
+        Exception
+    ) as error:  # a cut file makes scipy and zlib raise whatever their readers stumble over
+        raise UserError(
+            f"{path} is truncated or is no MATLAB file ({error})", "Fetch the published file again"
+        ) from None
     mask = mask[:, :, None] if mask.ndim == 2 else mask  # MATLAB drops a last axis of one frame
     if mask.ndim != 3:
-        raise UserError(f"{path} has a part_mask of shape {mask.shape}, not [H, W, T]", "Fetch the published file again")
+        raise UserError(
+            f"{path} has a part_mask of shape {mask.shape}, not [H, W, T]",
+            "Fetch the published file again",
+        )
     return mask
 
 
@@ -178,4 +217,6 @@ def _read_v73(path: Path) -> np.ndarray:
         with h5py.File(path, "r") as file:
             return np.asarray(file["part_mask"]).T
     except (OSError, KeyError, RuntimeError) as error:
-        raise UserError(f"{path} is truncated or has no part_mask ({error})", "Fetch the published file again") from None
+        raise UserError(
+            f"{path} is truncated or has no part_mask ({error})", "Fetch the published file again"
+        ) from None

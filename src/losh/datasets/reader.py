@@ -1,4 +1,6 @@
-"""What every dataset's reader gives to the stages: videos, expressions, frames, masks. Nothing after it knows the dataset."""
+"""What every dataset's reader gives to the stages: videos, expressions, frames, masks. Nothing
+after it knows the dataset.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +47,14 @@ class Expression:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Which videos the publication lists and which are there, for the report of the download stage."""
+    """Which videos the publication lists and which are there, for the report of the download
+    stage.
+    """
 
     listed: dict[str, str]
-    """Video -> split, of every video that the publication's own tables name for the splits that we use."""
+    """Video -> split, of every video that the publication's own tables name for the splits that we
+    use.
+    """
     present: frozenset[str]
     """Videos with media in the folders that hold them, listed or not."""
     unused: frozenset[str] = frozenset()
@@ -58,7 +64,9 @@ class Inventory:
 
 
 class DatasetReader(Protocol):
-    """A dataset in its published layout. Readers open files lazily and hold no handle between calls."""
+    """A dataset in its published layout. Readers open files lazily and hold no handle between
+    calls.
+    """
 
     name: str
     kind: str
@@ -72,11 +80,14 @@ class DatasetReader(Protocol):
         ...
 
     def expressions(self) -> list[Expression]:
-        """All expressions, in the published order; slips that the publication is known for are already mended."""
+        """All expressions, in the published order; slips that the publication is known for are
+        already mended.
+        """
         ...
 
     def frames(self, video: Video) -> Iterator[tuple[bytes | np.ndarray, str]]:
-        """The frames in order: (JPEG bytes as published, or decoded uint8 [H, W, 3] RGB; file name for errors).
+        """The frames in order: (JPEG bytes as published, or decoded uint8 [H, W, 3] RGB; file name
+        for errors).
 
         Raises:
             UserError: a frame or the video does not decode; the message names the file.
@@ -92,9 +103,11 @@ class DatasetReader(Protocol):
         ...
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
-        """Instance id -> bool [H, W] of one annotated frame (0-based); instances without a pixel are included as empty masks.
+        """Instance id -> bool [H, W] of one annotated frame (0-based); instances without a pixel
+        are included as empty masks.
 
         Raises:
-            UserError: the annotation is missing, truncated or of a wrong shape; the message names the file.
+            UserError: the annotation is missing, truncated or of a wrong shape; the message names
+                the file.
         """
         ...

@@ -1,6 +1,7 @@
 """Refer-DAVIS17 in its published folders and text files, as they are.
 
-Layout: https://davischallenge.org/davis2017/code.html (unsupervised, 480p) and the expressions of Khoreva et al., ACCV 2018; see docs/datasets/.
+Layout: https://davischallenge.org/davis2017/code.html (unsupervised, 480p) and the expressions of
+Khoreva et al., ACCV 2018; see docs/datasets/.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from pathlib import Path
 import numpy as np
 
 from losh.datasets.layout import Layout, Part
-from losh.datasets.media import read_bytes
-from losh.datasets.palette import read_indices, split_objects
+from losh.datasets.listing import FileListing
 from losh.datasets.reader import Expression, Inventory, Video
-from losh.datasets.source_files import SourceFiles
 from losh.errors import UserError
+from losh.media.decoding import read_bytes, read_indices, split_objects
 
-ENCODINGS = {"annot1": "utf-8-sig", "annot1_full_video": "utf-8-sig", "annot2": "latin-1", "annot2_full_video": "latin-1"}
-"""Expression set (annotator; first frame or full video seen) -> encoding of its file, as published."""
+ENCODINGS = {
+    "annot1": "utf-8-sig",
+    "annot1_full_video": "utf-8-sig",
+    "annot2": "latin-1",
+    "annot2_full_video": "latin-1",
+}
+"""Expression set (annotator; first frame or full video seen) -> encoding of its file, as published.
+"""
 SPELLING = {"clasic-car": "classic-car", "dog-scale": "dogs-scale", "motor-bike": "motorbike"}
 """Slips of the published text files -> the videos' names."""
 LAYOUT = Layout(
@@ -43,7 +49,7 @@ class ReferDAVIS17:
     """Reader of Refer-DAVIS17 (losh.datasets.reader.DatasetReader)."""
 
     name: str
-    files: SourceFiles
+    files: FileListing
     parts: Mapping[str, str]
     """Part of LAYOUT -> its place below the source folder; a part that is not there is left out."""
     kind: str = "refer_davis17"
@@ -52,39 +58,70 @@ class ReferDAVIS17:
 
     @cached_property
     def splits(self) -> dict[str, str]:
-        """Video -> split (train, or valid for DAVIS' val), of every video in the published lists."""
-        lists = {split: self.files.text(self.parts[split]).split() for split in ("train", "valid") if split in self.parts}
+        """Video -> split (train, or valid for DAVIS' val), of every video in the published
+        lists.
+        """
+        lists = {
+            split: self.files.text(self.parts[split]).split()
+            for split in ("train", "valid")
+            if split in self.parts
+        }
         return {video: split for split, videos in lists.items() for video in videos}
 
     @cached_property
     def described(self) -> list[Expression]:
-        """The expressions of all four files, set by set, whether the video is there or not; `expression_id` counts within video and set.
+        """The expressions of all four files, set by set, whether the video is there or not;
+        `expression_id` counts within video and set.
 
         Raises:
-            UserError: a line that is not `video object "expression"`, or one that names a video of neither list.
+            UserError: a line that is not `video object "expression"`, or one that names a video of
+                neither list.
         """
         found = []
         for one, encoding in ENCODINGS.items():
             path = self.files.path(self.parts[one])
             counted: Counter[str] = Counter()
             # Not splitlines(): Latin-1 text may hold characters that it takes for ends of lines.
-            for number, line in enumerate(self.files.text(self.parts[one], encoding).split("\n"), start=1):
+            for number, line in enumerate(
+                self.files.text(self.parts[one], encoding).split("\n"), start=1
+            ):
                 if not line.strip():
                     continue
                 match = LINE.fullmatch(line.strip())
                 if match is None:
-                    raise UserError(f'{path}:{number} is not `video object "expression"` ({line.strip()[:60]!r})', "Fetch the published file again")
+                    raise UserError(
+                        f'{path}:{number} is not `video object "expression"` '
+                        f"({line.strip()[:60]!r})",
+                        "Fetch the published file again",
+                    )
                 video = SPELLING.get(match["video"], match["video"])
                 if {"train", "valid"} <= self.parts.keys() and video not in self.splits:
-                    raise UserError(f"{path}:{number} names the video {video}, which ImageSets/2017 does not have", "Correct the name")
+                    raise UserError(
+                        f"{path}:{number} names the video {video}, which ImageSets/2017 does not "
+                        f"have",
+                        "Correct the name",
+                    )
                 split = self.splits.get(video, "")
-                found.append(Expression(split, video, str(counted[video]), str(int(match["object"])), _unquoted(match["text"]), "", one))
+                found.append(
+                    Expression(
+                        split,
+                        video,
+                        str(counted[video]),
+                        str(int(match["object"])),
+                        _unquoted(match["text"]),
+                        "",
+                        one,
+                    )
+                )
                 counted[video] += 1
         return found
 
     def videos(self) -> list[Video]:
         """The listed videos whose frames are there, sorted by (split, video)."""
-        return sorted((self._video(video) for video in self.splits if self._is_here(video)), key=lambda video: (video.split, video.video))
+        return sorted(
+            (self._video(video) for video in self.splits if self._is_here(video)),
+            key=lambda video: (video.split, video.video),
+        )
 
     def expressions(self) -> list[Expression]:
         """The expressions of videos that are there, set by set in the published order."""
@@ -101,7 +138,9 @@ class ReferDAVIS17:
             yield read_bytes(path), str(path)
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
-        """Object id -> mask; objects that the expressions refer to and that this frame does not show are empty masks."""
+        """Object id -> mask; objects that the expressions refer to and that this frame does not
+        show are empty masks.
+        """
         indices = read_indices(self._mask_file(video, frame))
         return split_objects(indices, self._objects.get(video.video, ()))
 
@@ -118,19 +157,31 @@ class ReferDAVIS17:
 
     def _video(self, video: str) -> Video:
         folder = f"{self.parts['frames']}/{video}"
-        names = tuple(name.removesuffix(".jpg") for name in self.files.names(folder) if name.endswith(".jpg"))
+        names = tuple(
+            name.removesuffix(".jpg") for name in self.files.names(folder) if name.endswith(".jpg")
+        )
         there = set(self.files.names(f"{self.parts['masks']}/{video}"))
-        return Video(video, self.splits[video], self.files.path(folder), names, tuple(t for t, name in enumerate(names) if f"{name}.png" in there))
+        return Video(
+            video,
+            self.splits[video],
+            self.files.path(folder),
+            names,
+            tuple(t for t, name in enumerate(names) if f"{name}.png" in there),
+        )
 
     def _is_here(self, video: str) -> bool:
         return self.files.has(f"{self.parts['frames']}/{video}")
 
     def _mask_file(self, video: Video, frame: int) -> Path:
-        return self.files.path(f"{self.parts['masks']}/{video.video}/{video.frame_names[frame]}.png")
+        return self.files.path(
+            f"{self.parts['masks']}/{video.video}/{video.frame_names[frame]}.png"
+        )
 
 
 def _unquoted(text: str) -> str:
-    """The expression without the quotation marks around it (straight or typographic); marks inside it stay."""
+    """The expression without the quotation marks around it (straight or typographic); marks inside
+    it stay.
+    """
     text = text.strip()
     while text[:1] in '"“”' and text[:1]:
         text = text[1:]

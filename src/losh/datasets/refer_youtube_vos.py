@@ -1,6 +1,8 @@
-"""Refer-YouTube-VOS in its published layout: train with masks, valid without or, since 2026, with them.
+"""Refer-YouTube-VOS in its published layout: train with masks, valid without or, since 2026, with
+them.
 
-Layout: https://youtube-vos.org/dataset/rvos/ and https://github.com/skynbe/Refer-Youtube-VOS; see docs/datasets/.
+Layout: https://youtube-vos.org/dataset/rvos/ and https://github.com/skynbe/Refer-Youtube-VOS; see
+docs/datasets/.
 """
 
 from __future__ import annotations
@@ -15,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from losh.datasets.layout import Layout, Part
-from losh.datasets.media import image_size, read_bytes
-from losh.datasets.palette import read_indices, split_objects
+from losh.datasets.listing import FileListing
 from losh.datasets.reader import Expression, Inventory, Video
-from losh.datasets.source_files import SourceFiles
 from losh.errors import UserError
+from losh.media.decoding import image_size, read_bytes, read_indices, split_objects
 
 LAYOUT = Layout(
     parts={
@@ -41,7 +42,7 @@ class ReferYouTubeVOS:
     """Reader of Refer-YouTube-VOS (losh.datasets.reader.DatasetReader)."""
 
     name: str
-    files: SourceFiles
+    files: FileListing
     parts: Mapping[str, str]
     """Part of LAYOUT -> its place below the source folder; a part that is not there is left out."""
     kind: str = "refer_youtube_vos"
@@ -50,20 +51,32 @@ class ReferYouTubeVOS:
 
     @cached_property
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Split -> the published entries by video: {"frames": [...], "expressions": {id: {"exp", "obj_id"}}}.
+        """Split -> the published entries by video: {"frames": [...], "expressions": {id: {"exp",
+        "obj_id"}}}.
 
-        The published valid.json lists the videos of the test set too: they are left out where test.json is there.
+        The published valid.json lists the videos of the test set too: they are left out where
+        test.json is there.
         """
-        found = {split: self._json(f"{split}_text") for split in SPLITS if f"{split}_text" in self.parts}
+        found = {
+            split: self._json(f"{split}_text") for split in SPLITS if f"{split}_text" in self.parts
+        }
         if "valid" in found and "test_text" in self.parts:
             hidden = self._json("test_text").keys()
-            found["valid"] = {video: entry for video, entry in found["valid"].items() if video not in hidden}
+            found["valid"] = {
+                video: entry for video, entry in found["valid"].items() if video not in hidden
+            }
         return found
 
     def videos(self) -> list[Video]:
         """The listed videos whose frames are there, sorted by (split, video)."""
         return [
-            Video(video, split, self.files.path(self._frames(split, video)), self._frame_names(split, video), self._annotated(split, video))
+            Video(
+                video,
+                split,
+                self.files.path(self._frames(split, video)),
+                self._frame_names(split, video),
+                self._annotated(split, video),
+            )
             for split, table in self.tables.items()
             for video in sorted(table)
             if self._is_here(split, video)
@@ -72,7 +85,13 @@ class ReferYouTubeVOS:
     def expressions(self) -> list[Expression]:
         """The expressions of videos that are there, in the published order."""
         return [
-            Expression(split, video, expression_id, self._referred(split, video, expression_id, one), str(one["exp"]).strip())
+            Expression(
+                split,
+                video,
+                expression_id,
+                self._referred(split, video, expression_id, one),
+                str(one["exp"]).strip(),
+            )
             for split, table in self.tables.items()
             for video, entry in table.items()
             if self._is_here(split, video)
@@ -82,7 +101,11 @@ class ReferYouTubeVOS:
     def inventory(self) -> Inventory:
         """The listed videos of train and valid against the folders of frames that are there."""
         listed = {video: split for split, table in self.tables.items() for video in table}
-        present = {video for split in self.tables for video in self.files.names(self.parts.get(f"{split}_frames", "-"))}
+        present = {
+            video
+            for split in self.tables
+            for video in self.files.names(self.parts.get(f"{split}_frames", "-"))
+        }
         unused = self._json("test_text").keys() if "test_text" in self.parts else ()
         return Inventory(listed, frozenset(present), frozenset(unused))
 
@@ -93,13 +116,24 @@ class ReferYouTubeVOS:
             yield read_bytes(path), str(path)
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
-        """Instance id -> mask; objects that the expressions refer to and that this frame does not show are empty masks."""
+        """Instance id -> mask; objects that the expressions refer to and that this frame does not
+        show are empty masks.
+        """
         name, folder = video.frame_names[frame], self._mask_folder(video.split, video.video)
         if self._one_folder_an_expression(video.split, video.video):
             height, width = image_size(video.media / f"{name}.jpg")
-            paths = {one: self.files.path(f"{folder}/{one}/{name}.png") for one in self._entry(video)["expressions"]}
-            return {one: read_indices(path) != 0 if path.exists() else np.zeros((height, width), bool) for one, path in paths.items()}
-        known = {self._referred(video.split, video.video, key, one) for key, one in self._entry(video)["expressions"].items()} - {""}
+            paths = {
+                one: self.files.path(f"{folder}/{one}/{name}.png")
+                for one in self._entry(video)["expressions"]
+            }
+            return {
+                one: read_indices(path) != 0 if path.exists() else np.zeros((height, width), bool)
+                for one, path in paths.items()
+            }
+        known = {
+            self._referred(video.split, video.video, key, one)
+            for key, one in self._entry(video)["expressions"].items()
+        } - {""}
         return split_objects(read_indices(self.files.path(f"{folder}/{name}.png")), known)
 
     def annotation_files(self, video: Video) -> list[Path]:
@@ -107,19 +141,34 @@ class ReferYouTubeVOS:
         folder = self._mask_folder(video.split, video.video)
         names = [video.frame_names[t] for t in video.annotated]
         if self._one_folder_an_expression(video.split, video.video):
-            return [self.files.path(f"{folder}/{one}/{name}.png") for one in self._entry(video)["expressions"] for name in names]
+            return [
+                self.files.path(f"{folder}/{one}/{name}.png")
+                for one in self._entry(video)["expressions"]
+                for name in names
+            ]
         return [self.files.path(f"{folder}/{name}.png") for name in names]
 
     def _referred(self, split: str, video: str, expression_id: str, entry: dict[str, Any]) -> str:
-        """The referred instance: the published obj_id; the expression itself, where masks lie in one folder an expression; else unknown."""
+        """The referred instance: the published obj_id; the expression itself, where masks lie in
+        one folder an expression; else unknown.
+        """
         if self._one_folder_an_expression(split, video):
             return expression_id
         return str(entry.get("obj_id", "")).strip()
 
     def _one_folder_an_expression(self, split: str, video: str) -> bool:
-        """Whether valid's masks are laid out as a submission is: Annotations/<video>/<expression>/<frame>.png, 0 and 255."""
+        """Whether valid's masks are laid out as a submission is:
+        Annotations/<video>/<expression>/<frame>.png, 0 and 255.
+        """
         folder = self._mask_folder(split, video)
-        return split == "valid" and bool(folder) and any(self.files.has(f"{folder}/{one}") for one in self.tables[split][video]["expressions"])
+        return (
+            split == "valid"
+            and bool(folder)
+            and any(
+                self.files.has(f"{folder}/{one}")
+                for one in self.tables[split][video]["expressions"]
+            )
+        )
 
     def _annotated(self, split: str, video: str) -> tuple[int, ...]:
         folder = self._mask_folder(split, video)
@@ -129,7 +178,9 @@ class ReferYouTubeVOS:
         if self._one_folder_an_expression(split, video):
             folders = [f"{folder}/{one}" for one in self.tables[split][video]["expressions"]]
         there = {name for one in folders for name in self.files.names(one)}
-        return tuple(t for t, name in enumerate(self._frame_names(split, video)) if f"{name}.png" in there)
+        return tuple(
+            t for t, name in enumerate(self._frame_names(split, video)) if f"{name}.png" in there
+        )
 
     def _frame_names(self, split: str, video: str) -> tuple[str, ...]:
         return tuple(self.tables[split][video]["frames"])
@@ -153,10 +204,17 @@ class ReferYouTubeVOS:
         try:
             videos = json.loads(self.files.text(self.parts[part]))["videos"]
             for video, entry in videos.items():
-                if not isinstance(entry["frames"], list) or any("exp" not in one for one in entry["expressions"].values()):
+                if not isinstance(entry["frames"], list) or any(
+                    "exp" not in one for one in entry["expressions"].values()
+                ):
                     raise ValueError(f"{video} lacks frames or exp")
-                if any(not str(one.get("obj_id", 0)).isdigit() for one in entry["expressions"].values()):
+                if any(
+                    not str(one.get("obj_id", 0)).isdigit() for one in entry["expressions"].values()
+                ):
                     raise ValueError(f"{video} has an obj_id that is no number")
             return videos
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is not the published meta_expressions.json ({error})", "Fetch the published file again") from None
+            raise UserError(
+                f"{path} is not the published meta_expressions.json ({error})",
+                "Fetch the published file again",
+            ) from None

@@ -1,4 +1,6 @@
-"""Archives from the network, unpacked with suspicion: nothing outside the folder, no links, no bombs, nothing half done."""
+"""Archives from the network, unpacked with suspicion: nothing outside the folder, no links, no
+bombs, nothing half done.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,24 @@ from tqdm import tqdm
 from losh.errors import UserError
 
 LARGEST = 500 * 1024**3
-"""Bytes that an archive may unpack to (our choice: the largest of the datasets is some tens of GB)."""
+"""Bytes that an archive may unpack to (our choice: the largest of the datasets is some tens of GB).
+"""
 MOST_FILES = 5_000_000
 RATIO = 1000
-"""Times its own size that an archive may unpack to, above the first GiB: masks compress well, bombs better."""
+"""Times its own size that an archive may unpack to, above the first GiB: masks compress well, bombs
+better.
+"""
 JUNK = {"__MACOSX", ".AppleDouble", ".DS_Store"}
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError, OSError)
+BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    OSError,
+)
 
 
 @dataclass
@@ -46,13 +60,20 @@ class Budget:
         self.bytes += size
         allowed = min(LARGEST, max(1024**3, RATIO * self.archive.stat().st_size))
         if self.files > MOST_FILES or self.bytes > allowed:
-            raise UserError(f"{self.archive} unpacks to too much ({self.files} files, {self.bytes} bytes)", "It is no archive of this dataset")
+            raise UserError(
+                f"{self.archive} unpacks to too much ({self.files} files, {self.bytes} bytes)",
+                "It is no archive of this dataset",
+            )
         if self.bytes > self.room:
-            raise UserError(f"{self.archive} unpacks to more than the {self.room // 1024**2} MiB of the disk", "Make room")
+            raise UserError(
+                f"{self.archive} unpacks to more than the {self.room // 1024**2} MiB of the disk",
+                "Make room",
+            )
 
 
 def unpack_all(archives: list[Path], loose: list[Path], target: Path) -> None:
-    """Unpack archives into `target`, one after the other, each first beside it and then moved in, and link `loose` files and folders in.
+    """Unpack archives into `target`, one after the other, each first beside it and then moved in,
+    and link `loose` files and folders in.
 
     An archive that was unpacked before and has not changed (size, time of change) is passed over.
 
@@ -63,7 +84,10 @@ def unpack_all(archives: list[Path], loose: list[Path], target: Path) -> None:
     marks.mkdir(parents=True, exist_ok=True)
     for archive in archives:
         stat = archive.stat()
-        mark, identity = marks / f"{archive.name}.json", {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        mark, identity = (
+            marks / f"{archive.name}.json",
+            {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns},
+        )
         if mark.exists() and json.loads(mark.read_text()) == identity:
             continue
         aside = target.parent / f".part-{target.name}-{archive.name}"
@@ -82,7 +106,8 @@ def unpack(archive: Path, target: Path) -> None:
     """Unpack one zip or tar (plain, gzip, bzip2, xz) into a folder that does not exist yet.
 
     Raises:
-        UserError: a broken archive, an entry that would lie outside `target`, a link or device, or more bytes than allowed.
+        UserError: a broken archive, an entry that would lie outside `target`, a link or device, or
+            more bytes than allowed.
     """
     target.mkdir(parents=True)
     budget = Budget(archive, shutil.disk_usage(target).free)
@@ -99,7 +124,9 @@ def unpack(archive: Path, target: Path) -> None:
                     shutil.copyfileobj(stream, file, 1 << 20)
                 bar.update(size)
     except BROKEN as error:
-        raise UserError(f"{archive} cannot be unpacked ({error})", "Fetch it again, or unpack it by hand") from None
+        raise UserError(
+            f"{archive} cannot be unpacked ({error})", "Fetch it again, or unpack it by hand"
+        ) from None
 
 
 def _zip_entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
@@ -109,7 +136,10 @@ def _zip_entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
             if entry.is_dir():
                 continue
             if kind not in (0, 0o100000):
-                raise UserError(f"{archive} holds a link or device ({entry.filename})", "It is no archive of this dataset")
+                raise UserError(
+                    f"{archive} holds a link or device ({entry.filename})",
+                    "It is no archive of this dataset",
+                )
             with file.open(entry) as stream:
                 yield entry.filename, entry.file_size, stream
 
@@ -120,7 +150,10 @@ def _tar_entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
             if entry.isdir():
                 continue
             if not entry.isreg():
-                raise UserError(f"{archive} holds a link or device ({entry.name})", "It is no archive of this dataset")
+                raise UserError(
+                    f"{archive} holds a link or device ({entry.name})",
+                    "It is no archive of this dataset",
+                )
             tarfile.data_filter(entry, "/nowhere")  # Python's own opinion besides ours
             stream = file.extractfile(entry)
             assert stream is not None  # regular files have contents
@@ -134,8 +167,17 @@ def _inside(target: Path, name: str, archive: Path) -> Path | None:
         UserError: the entry's name is absolute or climbs out of the folder.
     """
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or not path.parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
-        raise UserError(f"{archive} holds an entry outside its folder ({name!r})", "It is no archive of this dataset")
+    if (
+        path.is_absolute()
+        or ".." in path.parts
+        or not path.parts
+        or re.match(r"[A-Za-z]:", name)
+        or "\0" in name
+    ):
+        raise UserError(
+            f"{archive} holds an entry outside its folder ({name!r})",
+            "It is no archive of this dataset",
+        )
     if JUNK & set(path.parts) or path.name.startswith("._"):
         return None
     return target / path
@@ -153,7 +195,9 @@ def _move_in(source: Path, target: Path) -> None:
 
 
 def _link_in(path: Path, link: Path) -> None:
-    """Link a user's file or folder in; a folder that an archive has filled too is linked child by child."""
+    """Link a user's file or folder in; a folder that an archive has filled too is linked child by
+    child.
+    """
     if link.is_symlink():
         link.unlink()
     if not link.exists():

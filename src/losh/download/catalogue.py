@@ -1,7 +1,9 @@
-"""What to fetch for each published dataset: files, pages, and direct links where the publisher has them.
+"""What to fetch for each published dataset: files, pages, and direct links where the publisher has
+them.
 
-The links were found in public repositories and in the datasets' own pages; none could be tried where this was written (no network
-but the package registries), so a dead one costs a retry and ends with the instructions for fetching by hand.
+The links were found in public repositories and in the datasets' own pages; none could be tried
+where this was written (no network but the package registries), so a dead one costs a retry and ends
+with the instructions for fetching by hand.
 """
 
 from __future__ import annotations
@@ -43,15 +45,39 @@ KHOREVA = "https://www.mpi-inf.mpg.de/fileadmin/inf/d2/khoreva"
 
 CATALOGUE: dict[str, tuple[Item, ...]] = {
     "a2d_sentences": (
-        Item("A2D_main_1_0.tar.bz", A2D_PAGE, ("videoset", "clips"), "https://web.eecs.umich.edu/~jjcorso/bigshare/A2D_main_1_0.tar.bz"),
+        Item(
+            "A2D_main_1_0.tar.bz",
+            A2D_PAGE,
+            ("videoset", "clips"),
+            "https://web.eecs.umich.edu/~jjcorso/bigshare/A2D_main_1_0.tar.bz",
+        ),
         Item("a2d_annotation.txt", SENTENCES_PAGE, ("text",), f"{SENTENCES}/a2d_annotation.txt"),
         Item("a2d_annotation_with_instances.zip", SENTENCES_PAGE, ("masks",)),
-        Item("a2d_missed_videos.txt", SENTENCES_PAGE, ("missed",), f"{SENTENCES}/a2d_missed_videos.txt"),
+        Item(
+            "a2d_missed_videos.txt",
+            SENTENCES_PAGE,
+            ("missed",),
+            f"{SENTENCES}/a2d_missed_videos.txt",
+        ),
     ),
     "jhmdb_sentences": (
-        Item("Rename_Images.tar.gz", JHMDB_PAGE, ("frames",), f"{JHMDB}/Rename_Images.tar.gz", "23726fbac4bc69a726dc3daf2e7ab4c1"),
-        Item("puppet_mask.zip", JHMDB_PAGE, ("masks",), f"{JHMDB}/puppet_mask.zip", "eebf6c6c71faa16709b709b758710d17"),
-        Item("jhmdb_annotation.txt", SENTENCES_PAGE, ("text",), f"{SENTENCES}/jhmdb_annotation.txt"),
+        Item(
+            "Rename_Images.tar.gz",
+            JHMDB_PAGE,
+            ("frames",),
+            f"{JHMDB}/Rename_Images.tar.gz",
+            "23726fbac4bc69a726dc3daf2e7ab4c1",
+        ),
+        Item(
+            "puppet_mask.zip",
+            JHMDB_PAGE,
+            ("masks",),
+            f"{JHMDB}/puppet_mask.zip",
+            "eebf6c6c71faa16709b709b758710d17",
+        ),
+        Item(
+            "jhmdb_annotation.txt", SENTENCES_PAGE, ("text",), f"{SENTENCES}/jhmdb_annotation.txt"
+        ),
         Item("jhmdb_sentences_samples_metadata.json", MTTR_PAGE, ("samples",), optional=True),
     ),
     "refer_youtube_vos": (
@@ -59,15 +85,24 @@ CATALOGUE: dict[str, tuple[Item, ...]] = {
         Item("valid.zip", YOUTUBE_PAGE, ("valid_frames",)),
         Item("meta_expressions.zip", YOUTUBE_PAGE, ("train_text", "valid_text")),
         Item("meta_expressions_test.zip", YOUTUBE_PAGE, ("test_text",), optional=True),
-        Item("the validation masks, as valid/Annotations", VALID_MASKS_PAGE, ("valid_masks",), optional=True),
+        Item(
+            "the validation masks, as valid/Annotations",
+            VALID_MASKS_PAGE,
+            ("valid_masks",),
+            optional=True,
+        ),
     ),
     "refer_davis17": (
         Item(
-            "DAVIS-2017-Unsupervised-trainval-480p.zip", DAVIS_PAGE, ("frames", "masks", "train", "valid"),
+            "DAVIS-2017-Unsupervised-trainval-480p.zip",
+            DAVIS_PAGE,
+            ("frames", "masks", "train", "valid"),
             f"{DAVIS}/DAVIS-2017-Unsupervised-trainval-480p.zip",
         ),
         Item(
-            "davis_text_annotations.zip", KHOREVA_PAGE, ("annot1", "annot1_full_video", "annot2", "annot2_full_video"),
+            "davis_text_annotations.zip",
+            KHOREVA_PAGE,
+            ("annot1", "annot1_full_video", "annot2", "annot2_full_video"),
             f"{KHOREVA}/davis_text_annotations.zip",
         ),
     ),
@@ -75,10 +110,15 @@ CATALOGUE: dict[str, tuple[Item, ...]] = {
 
 
 def instructions(kind: str, folder: str, variable: str, found: dict[str, str]) -> str:
-    """Which files are still to be fetched, from which page, into which folder: a few lines for a person."""
+    """Which files are still to be fetched, from which page, into which folder: a few lines for a
+    person.
+    """
     lines = []
     for item in CATALOGUE[kind]:
         if not all(part in found for part in item.parts):
-            lines.append(f"  {item.file}{' (optional)' if item.optional else ''}\n    from {item.url or item.page}")
+            lines.append(
+                f"  {item.file}{' (optional)' if item.optional else ''}\n    from "
+                f"{item.url or item.page}"
+            )
     where = f"put these files, packed or unpacked, into {folder}, or name the folder that has them in {variable}:"
     return "\n".join([where, *lines, f"docs/datasets/{kind}.md says more."])

@@ -1,4 +1,6 @@
-"""Direct downloads: resumed after a cut, checked, retried, and never half a file under its final name."""
+"""Direct downloads: resumed after a cut, checked, retried, and never half a file under its final
+name.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +38,27 @@ class Wanted:
     md5: str = ""
 
 
-def fetch(wanted: Wanted, target: Path, attempts: int = 5, pause: float = 1.0, patience: float = PATIENCE) -> Path:
-    """Fetch a file to `target`; what has already come lies beside it as `<name>.part` and is continued, also by a later run.
+def fetch(
+    wanted: Wanted, target: Path, attempts: int = 5, pause: float = 1.0, patience: float = PATIENCE
+) -> Path:
+    """Fetch a file to `target`; what has already come lies beside it as `<name>.part` and is
+    continued, also by a later run.
 
-    A continuation asks for the rest only if the server still has the same file (If-Range); where it has not, or knows no ranges, the
-    file begins anew. `attempts` bounds the failures in a row without a new byte; `pause` seconds double with each.
+    A continuation asks for the rest only if the server still has the same file (If-Range); where it
+    has not, or knows no ranges, the file begins anew. `attempts` bounds the failures in a row
+    without a new byte; `pause` seconds double with each.
 
     Raises:
-        UserError: the server refuses, keeps failing, answers with a web page, or sends something of another size or digest.
+        UserError: the server refuses, keeps failing, answers with a web page, or sends something of
+            another size or digest.
     """
     if target.exists() and _fault(target, wanted) is None:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    part, note = target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
+    part, note = (
+        target.with_name(target.name + ".part"),
+        target.with_name(target.name + ".part.json"),
+    )
     failures, farthest, why = 0, 0, ""
     with requests.Session() as session:
         while failures < attempts:
@@ -57,7 +67,12 @@ def fetch(wanted: Wanted, target: Path, attempts: int = 5, pause: float = 1.0, p
             begun_anew = not part.exists()
             try:
                 _transfer(session, wanted, part, note, patience)
-            except (Cut, requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
+            except (
+                Cut,
+                requests.ConnectionError,
+                requests.Timeout,
+                urllib3.exceptions.HTTPError,
+            ) as error:
                 why = str(error) if isinstance(error, Cut) else type(error).__name__
                 reached = part.stat().st_size if part.exists() else 0
                 failures = 1 if reached > farthest else failures + 1
@@ -71,18 +86,33 @@ def fetch(wanted: Wanted, target: Path, attempts: int = 5, pause: float = 1.0, p
             part.unlink()
             note.unlink(missing_ok=True)
             if begun_anew:
-                raise UserError(f"{wanted.url} gave a file with {fault}", "The published file may have changed; fetch it by hand and compare")
-            failures, why = failures + 1, fault  # a mixture of two versions: once more, from the start
-    raise UserError(f"{wanted.url} could not be fetched ({why}, {attempts} attempts without a new byte)", "Run the stage again later: it goes on")
+                raise UserError(
+                    f"{wanted.url} gave a file with {fault}",
+                    "The published file may have changed; fetch it by hand and compare",
+                )
+            failures, why = (
+                failures + 1,
+                fault,
+            )  # a mixture of two versions: once more, from the start
+    raise UserError(
+        f"{wanted.url} could not be fetched ({why}, {attempts} attempts without a new byte)",
+        "Run the stage again later: it goes on",
+    )
 
 
-def _transfer(session: requests.Session, wanted: Wanted, part: Path, note: Path, patience: float) -> None:
+def _transfer(
+    session: requests.Session, wanted: Wanted, part: Path, note: Path, patience: float
+) -> None:
     """One request; returns when the file is whole by the server's own count."""
     have, validator = (part.stat().st_size, _validator(note)) if part.exists() else (0, "")
     if have and not validator:
         have = 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-", "If-Range": validator} if have else {})
-    with session.get(wanted.url, headers=headers, stream=True, timeout=(min(patience, 20), patience)) as answer:
+    headers = {"Accept-Encoding": "identity"} | (
+        {"Range": f"bytes={have}-", "If-Range": validator} if have else {}
+    )
+    with session.get(
+        wanted.url, headers=headers, stream=True, timeout=(min(patience, 20), patience)
+    ) as answer:
         if answer.status_code == 416:
             if answer.headers.get("Content-Range") == f"bytes */{have}":
                 return  # a run that was killed between the last byte and the renaming
@@ -91,9 +121,17 @@ def _transfer(session: requests.Session, wanted: Wanted, part: Path, note: Path,
         if answer.status_code in (408, 425, 429) or answer.status_code >= 500:
             raise Cut(f"HTTP {answer.status_code}")
         if answer.status_code not in (200, 206):
-            raise UserError(f"{wanted.url} answers HTTP {answer.status_code}", "The link may have moved; fetch the file by hand")
-        if "text/html" in answer.headers.get("Content-Type", "") and not wanted.url.endswith((".html", ".htm")):
-            raise UserError(f"{wanted.url} answers with a web page, not a file", "It may ask for a login; fetch the file by hand")
+            raise UserError(
+                f"{wanted.url} answers HTTP {answer.status_code}",
+                "The link may have moved; fetch the file by hand",
+            )
+        if "text/html" in answer.headers.get("Content-Type", "") and not wanted.url.endswith(
+            (".html", ".htm")
+        ):
+            raise UserError(
+                f"{wanted.url} answers with a web page, not a file",
+                "It may ask for a login; fetch the file by hand",
+            )
         start, total = _extent(answer)
         if start not in (0, have):
             part.unlink()
@@ -106,7 +144,9 @@ def _transfer(session: requests.Session, wanted: Wanted, part: Path, note: Path,
 
 def _receive(answer: requests.Response, part: Path, start: int, total: int | None) -> None:
     """Append the body at `start`; a Cut if it ends before `total`."""
-    bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.name.removesuffix(".part"))
+    bar = tqdm(
+        total=total, initial=start, unit="B", unit_scale=True, desc=part.name.removesuffix(".part")
+    )
     with part.open("r+b" if start else "wb") as file, bar:
         file.seek(start)
         # Not iter_content(): it throws the last, incomplete block of a cut transfer away.
@@ -132,7 +172,9 @@ def _extent(answer: requests.Response) -> tuple[int, int | None]:
 
 
 def _strong(answer: requests.Response) -> str:
-    """What If-Range takes: a strong ETag, else the date of change; empty where the server gives neither."""
+    """What If-Range takes: a strong ETag, else the date of change; empty where the server gives
+    neither.
+    """
     etag = answer.headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified", "")
 

@@ -5,32 +5,50 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from losh.datasets.kinds import LAYOUTS
-from losh.datasets.opening import SAMPLES, make_reader, write_raw
-from losh.datasets.source import SOURCES, archives_in, at_home, needs_unpacking, place_of, unpacked_folder, variable_of
-from losh.datasets.source_files import SourceFiles
+from losh.datasets.listing import FileListing
+from losh.datasets.locate import (
+    SOURCES,
+    archives_in,
+    at_home,
+    needs_unpacking,
+    place_of,
+    unpacked_folder,
+    variable_of,
+)
+from losh.datasets.published import LAYOUTS
+from losh.datasets.raw_folder import SAMPLES, make_reader, write_raw
 from losh.download.archives import unpack_all
 from losh.download.catalogue import CATALOGUE, instructions
 from losh.download.http import Wanted, fetch
 from losh.download.verify import Report, verify
 from losh.errors import UserError
-from losh.files import atomic_write, write_json
 from losh.params import DatasetParams, MovingShapesParams, PublishedParams
+from losh.runtime.files import atomic_write, write_json
 
 
-def download(name: str, params: DatasetParams, out: Path, sources: Path = SOURCES) -> dict[str, Any]:
-    """Prepare data/raw/<name>: generate the dataset, or find, unpack, check and link a published one; returns dataset.json's contents.
+def download(
+    name: str, params: DatasetParams, out: Path, sources: Path = SOURCES
+) -> dict[str, Any]:
+    """Prepare data/raw/<name>: generate the dataset, or find, unpack, check and link a published
+    one; returns dataset.json's contents.
 
     Raises:
-        UserError: files are still to be fetched by hand (which, from where, to where), an archive is unsafe, a table is not as published.
+        UserError: files are still to be fetched by hand (which, from where, to where), an archive
+            is unsafe, a table is not as published.
     """
-    (out / "dataset.json").unlink(missing_ok=True)  # the mark of a whole folder: an unfinished run must not leave an old one
+    (out / "dataset.json").unlink(
+        missing_ok=True
+    )  # the mark of a whole folder: an unfinished run must not leave an old one
     if isinstance(params, MovingShapesParams):
         return _generate(name, params, out)
     source = find_source(name, params, sources)
     parts = LAYOUTS[params.kind].locate(source)
-    files = SourceFiles(source)
-    samples = _choose_samples(name, params, files, parts, out) if params.kind == "jhmdb_sentences" else None
+    files = FileListing(source)
+    samples = (
+        _choose_samples(name, params, files, parts, out)
+        if params.kind == "jhmdb_sentences"
+        else None
+    )
     reader = make_reader(params.kind, name, files, parts, samples)
     report = verify(reader, files, parts, params.verify)
     dataset = _describe(report, "linked", parts)
@@ -41,7 +59,8 @@ def download(name: str, params: DatasetParams, out: Path, sources: Path = SOURCE
 
 
 def find_source(name: str, params: PublishedParams, sources: Path = SOURCES) -> Path:
-    """The folder with the published layout: as the user has it, or unpacked from the user's or the fetched archives.
+    """The folder with the published layout: as the user has it, or unpacked from the user's or the
+    fetched archives.
 
     Raises:
         UserError: something is missing that only a person can fetch, or that could not be fetched.
@@ -54,9 +73,12 @@ def find_source(name: str, params: PublishedParams, sources: Path = SOURCES) -> 
         found = layout.locate(folder) if folder.is_dir() else {}
         if not layout.missing(found):
             return folder
-        what = f"{name} lacks {', '.join(layout.missing(found))}" + (f" in {folder}" if folder.is_dir() else "")
+        what = f"{name} lacks {', '.join(layout.missing(found))}" + (
+            f" in {folder}" if folder.is_dir() else ""
+        )
         manual = f"{what}; {instructions(params.kind, str(place or own), variable_of(name), found)}"
-        # We write into our own folder only, and begin no long transfer while something waits for a person's hand.
+        # We write into our own folder only, and begin no long transfer while something waits for a
+        # person's hand.
         if fetched or place not in (None, own) or not _fetch_rest(params.kind, own, found, manual):
             raise UserError(manual)
     raise AssertionError("both rounds return or raise")
@@ -67,15 +89,30 @@ def _unpack(place: Path, kind: str, unpacked: Path) -> Path:
         return place
     archives = archives_in(place)
     if not archives:
-        raise UserError(f"{place} is neither a folder nor a zip or tar archive", "Name the folder or the archive of the dataset")
-    loose = [path for path in sorted(place.iterdir()) if path not in archives and not path.name.startswith(".")] if place.is_dir() else []
+        raise UserError(
+            f"{place} is neither a folder nor a zip or tar archive",
+            "Name the folder or the archive of the dataset",
+        )
+    loose = (
+        [
+            path
+            for path in sorted(place.iterdir())
+            if path not in archives and not path.name.startswith(".")
+        ]
+        if place.is_dir()
+        else []
+    )
     unpack_all(archives, [path for path in loose if ".part" not in path.suffixes], unpacked)
     return unpacked
 
 
 def _fetch_rest(kind: str, own: Path, found: dict[str, str], manual: str) -> bool:
     """Fetch the items that are not there; False if one of them has no direct link."""
-    wanted = [item for item in CATALOGUE[kind] if not item.optional and not all(part in found for part in item.parts)]
+    wanted = [
+        item
+        for item in CATALOGUE[kind]
+        if not item.optional and not all(part in found for part in item.parts)
+    ]
     if not wanted or not all(item.url for item in wanted):
         return False
     for item in wanted:
@@ -88,11 +125,13 @@ def _fetch_rest(kind: str, own: Path, found: dict[str, str], manual: str) -> boo
 
 def _generate(name: str, params: MovingShapesParams, out: Path) -> dict[str, Any]:
     """MovingShapes, whose media lie in the raw folder itself."""
-    from losh.moving_shapes.generate import generate  # only the generated dataset needs the generator
+    from losh.moving_shapes.generate import (
+        generate,  # only the generated dataset needs the generator
+    )
 
     generate(params, out)
     parts = LAYOUTS["moving_shapes"].locate(out)
-    files = SourceFiles(out)
+    files = FileListing(out)
     reader = make_reader("moving_shapes", name, files, parts, strict=True)
     report = verify(reader, files, parts, "names")
     report.expected = {"train videos": params.train_videos, "test videos": params.test_videos}
@@ -102,8 +141,12 @@ def _generate(name: str, params: MovingShapesParams, out: Path) -> dict[str, Any
     return dataset
 
 
-def _choose_samples(name: str, params: PublishedParams, files: SourceFiles, parts: dict[str, str], out: Path) -> dict[str, list[int]]:
-    """JHMDB's scored frames, from the published list or drawn with the seed, and kept beside the other outputs."""
+def _choose_samples(
+    name: str, params: PublishedParams, files: FileListing, parts: dict[str, str], out: Path
+) -> dict[str, list[int]]:
+    """JHMDB's scored frames, from the published list or drawn with the seed, and kept beside the
+    other outputs.
+    """
     reader = make_reader(params.kind, name, files, parts)
     frames = reader.published_samples()
     origin = "published" if frames is not None else f"drawn with seed {params.seed}"
@@ -114,8 +157,18 @@ def _choose_samples(name: str, params: PublishedParams, files: SourceFiles, part
 
 
 def _describe(report: Report, media: str, parts: dict[str, str]) -> dict[str, Any]:
-    faults = {what: len(getattr(report, what)) for what in ("missing", "surplus", "unknown", "lacking", "unreadable")}
-    return {"media": media, "parts": parts, "complete": report.complete, "expected": report.expected, "found": report.found, "faults": faults}
+    faults = {
+        what: len(getattr(report, what))
+        for what in ("missing", "surplus", "unknown", "lacking", "unreadable")
+    }
+    return {
+        "media": media,
+        "parts": parts,
+        "complete": report.complete,
+        "expected": report.expected,
+        "found": report.found,
+        "faults": faults,
+    }
 
 
 def _write_report(out: Path, report: Report) -> None:

@@ -1,4 +1,6 @@
-"""What is there against what was published: counts, missing and surplus videos, files that cannot be read."""
+"""What is there against what was published: counts, missing and surplus videos, files that cannot
+be read.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,11 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from losh.datasets.kinds import EXPECTED
-from losh.datasets.media import decode_image
+from losh.datasets.listing import FileListing
+from losh.datasets.published import EXPECTED
 from losh.datasets.reader import DatasetReader, Video
-from losh.datasets.source_files import SourceFiles
 from losh.errors import UserError
+from losh.media.decoding import decode_image
 
 SHOWN = 20
 """Names that a list in the report shows before it is cut."""
@@ -19,7 +21,9 @@ SHOWN = 20
 
 @dataclass
 class Report:
-    """The outcome of the check; names are relative to the source, so that two machines write the same report."""
+    """The outcome of the check; names are relative to the source, so that two machines write the
+    same report.
+    """
 
     name: str
     verified: str
@@ -47,33 +51,54 @@ class Report:
     @property
     def state(self) -> str:
         """complete, a subset (fewer videos, all of them whole), or damaged."""
-        return "complete" if self.complete else "damaged" if self.lacking or self.unreadable else "a subset"
+        return (
+            "complete"
+            if self.complete
+            else "damaged"
+            if self.lacking or self.unreadable
+            else "a subset"
+        )
 
     def text(self) -> str:
         """The report for a person."""
-        counts = [f"{self.found.get(what, 0):,} of {count:,} {what}" for what, count in self.expected.items()]
-        counts += [f"{count:,} {what}" for what, count in self.found.items() if what not in self.expected]
+        counts = [
+            f"{self.found.get(what, 0):,} of {count:,} {what}"
+            for what, count in self.expected.items()
+        ]
+        counts += [
+            f"{count:,} {what}" for what, count in self.found.items() if what not in self.expected
+        ]
         lines = [f"{self.name}: {self.state}, {', '.join(counts)} (checked: {self.verified})"]
         for title, names in (
-            ("videos that are not there", self.missing), ("videos that the publication does not list", self.surplus),
+            ("videos that are not there", self.missing),
+            ("videos that the publication does not list", self.surplus),
             ("videos that expressions name and no table lists", self.unknown),
-            ("files that are not there", self.lacking), ("files that cannot be read", self.unreadable),
-        ):  # fmt: skip
+            ("files that are not there", self.lacking),
+            ("files that cannot be read", self.unreadable),
+        ):
             if names:
                 lines.append(f"{title}: {len(names):,}")
-                lines += [f"  {name}" for name in names[:SHOWN]] + (["  ..."] if len(names) > SHOWN else [])
+                lines += [f"  {name}" for name in names[:SHOWN]] + (
+                    ["  ..."] if len(names) > SHOWN else []
+                )
         return "\n".join(lines) + "\n"
 
 
-def verify(reader: DatasetReader, files: SourceFiles, parts: dict[str, str], thorough: str) -> Report:
-    """Check a source folder; `thorough` is `names` (names and sizes) or `decode` (every frame and mask as well).
+def verify(
+    reader: DatasetReader, files: FileListing, parts: dict[str, str], thorough: str
+) -> Report:
+    """Check a source folder; `thorough` is `names` (names and sizes) or `decode` (every frame and
+    mask as well).
 
     Raises:
         UserError: a table that is not as published, or no video at all.
     """
     inventory, videos, expressions = reader.inventory(), reader.videos(), reader.expressions()
     if not videos:
-        raise UserError(f"{files.root} has none of the {len(inventory.listed)} videos of {reader.kind}", "Check what was unpacked there")
+        raise UserError(
+            f"{files.root} has none of the {len(inventory.listed)} videos of {reader.kind}",
+            "Check what was unpacked there",
+        )
     report = Report(reader.name, thorough, expected_counts(reader.kind, len(inventory.unused)), {})
     report.found = dict(sorted(_count(videos, len(expressions)).items()))
     report.missing = sorted(set(inventory.listed) - {video.video for video in videos})
@@ -98,14 +123,24 @@ def expected_counts(kind: str, unused: int) -> dict[str, int]:
 
 
 def _count(videos: list[Video], expressions: int) -> Counter[str]:
-    counts = Counter({"videos": len(videos), "expressions": expressions, "annotated frames": sum(len(video.annotated) for video in videos)})
+    counts = Counter(
+        {
+            "videos": len(videos),
+            "expressions": expressions,
+            "annotated frames": sum(len(video.annotated) for video in videos),
+        }
+    )
     counts.update(f"{video.split} videos" for video in videos)
     return counts
 
 
-def _check(reader: DatasetReader, files: SourceFiles, video: Video, report: Report) -> None:
+def _check(reader: DatasetReader, files: FileListing, video: Video, report: Report) -> None:
     """Note each file of a video: present with its size, lacking, or empty."""
-    media = [video.media / f"{name}{reader.frame_suffix}" for name in video.frame_names] if reader.frame_suffix else [video.media]
+    media = (
+        [video.media / f"{name}{reader.frame_suffix}" for name in video.frame_names]
+        if reader.frame_suffix
+        else [video.media]
+    )
     if not media:
         report.lacking.append(f"{_relative(files, str(video.media))}: no frame")
     for path in media + reader.annotation_files(video):
@@ -120,7 +155,7 @@ def _check(reader: DatasetReader, files: SourceFiles, video: Video, report: Repo
             report.unreadable.append(f"{name}: empty")
 
 
-def _decode(reader: DatasetReader, files: SourceFiles, video: Video, report: Report) -> None:
+def _decode(reader: DatasetReader, files: FileListing, video: Video, report: Report) -> None:
     """Read every frame and mask of a video, and note those that fail."""
     try:
         for frame, name in reader.frames(video):
@@ -135,6 +170,6 @@ def _decode(reader: DatasetReader, files: SourceFiles, video: Video, report: Rep
             report.unreadable.append(_relative(files, str(error)))
 
 
-def _relative(files: SourceFiles, text: str) -> str:
+def _relative(files: FileListing, text: str) -> str:
     """A message without the machine's path."""
     return text.replace(f"{files.root}/", "")

@@ -1,8 +1,9 @@
-"""Optical flow between annotated frames and their neighbours: RAFT through ptlflow, stored in one compact file a video (stage compute_flow).
+"""Optical flow between annotated frames and their neighbours: RAFT through ptlflow, stored in one
+compact file a video (stage compute_flow).
 
 Reading (`FlowStore`) needs neither torch nor ptlflow.
 """
 
-from losh.flow.store import FlowStore
+from losh.flow.flow_store import FlowStore
 
 __all__ = ["FlowStore"]

@@ -1,4 +1,6 @@
-"""Stage compute_flow: RAFT between each annotated frame of the training videos and its neighbours, both ways."""
+"""Stage compute_flow: RAFT between each annotated frame of the training videos and its neighbours,
+both ways.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +12,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from losh.files import quoted, read_json, sha256_of, write_json
-from losh.flow.store import FORMAT, QUANTUM, NotStorable, Pair, quantise, write_fields
+from losh.flow.flow_store import FORMAT, QUANTUM, NotStorable, Pair, quantise, write_fields
 from losh.frames import FrameStore
+from losh.media.resizing import resize_frame
 from losh.params import FlowParams
-from losh.resizing import resize_frame
-from losh.scratch import SCRATCH, fingerprint, link, prune
+from losh.runtime.files import quoted, read_json, sha256_of, write_json
+from losh.runtime.resume import SCRATCH, fingerprint, link, prune
 
 if TYPE_CHECKING:
     from losh.flow.estimator import FlowEstimator
 
 
-def compute_flow(frames_root: Path, out: Path, params: FlowParams, scratch: Path = SCRATCH, progress: bool = True) -> dict[str, Any]:
+def compute_flow(
+    frames_root: Path, out: Path, params: FlowParams, scratch: Path = SCRATCH, progress: bool = True
+) -> dict[str, Any]:
     """Write one .h5 a training video and index.json to `out`; returns the index.
 
-    A video that is finished waits in scratch/compute_flow/<name>/ under the fingerprint of its frames and of the recipe, so a killed run
-    goes on where it stopped, and a video is computed again only when its frames or the recipe change. A dataset without training videos
-    gets an index without videos; neither torch nor ptlflow is imported for it.
+    A video that is finished waits in scratch/compute_flow/<name>/ under the fingerprint of its
+    frames and of the recipe, so a killed run goes on where it stopped, and a video is computed
+    again only when its frames or the recipe change. A dataset without training videos gets an index
+    without videos; neither torch nor ptlflow is imported for it.
 
     Args:
         frames_root: data/frames/<name>.
@@ -36,29 +41,62 @@ def compute_flow(frames_root: Path, out: Path, params: FlowParams, scratch: Path
         progress: whether to show a bar: frame pairs, their rate, the time left.
 
     Raises:
-        UserError: a frame or checkpoint that cannot be read; a flow that is not finite or cannot be stored, unless params.on_error is `skip`:
-            then that pair of frames is left out, both ways, and listed in the index's `skipped`.
+        UserError: a frame or checkpoint that cannot be read; a flow that is not finite or cannot be
+            stored, unless params.on_error is `skip`: then that pair of frames is left out, both
+            ways, and listed in the index's `skipped`.
     """
     frames = FrameStore(frames_root)
     items = scratch / "compute_flow" / frames_root.name
-    wanted = {video: neighbour_pairs(row["annotated"], row["stored"]) for video, row in frames.videos.items() if row["split"] == "train"}
+    wanted = {
+        video: neighbour_pairs(row["annotated"], row["stored"])
+        for video, row in frames.videos.items()
+        if row["split"] == "train"
+    }
     recipe = _recipe(params) if wanted else {}
-    names = {v: f"{quoted(v)}.{fingerprint(recipe, frames.videos[v]['sha256'], pairs)}" for v, pairs in wanted.items()}
+    names = {
+        v: f"{quoted(v)}.{fingerprint(recipe, frames.videos[v]['sha256'], pairs)}"
+        for v, pairs in wanted.items()
+    }
     missing = [v for v in wanted if not _finished(items / names[v], params)]
     if any(wanted[v] for v in missing):
         estimator = _new_estimator(params)
-    with tqdm(total=sum(len(wanted[v]) for v in missing), desc=f"flow {frames_root.name}", unit="pair", disable=not progress) as bar:
+    with tqdm(
+        total=sum(len(wanted[v]) for v in missing),
+        desc=f"flow {frames_root.name}",
+        unit="pair",
+        disable=not progress,
+    ) as bar:
         for video in missing:
-            _compute_video(frames, video, wanted[video], params, estimator if wanted[video] else None, items / names[video], bar.update)
+            _compute_video(
+                frames,
+                video,
+                wanted[video],
+                params,
+                estimator if wanted[video] else None,
+                items / names[video],
+                bar.update,
+            )
     rows = {video: read_json(_record(items / name), "dvc repro") for video, name in names.items()}
     out.mkdir(parents=True, exist_ok=True)
     for stale in [out / "index.json", *out.glob("*.h5")]:
-        stale.unlink(missing_ok=True)  # without an index nobody takes a half-linked folder for a whole one
+        stale.unlink(
+            missing_ok=True
+        )  # without an index nobody takes a half-linked folder for a whole one
     for video, name in names.items():
         link(_file(items / name), out / f"{quoted(video)}.h5")
     prune(items, {path(items / name).name for name in names.values() for path in (_file, _record)})
-    skipped = [{"file": video, "pair": pair, "why": why} for video, row in rows.items() for pair, why in row.pop("skipped")]
-    index = {"name": frames_root.name, "recipe": recipe, "quantum": QUANTUM, "videos": rows, "skipped": skipped}
+    skipped = [
+        {"file": video, "pair": pair, "why": why}
+        for video, row in rows.items()
+        for pair, why in row.pop("skipped")
+    ]
+    index = {
+        "name": frames_root.name,
+        "recipe": recipe,
+        "quantum": QUANTUM,
+        "videos": rows,
+        "skipped": skipped,
+    }
     write_json(out / "index.json", index)
     return index
 
@@ -66,22 +104,30 @@ def compute_flow(frames_root: Path, out: Path, params: FlowParams, scratch: Path
 def neighbour_pairs(annotated: list[int], stored: list[int]) -> list[Pair]:
     """Pairs (t, t + 1) of stored frames of which one at least is annotated, each once, in order."""
     known = set(stored)
-    return sorted({(t, t + 1) for a in annotated for t in (a - 1, a) if t in known and t + 1 in known})
+    return sorted(
+        {(t, t + 1) for a in annotated for t in (a - 1, a) if t in known and t + 1 in known}
+    )
 
 
 def running_size(height: int, width: int, params: FlowParams) -> tuple[int, int]:
-    """(rows, columns) at which RAFT runs: short side params.short_side. Smaller frames are enlarged: RAFT works on cells of 8 px, in which
-    small objects would drown.
+    """(rows, columns) at which RAFT runs: short side params.short_side. Smaller frames are
+    enlarged: RAFT works on cells of 8 px, in which small objects would drown.
 
-    Both are cut to a multiple of the stored stride: then the stored grid covers the frame exactly, without a part of a cell at its end.
+    Both are cut to a multiple of the stored stride: then the stored grid covers the frame exactly,
+    without a part of a cell at its end.
     """
     ratio = params.short_side / min(height, width)
-    rows, columns = (max(1, round(side * ratio) // params.stored_stride) * params.stored_stride for side in (height, width))
+    rows, columns = (
+        max(1, round(side * ratio) // params.stored_stride) * params.stored_stride
+        for side in (height, width)
+    )
     return rows, columns
 
 
 def to_stored_grid(fields: np.ndarray, stride: int) -> np.ndarray:
-    """[B, 2, H, W] in px -> [B, 2, H/stride, W/stride] in px of that coarser grid: the mean of each cell, the vectors scaled."""
+    """[B, 2, H, W] in px -> [B, 2, H/stride, W/stride] in px of that coarser grid: the mean of each
+    cell, the vectors scaled.
+    """
     if stride == 1:
         return fields
     count, _, height, width = fields.shape
@@ -95,12 +141,17 @@ def _recipe(params: FlowParams) -> dict[str, Any]:
 
     asked = params.model_dump(exclude={"batch_size", "on_error", "checkpoint"})
     weights = weights_digest(params.model, params.checkpoint)
-    return {**asked, "weights": weights, "ptlflow": importlib.metadata.version("ptlflow"), "format": FORMAT}
+    return {
+        **asked,
+        "weights": weights,
+        "ptlflow": importlib.metadata.version("ptlflow"),
+        "format": FORMAT,
+    }
 
 
 def _new_estimator(params: FlowParams) -> FlowEstimator:
     from losh.flow.estimator import FlowEstimator
-    from losh.machine import pick_device
+    from losh.runtime.machine import pick_device
 
     return FlowEstimator(params, pick_device())
 
@@ -114,14 +165,22 @@ def _record(item: Path) -> Path:
 
 
 def _finished(item: Path, params: FlowParams) -> bool:
-    """Whether the item is whole; one that left pairs out is done anew when a fault shall stop the stage."""
+    """Whether the item is whole; one that left pairs out is done anew when a fault shall stop the
+    stage.
+    """
     if not (_file(item).exists() and _record(item).exists()):
         return False
     return params.on_error == "skip" or not read_json(_record(item), "dvc repro")["skipped"]
 
 
 def _compute_video(
-    frames: FrameStore, video: str, pairs: list[Pair], params: FlowParams, estimator: FlowEstimator | None, item: Path, advance: Callable[[int], Any]
+    frames: FrameStore,
+    video: str,
+    pairs: list[Pair],
+    params: FlowParams,
+    estimator: FlowEstimator | None,
+    item: Path,
+    advance: Callable[[int], Any],
 ) -> None:
     """Write a video's .h5 and then its record, whose presence says that the item is whole."""
     fields: dict[Pair, np.ndarray] = {}
@@ -130,7 +189,9 @@ def _compute_video(
         batch = pairs[start : start + params.batch_size]
         numbers = sorted({t for pair in batch for t in pair})
         images = np.stack([_frame(frames, video, t, params) for t in numbers])
-        both = estimator.estimate_both(images, [(numbers.index(a), numbers.index(b)) for a, b in batch])
+        both = estimator.estimate_both(
+            images, [(numbers.index(a), numbers.index(b)) for a, b in batch]
+        )
         forward, backward = (to_stored_grid(way, params.stored_stride) for way in both)
         for (a, b), there, back in zip(batch, forward, backward, strict=True):
             try:
@@ -145,7 +206,13 @@ def _compute_video(
         advance(len(batch))
     write_fields(_file(item), video, fields)
     size = next(iter(fields.values())).shape[1:] if fields else (0, 0)
-    row = {"pairs": sorted(fields), "height": size[0], "width": size[1], "sha256": sha256_of(_file(item)), "skipped": skipped}
+    row = {
+        "pairs": sorted(fields),
+        "height": size[0],
+        "width": size[1],
+        "sha256": sha256_of(_file(item)),
+        "skipped": skipped,
+    }
     write_json(_record(item), row)
 
 

@@ -13,16 +13,21 @@ from losh.params import FlowParams
 
 
 class FlowEstimator:
-    """RAFT (Teed and Deng, ECCV 2020) ready to run. Building one imports ptlflow, which takes 8 s."""
+    """RAFT (Teed and Deng, ECCV 2020) ready to run. Building one imports ptlflow, which takes 8
+    s.
+    """
 
     def __init__(self, params: FlowParams, device: torch.device | str = "cpu") -> None:
         """Load the weights of params.checkpoint.
 
         Raises:
-            UserError: the checkpoint is unknown, cannot be fetched or read, or belongs to another network.
+            UserError: the checkpoint is unknown, cannot be fetched or read, or belongs to another
+                network.
         """
         self.device = torch.device(device)
-        self.network = load_network(params.model, params.checkpoint, params.iterations).to(self.device)
+        self.network = load_network(params.model, params.checkpoint, params.iterations).to(
+            self.device
+        )
 
     @torch.inference_mode()
     def estimate(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -32,12 +37,21 @@ class FlowEstimator:
             first, second: uint8 [B, H, W, 3] RGB.
 
         Returns:
-            float32 [B, 2, H, W]: u (right), v (down) in pixels. A network that diverges gives NaN or inf; nothing is hidden here.
+            float32 [B, 2, H, W]: u (right), v (down) in pixels. A network that diverges gives NaN
+            or inf; nothing is hidden here.
         """
-        return run_network(self.network, self._tensor(first), self._tensor(second))[-1].float().cpu().numpy()
+        return (
+            run_network(self.network, self._tensor(first), self._tensor(second))[-1]
+            .float()
+            .cpu()
+            .numpy()
+        )
 
-    def estimate_both(self, frames: np.ndarray, pairs: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-        """Flow there and back of each pair (first, second) of places in `frames`, each as in `estimate`, in one run.
+    def estimate_both(
+        self, frames: np.ndarray, pairs: Sequence[tuple[int, int]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Flow there and back of each pair (first, second) of places in `frames`, each as in
+        `estimate`, in one run.
 
         Args:
             frames: uint8 [N, H, W, 3] RGB; each is encoded once.
@@ -53,4 +67,10 @@ class FlowEstimator:
 
     def _tensor(self, frames: np.ndarray) -> Tensor:
         """uint8 [B, H, W, 3] -> float [B, 3, H, W] in 0 to 1, on the device."""
-        return torch.from_numpy(np.ascontiguousarray(frames)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return (
+            torch.from_numpy(np.ascontiguousarray(frames))
+            .to(self.device)
+            .permute(0, 3, 1, 2)
+            .float()
+            / 255
+        )

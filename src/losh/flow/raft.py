@@ -1,6 +1,7 @@
 """RAFT through ptlflow: the network, its weights, and how images are handed to it.
 
-ptlflow takes 8 s to import, so it is imported by the functions that build a network and by nothing else.
+ptlflow takes 8 s to import, so it is imported by the functions that build a network and by nothing
+else.
 """
 
 from __future__ import annotations
@@ -20,22 +21,29 @@ from torch import Tensor
 from torch.nn import functional
 
 from losh.errors import UserError
-from losh.files import sha256_of
+from losh.runtime.files import sha256_of
 
 if TYPE_CHECKING:
     from ptlflow.models.base_model.base_model import BaseModel
 
 EMBEDDED = {"raft_small": Path(__file__).parent / "weights" / "raft_small" / "model.safetensors"}
-SMALLEST_SIDE = 128  # px; RAFT's correlation pyramid has 4 levels of 1/8 cells, and its sampler divides by (cells - 1)
+# px; RAFT's correlation pyramid has 4 levels of 1/8 cells, and its sampler divides by (cells - 1)
+SMALLEST_SIDE = 128
 STRIDE = 8
 
 
 def new_network(model: str, iterations: int) -> BaseModel:
-    """ptlflow's class `model` (raft_small or raft) with fresh weights and `iterations` refinement steps."""
+    """ptlflow's class `model` (raft_small or raft) with fresh weights and `iterations` refinement
+    steps.
+    """
     import loguru  # noqa: F401  (it keeps the stderr of its import, which must be the real one)
 
     # Notes on optional CUDA extensions and on timm's old names: nothing that our user could mend.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         import ptlflow
     return ptlflow.get_model_reference(model)(iters=iterations)
@@ -46,8 +54,9 @@ def load_network(model: str, checkpoint: str, iterations: int) -> BaseModel:
 
     Args:
         model: raft_small or raft.
-        checkpoint: `embedded`, a name that ptlflow publishes for the model, or a path (.safetensors, or a torch file
-            that holds a state dict, alone or under `state_dict`); a path has a slash or a suffix.
+        checkpoint: `embedded`, a name that ptlflow publishes for the model, or a path
+            (.safetensors, or a torch file that holds a state dict, alone or under `state_dict`); a
+            path has a slash or a suffix.
         iterations: refinement steps.
 
     Raises:
@@ -64,7 +73,9 @@ def load_network(model: str, checkpoint: str, iterations: int) -> BaseModel:
     try:
         network.load_state_dict({name: value.float() for name, value in state.items()})
     except (RuntimeError, AttributeError):
-        what = f"flow.checkpoint: {path or checkpoint} does not hold the weights of ptlflow's {model}"
+        what = (
+            f"flow.checkpoint: {path or checkpoint} does not hold the weights of ptlflow's {model}"
+        )
         raise UserError(what, "Choose flow.model to match it") from None
     return network.eval()
 
@@ -86,11 +97,17 @@ def pad_images(images: Tensor) -> tuple[Tensor, tuple[int, int, int, int]]:
         images: [B, 3, H, W].
 
     Returns:
-        [B, 3, H', W'] and the padding (left, right, top, bottom); a smaller image would give NaN in RAFT's sampler.
+        [B, 3, H', W'] and the padding (left, right, top, bottom); a smaller image would give NaN in
+        RAFT's sampler.
     """
     height, width = images.shape[-2:]
     more_width, more_height = _padded(width) - width, _padded(height) - height
-    padding = (more_width // 2, more_width - more_width // 2, more_height // 2, more_height - more_height // 2)
+    padding = (
+        more_width // 2,
+        more_width - more_width // 2,
+        more_height // 2,
+        more_height - more_height // 2,
+    )
     return functional.pad(images, padding, mode="replicate"), padding
 
 
@@ -101,7 +118,8 @@ def run_network(network: BaseModel, first: Tensor, second: Tensor) -> list[Tenso
         first, second: RGB in 0 to 1, [B, 3, H, W].
 
     Returns:
-        Fields [B, 2, H, W] in pixels: each refinement step's in train mode, the last alone in eval mode.
+        Fields [B, 2, H, W] in pixels: each refinement step's in train mode, the last alone in eval
+        mode.
     """
     images, padding = pad_images(torch.cat([first, second]))
     images = images.flip(1)  # ptlflow's convention is OpenCV's: BGR
@@ -114,10 +132,12 @@ def run_network(network: BaseModel, first: Tensor, second: Tensor) -> list[Tenso
 
 @contextlib.contextmanager
 def encoding_once(network: BaseModel, pairs: Sequence[tuple[int, int]]) -> Iterator[None]:
-    """While it lasts, `run_network` of `network` takes the pairs of frames (first, second) and encodes a frame once, in how many it may be.
+    """While it lasts, `run_network` of `network` takes the pairs of frames (first, second) and
+    encodes a frame once, in how many it may be.
 
-    The encoders take half of the time, and a frame with both neighbours, there and back, stands in four pairs. They treat each frame alone
-    (instance norm, or batch norm in eval mode), so this changes nothing but the time.
+    The encoders take half of the time, and a frame with both neighbours, there and back, stands in
+    four pairs. They treat each frame alone (instance norm, or batch norm in eval mode), so this
+    changes nothing but the time.
     """
     places = torch.tensor(pairs)  # [P, 2]
     encode, encode_context = network.fnet.forward, network.cnet.forward
@@ -147,13 +167,19 @@ def _local_path(model: str, checkpoint: str) -> Path | None:
     """The file that `checkpoint` means, or None for a name of ptlflow's."""
     if checkpoint == "embedded":
         if model not in EMBEDDED:
-            raise UserError(f"flow.checkpoint: there are no embedded weights of {model}", f"Embedded: {', '.join(EMBEDDED)}")
+            raise UserError(
+                f"flow.checkpoint: there are no embedded weights of {model}",
+                f"Embedded: {', '.join(EMBEDDED)}",
+            )
         return EMBEDDED[model]
     path = Path(checkpoint)
     if not path.suffix and len(path.parts) == 1:
         return None  # a bare word is a name even where a file of that name lies around
     if not path.is_file():
-        raise UserError(f"flow.checkpoint: the file {checkpoint} does not exist", "Give embedded, a ptlflow checkpoint's name or a path")
+        raise UserError(
+            f"flow.checkpoint: the file {checkpoint} does not exist",
+            "Give embedded, a ptlflow checkpoint's name or a path",
+        )
     return path
 
 
@@ -164,20 +190,32 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"flow.checkpoint: {path} cannot be read as weights ({reason})", "Give a .safetensors file or a torch state dict") from None
+        raise UserError(
+            f"flow.checkpoint: {path} cannot be read as weights ({reason})",
+            "Give a .safetensors file or a torch state dict",
+        ) from None
     return loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
 
 
 def _fetch_state(model: str, checkpoint: str, address: str) -> dict[str, Tensor]:
     try:
-        return torch.hub.load_state_dict_from_url(address, map_location="cpu", check_hash=True, weights_only=True)["state_dict"]
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong digest is a RuntimeError
+        return torch.hub.load_state_dict_from_url(
+            address, map_location="cpu", check_hash=True, weights_only=True
+        )["state_dict"]
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # URLError is an OSError; a wrong digest is a RuntimeError
         raise UserError(
-            f"flow.checkpoint: ptlflow's {model} checkpoint {checkpoint!r} cannot be fetched from {address} ({error})",
+            f"flow.checkpoint: ptlflow's {model} checkpoint {checkpoint!r} cannot be fetched "
+            f"from {address} ({error})",
             "Fetch that file elsewhere and give its path, or use `embedded`",
         ) from None
 
 
 def _unknown(model: str, checkpoint: str, published: list[str]) -> UserError:
     takes = [*(["embedded"] if model in EMBEDDED else []), *published]
-    return UserError(f"flow.checkpoint: {checkpoint!r} is no checkpoint of {model}", f"It takes {', '.join(takes)} or a path")
+    return UserError(
+        f"flow.checkpoint: {checkpoint!r} is no checkpoint of {model}",
+        f"It takes {', '.join(takes)} or a path",
+    )

@@ -1,7 +1,9 @@
-"""Three losses that teach RAFT from nothing in little time; scripts/train_raft.py says which is used when.
+"""Three losses that teach RAFT from nothing in little time; scripts/train_raft.py says which is
+used when.
 
-RAFT's own sequence loss (eq. 7) needs tens of thousands of steps. The other two are ours: one teaches features to match, one teaches the
-update block to find the way back from a perturbed start, each without the long detour through all refinement steps.
+RAFT's own sequence loss (eq. 7) needs tens of thousands of steps. The other two are ours: one
+teaches features to match, one teaches the update block to find the way back from a perturbed start,
+each without the long detour through all refinement steps.
 """
 
 from __future__ import annotations
@@ -23,53 +25,73 @@ MOVING = 0.7  # px: a pixel that moves farther counts as moving
 
 
 class SharedEncoder:
-    """A feature encoder that sees each frame once: in a batch whose second half is the first half backwards, the second images are the
-    first ones with the halves swapped.
+    """A feature encoder that sees each frame once: in a batch whose second half is the first half
+    backwards, the second images are the first ones with the halves swapped.
 
-    Put in the place of a network's `fnet.forward`; it keeps the last features for the matching loss.
+    Put in the place of a network's `fnet.forward`; it keeps the last features for the matching
+    loss.
     """
 
     def __init__(self, encode: Callable[[Tensor], Tensor]) -> None:
         self.encode = encode
 
     def __call__(self, images: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """[B, 3, H, W] (a list of which the first entry is used) -> features [B, C, H/8, W/8] of first and second images."""
+        """[B, 3, H, W] (a list of which the first entry is used) -> features [B, C, H/8, W/8] of
+        first and second images.
+        """
         features = self.encode(images[0])
         self.last = features, torch.cat(features.chunk(2)[::-1])
         return self.last
 
 
 def emphasis(field: Tensor, moving: float) -> Tensor:
-    """Weights [B, 1, H, W] of mean 1 for a field [B, 2, H, W] in px: what moves counts 1 + `moving` times what does not.
+    """Weights [B, 1, H, W] of mean 1 for a field [B, 2, H, W] in px: what moves counts 1 + `moving`
+    times what does not.
 
-    Most pixels of MovingShapes stand still: without it, saying zero is nearly right, and a fresh network learns just that.
+    Most pixels of MovingShapes stand still: without it, saying zero is nearly right, and a fresh
+    network learns just that.
     """
     weight = 1 + moving * (field.norm(dim=1, keepdim=True) > MOVING)
     return weight / weight.mean()
 
 
 def sequence_loss(fields: list[Tensor], truth: Tensor, moving: float) -> Tensor:
-    """RAFT's loss: the L1 distance of every refinement step's field [B, 2, H, W] from the truth, later ones weighing more."""
+    """RAFT's loss: the L1 distance of every refinement step's field [B, 2, H, W] from the truth,
+    later ones weighing more.
+    """
     weight = emphasis(truth, moving)
-    return sum(GAMMA ** (len(fields) - 1 - i) * (weight * (field - truth).abs()).mean() for i, field in enumerate(fields))
+    return sum(
+        GAMMA ** (len(fields) - 1 - i) * (weight * (field - truth).abs()).mean()
+        for i, field in enumerate(fields)
+    )
 
 
 def matching_loss(features: Tensor, others: Tensor, truth: Tensor, moving: float) -> Tensor:
-    """How badly the correlation of a cell's features with all cells of the other frame points to where the cell goes.
+    """How badly the correlation of a cell's features with all cells of the other frame points to
+    where the cell goes.
 
     Cross-entropy against the exact place, split over the four nearest cells.
 
     Args:
-        features, others: [B, C, h, w] of both frames, which padding of the images may have made larger than the field.
+        features, others: [B, C, h, w] of both frames, which padding of the images may have made
+            larger than the field.
         truth: [B, 2, H, W] px.
         moving: see `emphasis`.
     """
     batch, channels, height, width = features.shape
-    top, left = ((STRIDE * cells - side) // 2 for cells, side in ((height, truth.shape[-2]), (width, truth.shape[-1])))
+    top, left = (
+        (STRIDE * cells - side) // 2
+        for cells, side in ((height, truth.shape[-2]), (width, truth.shape[-1]))
+    )
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    y, x = STRIDE * rows + STRIDE // 2 - top, STRIDE * columns + STRIDE // 2 - left  # a cell's middle in the field
+    y, x = (
+        STRIDE * rows + STRIDE // 2 - top,
+        STRIDE * columns + STRIDE // 2 - left,
+    )  # a cell's middle in the field
     known = (y >= 0) & (y < truth.shape[-2]) & (x >= 0) & (x < truth.shape[-1])
-    field = truth[:, :, y.clamp(0, truth.shape[-2] - 1), x.clamp(0, truth.shape[-1] - 1)]  # [B, 2, h, w]
+    field = truth[
+        :, :, y.clamp(0, truth.shape[-2] - 1), x.clamp(0, truth.shape[-1] - 1)
+    ]  # [B, 2, h, w]
     column, row = columns + field[:, 0] / STRIDE, rows + field[:, 1] / STRIDE
     known = known & (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1)
     importance = known * emphasis(field, moving)[:, 0]
@@ -78,19 +100,34 @@ def matching_loss(features: Tensor, others: Tensor, truth: Tensor, moving: float
     loss = torch.zeros(())
     for down in (0, 1):
         for right in (0, 1):
-            near_row, near_column = (place.floor().long() + step for place, step in ((row, down), (column, right)))
-            share = (1 - (row - near_row).abs()).clamp(min=0) * (1 - (column - near_column).abs()).clamp(min=0)
-            cell = (near_row.clamp(0, height - 1) * width + near_column.clamp(0, width - 1))[..., None]
+            near_row, near_column = (
+                place.floor().long() + step for place, step in ((row, down), (column, right))
+            )
+            share = (1 - (row - near_row).abs()).clamp(min=0) * (
+                1 - (column - near_column).abs()
+            ).clamp(min=0)
+            cell = (near_row.clamp(0, height - 1) * width + near_column.clamp(0, width - 1))[
+                ..., None
+            ]
             loss = loss - (importance * share * likely.gather(-1, cell)[..., 0]).sum()
     return loss / importance.sum().clamp(min=1)
 
 
-def residual_loss(network: BaseModel, encoder: SharedEncoder, first: Tensor, truth: Tensor, moving: float, iterations: int = 2) -> Tensor:
-    """The update block's error at 1/8 size when it starts near the truth, at distances of all sizes, or at zero. The features stay as they are.
+def residual_loss(
+    network: BaseModel,
+    encoder: SharedEncoder,
+    first: Tensor,
+    truth: Tensor,
+    moving: float,
+    iterations: int = 2,
+) -> Tensor:
+    """The update block's error at 1/8 size when it starts near the truth, at distances of all
+    sizes, or at zero. The features stay as they are.
 
     Args:
         network: RAFT-small; its `fnet.forward` is `encoder`.
-        first: RGB in 0 to 1, [B, 3, H, W]; the second half of the batch is the other end of each pair.
+        first: RGB in 0 to 1, [B, 3, H, W]; the second half of the batch is the other end of each
+            pair.
         truth: [B, 2, H, W] px.
         moving: see `emphasis`.
         iterations: refinement steps.
@@ -101,12 +138,21 @@ def residual_loss(network: BaseModel, encoder: SharedEncoder, first: Tensor, tru
     images = 2 * pad_images(first)[0] - 1
     with torch.no_grad():
         features, others = encoder([images])
-        correlation = CorrBlock(features, others, num_levels=network.corr_levels, radius=network.corr_radius)
-    hidden, context = torch.split(network.cnet(images), [network.hidden_dim, network.context_dim], dim=1)
+        correlation = CorrBlock(
+            features, others, num_levels=network.corr_levels, radius=network.corr_radius
+        )
+    hidden, context = torch.split(
+        network.cnet(images), [network.hidden_dim, network.context_dim], dim=1
+    )
     hidden, context = torch.tanh(hidden), torch.relu(context)
     batch, _, height, width = features.shape
     # The same alignment as in RAFT's own upsampling, which joins corners to corners.
-    wanted = functional.interpolate(pad_images(truth)[0], size=(height, width), mode="bilinear", align_corners=True) / STRIDE
+    wanted = (
+        functional.interpolate(
+            pad_images(truth)[0], size=(height, width), mode="bilinear", align_corners=True
+        )
+        / STRIDE
+    )
     origin = coords_grid(batch, height, width, dtype=images.dtype, device=images.device)
     spread = torch.tensor([0.15, 0.5, 1.2])[torch.randint(3, (batch, 1, 1, 1))]  # cells
     near = wanted + spread * torch.randn(batch, 2, 1, 1) + 0.3 * spread * torch.randn_like(wanted)

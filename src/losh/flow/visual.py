@@ -7,11 +7,13 @@ import numpy as np
 
 
 def flow_to_rgb(flow: np.ndarray, longest: float | None = None) -> np.ndarray:
-    """Colour a field by a wheel: right is red, down yellow-green, left cyan, up violet; still is white.
+    """Colour a field by a wheel: right is red, down yellow-green, left cyan, up violet; still is
+    white.
 
     Args:
         flow: float [2, h, w], u right and v down.
-        longest: the length, in the field's unit, that gets the full colour; None: the 99th percentile of this field.
+        longest: the length, in the field's unit, that gets the full colour; None: the 99th
+            percentile of this field.
 
     Returns:
         uint8 [h, w, 3] RGB; black where the field is not finite.
@@ -22,6 +24,9 @@ def flow_to_rgb(flow: np.ndarray, longest: float | None = None) -> np.ndarray:
     scale = longest if longest is not None else float(np.percentile(length, 99))
     hue = np.degrees(np.arctan2(v, u)) % 360
     saturation = np.clip(length / max(scale, 1e-6), 0, 1)
-    picture = cv2.cvtColor(np.stack([hue, saturation, np.ones_like(hue)], axis=-1).astype(np.float32), cv2.COLOR_HSV2RGB)
+    picture = cv2.cvtColor(
+        np.stack([hue, saturation, np.ones_like(hue)], axis=-1).astype(np.float32),
+        cv2.COLOR_HSV2RGB,
+    )
     picture[~finite] = 0
     return np.rint(picture * 255).astype(np.uint8)

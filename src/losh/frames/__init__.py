@@ -1,5 +1,7 @@
-"""Frames and masks of every dataset in one form: one random-access zip a video (stage extract_frames)."""
+"""Frames and masks of every dataset in one form: one random-access zip a video (stage
+extract_frames).
+"""
 
-from losh.frames.store import FrameStore
+from losh.frames.frame_store import FrameStore
 
 __all__ = ["FrameStore"]

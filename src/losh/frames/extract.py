@@ -1,4 +1,6 @@
-"""Stage extract_frames: pack the frames that windows will need, and all masks, into one zip a video."""
+"""Stage extract_frames: pack the frames that windows will need, and all masks, into one zip a
+video.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +18,24 @@ from tqdm import tqdm
 from losh.datasets import open_reader
 from losh.datasets.reader import DatasetReader, Video
 from losh.errors import UserError
-from losh.files import add_to_zip, atomic_write, quoted, read_json, sha256_of, write_json
-from losh.parallel import map_in_processes
+from losh.media.windows import window_around
 from losh.params import FramesParams
-from losh.scratch import SCRATCH, fingerprint, link, prune
-from losh.windows import window_around
+from losh.runtime.files import add_to_zip, atomic_write, quoted, read_json, sha256_of, write_json
+from losh.runtime.parallel import map_in_processes
+from losh.runtime.resume import SCRATCH, fingerprint, link, prune
 
 FORMAT = 1
 """Raise it when the zip's contents change, so that old scratch items are not taken for new ones."""
 
 
-def extract_frames(raw: Path, out: Path, params: FramesParams, scratch: Path = SCRATCH) -> dict[str, Any]:
+def extract_frames(
+    raw: Path, out: Path, params: FramesParams, scratch: Path = SCRATCH
+) -> dict[str, Any]:
     """Write one zip a video and index.json to `out`; returns the index.
 
     Raises:
-        UserError: a video, frame or mask that cannot be read, unless params.on_error is `skip`: then it is listed in the index's `skipped`.
+        UserError: a video, frame or mask that cannot be read, unless params.on_error is `skip`:
+            then it is listed in the index's `skipped`.
     """
     reader = open_reader(raw)
     videos = reader.videos()
@@ -41,24 +46,46 @@ def extract_frames(raw: Path, out: Path, params: FramesParams, scratch: Path = S
     used: set[str] = set()
     work = partial(_extract_or_explain, raw, items, params)
     with map_in_processes(work, videos) as results:
-        for video, (name, row, fault) in zip(videos, tqdm(results, total=len(videos), desc=f"frames {reader.name}", unit="video"), strict=True):
+        for video, (name, row, fault) in zip(
+            videos,
+            tqdm(results, total=len(videos), desc=f"frames {reader.name}", unit="video"),
+            strict=True,
+        ):
             if fault:
                 if params.on_error == "stop":
-                    raise UserError(fault, "Or set frames.on_error to skip, which leaves such videos out and counts them")
+                    raise UserError(
+                        fault,
+                        "Or set frames.on_error to skip, which leaves such videos out and counts "
+                        "them",
+                    )
                 skipped.append({"file": video.video, "why": fault})
                 continue
             rows[video.video] = row
             used.add(name)
     if not rows:
-        raise UserError(f"{raw} gave no video that can be read ({len(skipped)} skipped)", "Check the report of the download stage")
+        raise UserError(
+            f"{raw} gave no video that can be read ({len(skipped)} skipped)",
+            "Check the report of the download stage",
+        )
     out.mkdir(parents=True, exist_ok=True)
     for video, row in rows.items():
         link(items / f"{quoted(video)}.{row['fingerprint']}.zip", out / f"{quoted(video)}.zip")
     prune(items, used | {name.replace(".zip", ".json") for name in used})
     for row in rows.values():
         del row["fingerprint"]
-    skipped += [{"file": video, "why": f"{what}: the mask has no pixel"} for video, row in rows.items() for what in row.pop("empty_masks")]
-    index = {"name": reader.name, "kind": reader.kind, "protocol": reader.protocol, "window": params.window, "videos": rows, "skipped": skipped}
+    skipped += [
+        {"file": video, "why": f"{what}: the mask has no pixel"}
+        for video, row in rows.items()
+        for what in row.pop("empty_masks")
+    ]
+    index = {
+        "name": reader.name,
+        "kind": reader.kind,
+        "protocol": reader.protocol,
+        "window": params.window,
+        "videos": rows,
+        "skipped": skipped,
+    }
     attributes = raw / "text_annotations" / "objects.json"
     if attributes.is_file():  # generated datasets know them; the trivial predictors use them
         index["objects"] = read_json(attributes, f"dvc repro download@{reader.name}")
@@ -66,11 +93,22 @@ def extract_frames(raw: Path, out: Path, params: FramesParams, scratch: Path = S
     return index
 
 
-def _extract_or_explain(raw: Path, items: Path, params: FramesParams, video: Video) -> tuple[str, dict[str, Any], str]:
-    """(scratch name, index row, fault): runs in a worker, where a fault is data and not an exception."""
+def _extract_or_explain(
+    raw: Path, items: Path, params: FramesParams, video: Video
+) -> tuple[str, dict[str, Any], str]:
+    """(scratch name, index row, fault): runs in a worker, where a fault is data and not an
+    exception.
+    """
     reader = open_reader(raw)
     try:
-        mark = fingerprint(FORMAT, params.window, params.short_side, params.jpeg_quality, _identity(reader, video), video.annotated)
+        mark = fingerprint(
+            FORMAT,
+            params.window,
+            params.short_side,
+            params.jpeg_quality,
+            _identity(reader, video),
+            video.annotated,
+        )
         name = f"{quoted(video.video)}.{mark}.zip"
         record = items / name.replace(".zip", ".json")
         if record.exists() and (items / name).exists():
@@ -83,17 +121,31 @@ def _extract_or_explain(raw: Path, items: Path, params: FramesParams, video: Vid
 
 
 def _identity(reader: DatasetReader, video: Video) -> Any:
-    """What tells one version of a video's media and annotation files from another: names, sizes, times of change."""
-    files = [video.media] if video.media.is_file() else sorted(video.media.iterdir()) if video.media.is_dir() else []
+    """What tells one version of a video's media and annotation files from another: names, sizes,
+    times of change.
+    """
+    files = (
+        [video.media]
+        if video.media.is_file()
+        else sorted(video.media.iterdir())
+        if video.media.is_dir()
+        else []
+    )
     annotation = getattr(reader, "annotation_files", None)
     files = files + (annotation(video) if annotation else [])
-    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
+    return [
+        (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()
+    ]
 
 
-def needed_frames(annotated: tuple[int, ...], num_frames: int, window: int, protocol: str) -> list[int]:
-    """Indices that any window reads: around annotated frames where few are annotated (a2d), else all.
+def needed_frames(
+    annotated: tuple[int, ...], num_frames: int, window: int, protocol: str
+) -> list[int]:
+    """Indices that any window reads: around annotated frames where few are annotated (a2d), else
+    all.
 
-    The neighbours t - 1 and t + 1 of an annotated frame are always among them, since flow needs them.
+    The neighbours t - 1 and t + 1 of an annotated frame are always among them, since flow needs
+    them.
     """
     if protocol != "a2d":
         return list(range(num_frames))
@@ -101,12 +153,15 @@ def needed_frames(annotated: tuple[int, ...], num_frames: int, window: int, prot
     return sorted(wanted)
 
 
-def pack_video(reader: DatasetReader, video: Video, params: FramesParams, target: Path) -> dict[str, Any]:
+def pack_video(
+    reader: DatasetReader, video: Video, params: FramesParams, target: Path
+) -> dict[str, Any]:
     """Write one video's zip; returns its row of the index."""
     encoded: dict[int, bytes] = {}
     height = width = 0
     count = 0
-    # The length of a video file is not known before it is decoded: frames past the last window are read, not kept.
+    # The length of a video file is not known before it is decoded: frames past the last window are
+    # read, not kept.
     reach = params.window + 2
     near = {t for c in video.annotated for t in range(c - reach, c + reach + 1)}
     for count, (frame, name) in enumerate(reader.frames(video), start=1):
@@ -118,7 +173,9 @@ def pack_video(reader: DatasetReader, video: Video, params: FramesParams, target
         raise UserError(f"{video.media} holds no frame")
     late = [t for t in video.annotated if t >= count]
     if late:
-        raise UserError(f"{video.media} has {count} frames, but the annotation names frame {late[0] + 1}")
+        raise UserError(
+            f"{video.media} has {count} frames, but the annotation names frame {late[0] + 1}"
+        )
     stored = needed_frames(video.annotated, count, params.window, reader.protocol)
     instances: dict[str, list[str]] = {}
     empty: list[str] = []
@@ -132,13 +189,25 @@ def pack_video(reader: DatasetReader, video: Video, params: FramesParams, target
             instances[str(t)] = sorted(name for name, mask in masks.items() if mask.any())
             add_to_zip(archive, f"masks/{t:06d}.json", _encode_masks(masks, height, width))
     return {
-        "split": video.split, "num_frames": count, "frame_names": list(video.frame_names), "height": height, "width": width,
-        "stored": stored, "annotated": list(video.annotated), "instances": instances, "empty_masks": empty, "sha256": sha256_of(target),
-    }  # fmt: skip
+        "split": video.split,
+        "num_frames": count,
+        "frame_names": list(video.frame_names),
+        "height": height,
+        "width": width,
+        "stored": stored,
+        "annotated": list(video.annotated),
+        "instances": instances,
+        "empty_masks": empty,
+        "sha256": sha256_of(target),
+    }
 
 
-def _without_pixels(masks: dict[str, np.ndarray], video: Video, t: int, params: FramesParams) -> list[str]:
-    """Instances annotated by an empty mask: a fault of the annotation where, as in A2D, an absent object is not listed at all."""
+def _without_pixels(
+    masks: dict[str, np.ndarray], video: Video, t: int, params: FramesParams
+) -> list[str]:
+    """Instances annotated by an empty mask: a fault of the annotation where, as in A2D, an absent
+    object is not listed at all.
+    """
     empty = [f"frame {t + 1}, instance {name}" for name, mask in masks.items() if not mask.any()]
     if empty and params.on_error == "stop":
         raise UserError(f"{video.video}, {empty[0]}: the mask has no pixel")
@@ -157,7 +226,11 @@ def _decode(frame: bytes | np.ndarray, name: str) -> np.ndarray:
 def _size(frame: bytes | np.ndarray, name: str, params: FramesParams) -> tuple[int, int]:
     """Height and width that the stored frame has, in pixels."""
     height, width = _decode(frame, name).shape[:2]
-    return _shrunk(height, width, params.short_side) if isinstance(frame, np.ndarray) else (height, width)
+    return (
+        _shrunk(height, width, params.short_side)
+        if isinstance(frame, np.ndarray)
+        else (height, width)
+    )
 
 
 def _shrunk(height: int, width: int, short_side: int | None) -> tuple[int, int]:
@@ -175,7 +248,11 @@ def _encode(frame: bytes | np.ndarray, name: str, params: FramesParams) -> bytes
     height, width = _shrunk(*frame.shape[:2], params.short_side)
     if (height, width) != frame.shape[:2]:
         frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-    done, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, params.jpeg_quality])
+    done, data = cv2.imencode(
+        ".jpg",
+        np.ascontiguousarray(frame[:, :, ::-1]),
+        [cv2.IMWRITE_JPEG_QUALITY, params.jpeg_quality],
+    )
     if not done:
         raise UserError(f"{name} cannot be encoded as JPEG")
     return data.tobytes()
@@ -184,5 +261,8 @@ def _encode(frame: bytes | np.ndarray, name: str, params: FramesParams) -> bytes
 def _encode_masks(masks: dict[str, np.ndarray], height: int, width: int) -> bytes:
     """COCO RLE of each instance; at the annotation's own size, which need not be the frame's."""
     size = next((list(mask.shape) for mask in masks.values()), [height, width])
-    runs = {name: coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode() for name, mask in sorted(masks.items())}
+    runs = {
+        name: coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+        for name, mask in sorted(masks.items())
+    }
     return json.dumps({"size": size, "instances": runs}, sort_keys=True).encode()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from losh.model.backbone import build_backbone
+from losh.backbones.weights import build_backbone
 from losh.model.losh import LoSh
-from losh.model.mttr import MTTR
-from losh.model.text import TextEncoder
+from losh.model.text_encoder import TextEncoder
 from losh.params import ModelParams
+from losh.pipelines.mttr.network import MTTR
 
 PIPELINES = {"mttr": MTTR}
 """Base pipelines by their name in params.yaml."""

@@ -1,8 +1,10 @@
-"""Our model file: safetensors with the whole configuration inside, so that it rebuilds without flags and without a download.
+"""Our model file: safetensors with the whole configuration inside, so that it rebuilds without
+flags and without a download.
 
-The metadata has the one key `losh`: JSON of the configuration (its `model` section is what builds the model) and of the text
-encoder's Hugging Face configuration. The text encoder's weights are in the file even where they were frozen, so that a file is whole;
-its tokenizer is not: that comes by the name in `model.text_encoder`.
+The metadata has the one key `losh`: JSON of the configuration (its `model` section is what builds
+the model) and of the text encoder's Hugging Face configuration. The text encoder's weights are in
+the file even where they were frozen, so that a file is whole; its tokenizer is not: that comes by
+the name in `model.text_encoder`.
 """
 
 from __future__ import annotations
@@ -17,18 +19,19 @@ from safetensors.torch import save_file
 from transformers import AutoConfig
 
 from losh.errors import UserError
-from losh.files import atomic_write
 from losh.model.build import build_model
 from losh.model.losh import LoSh
-from losh.model.text import TextEncoder, load_tokenizer
+from losh.model.text_encoder import TextEncoder, load_tokenizer
 from losh.params import ModelParams
+from losh.runtime.files import atomic_write
 
 METADATA = "losh"
 TEXT_CONFIG = "text_encoder_config"
 
 
 def save_model(path: Path, model: LoSh, config: dict[str, Any]) -> None:
-    """Write the weights and what rebuilds them. The same model and configuration give the same bytes.
+    """Write the weights and what rebuilds them. The same model and configuration give the same
+    bytes.
 
     Args:
         config: JSON values; `config["model"]` is the `model` section of params.yaml.
@@ -38,7 +41,11 @@ def save_model(path: Path, model: LoSh, config: dict[str, Any]) -> None:
     # One metadata key: safetensors writes several in an order of chance.
     metadata = {METADATA: json.dumps(whole, sort_keys=True)}
     with atomic_write(path) as part:
-        save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, part, metadata)
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()},
+            part,
+            metadata,
+        )
 
 
 def load_model(path: Path, tokenizer: bool = True) -> tuple[LoSh, dict[str, Any]]:
@@ -48,22 +55,31 @@ def load_model(path: Path, tokenizer: bool = True) -> tuple[LoSh, dict[str, Any]
         tokenizer: also load the text encoder's tokenizer, by the name in `model.text_encoder`.
 
     Raises:
-        UserError: a missing file, one that is not ours, one whose weights do not fit its own configuration, or no tokenizer.
+        UserError: a missing file, one that is not ours, one whose weights do not fit its own
+            configuration, or no tokenizer.
     """
-    mend = "Make it with `dvc repro train` or `losh import-checkpoint`"
+    advice = "Make it with `dvc repro train` or `losh import-checkpoint`"
     if not path.is_file():
-        raise UserError(f"{path} is missing", mend)
+        raise UserError(f"{path} is missing", advice)
     try:
         with safe_open(path, "pt") as file:
             config = json.loads((file.metadata() or {})[METADATA])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         model = model_from(config)
     except (SafetensorError, KeyError, json.JSONDecodeError, ValidationError) as error:
-        raise UserError(f"{path} is no model file of ours ({str(error).splitlines()[0]})", mend) from None
+        raise UserError(
+            f"{path} is no model file of ours ({str(error).splitlines()[0]})", advice
+        ) from None
     wanted = {name: value.shape for name, value in model.state_dict().items()}
-    faults = sorted(name for name in wanted.keys() | state.keys() if name not in wanted or name not in state or wanted[name] != state[name].shape)
+    faults = sorted(
+        name
+        for name in wanted.keys() | state.keys()
+        if name not in wanted or name not in state or wanted[name] != state[name].shape
+    )
     if faults:
-        raise UserError(f"{path}: weights do not fit the configuration in it: {', '.join(faults)}", mend)
+        raise UserError(
+            f"{path}: weights do not fit the configuration in it: {', '.join(faults)}", advice
+        )
     model.load_state_dict(state, assign=True)
     if tokenizer:
         model.base.text_encoder.tokenizer = load_tokenizer(config["model"]["text_encoder"])
@@ -77,15 +93,24 @@ def model_from(config: dict[str, Any]) -> LoSh:
         config: `model` (the section of params.yaml) and `text_encoder_config` (Hugging Face's).
     """
     params = ModelParams.model_validate(config["model"])
-    # The weights come from the file: what the backbone started from is of no matter now, and may not be there.
-    params = params.model_copy(update={"backbone": params.backbone.model_copy(update={"checkpoint": None})})
+    # The weights come from the file: what the backbone started from is of no matter now, and may
+    # not be there.
+    params = params.model_copy(
+        update={"backbone": params.backbone.model_copy(update={"checkpoint": None})}
+    )
     return build_model(params, text_encoder_from(config[TEXT_CONFIG]))
 
 
 def text_config(encoder: TextEncoder) -> dict[str, Any]:
-    """Hugging Face's configuration of a text encoder, without what tells of the machine or the library's version."""
+    """Hugging Face's configuration of a text encoder, without what tells of the machine or the
+    library's version.
+    """
     config = encoder.model.config.to_diff_dict()
-    return {key: value for key, value in config.items() if key not in ("_name_or_path", "transformers_version", "architectures", "dtype")}
+    return {
+        key: value
+        for key, value in config.items()
+        if key not in ("_name_or_path", "transformers_version", "architectures", "dtype")
+    }
 
 
 def text_encoder_from(config: dict[str, Any]) -> TextEncoder:

@@ -1,4 +1,6 @@
-"""The whole loss of a step: matching, both streams' losses, their intersection, and the consistency of the visual features."""
+"""The whole loss of a step: matching, both streams' losses, their intersection, and the consistency
+of the visual features.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +12,28 @@ from torch import Tensor
 
 from losh.errors import UserError
 from losh.model.consistency import consistency_loss
-from losh.model.interface import ClipFlow, Indices, LoShOutput, RVOSPipeline, Targets
 from losh.model.intersection import intersection_loss
-from losh.model.losses import cell_loss, covered
-from losh.model.matcher import assign, joint_costs
-from losh.model.mttr import MTTR
-from losh.model.pairs import matched_logits
+from losh.model.mask_losses import covered, matched_logits
+from losh.model.matching import assign, joint_costs
+from losh.model.pipeline import RVOSPipeline
+from losh.model.structures import ClipFlow, Indices, LoShOutput, Targets
 from losh.params import ConsistencyParams, LossParams
+from losh.pipelines.mttr.losses import token_reference_loss
+from losh.pipelines.mttr.network import MTTR
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What the losses are divided by. Add those of all devices and micro-batches of a step: its losses then add up to the same
-    numbers however it is divided (as long as the parts are padded to one size).
+    """What the losses are divided by. Add those of all devices and micro-batches of a step: its
+    losses then add up to the same numbers however it is divided (as long as the parts are padded to
+    one size).
     """
 
     masks: float
-    """Instances times frames: `num_masks` of the released code, for focal and dice (at least 1). It is also the number of matched
-    pairs, by which the intersection is averaged, unless a clip has more instances than there are queries."""
+    """Instances times frames: `num_masks` of the released code, for focal and dice (at least 1). It
+    is also the number of matched pairs, by which the intersection is averaged, unless a clip has
+    more instances than there are queries.
+    """
     frames: float
     """Annotated frames of all clips (T' * B), for the reference loss."""
     flow_pairs: float
@@ -43,7 +49,9 @@ class Counts:
         )
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.masks + other.masks, self.frames + other.frames, self.flow_pairs + other.flow_pairs)
+        return Counts(
+            self.masks + other.masks, self.frames + other.frames, self.flow_pairs + other.flow_pairs
+        )
 
 
 class Criterion:
@@ -55,7 +63,12 @@ class Criterion:
         pipeline: the class of the base pipeline, which knows one stream's losses and costs.
     """
 
-    def __init__(self, losses: LossParams, consistency: ConsistencyParams, pipeline: type[RVOSPipeline] = MTTR) -> None:
+    def __init__(
+        self,
+        losses: LossParams,
+        consistency: ConsistencyParams,
+        pipeline: type[RVOSPipeline] = MTTR,
+    ) -> None:
         self.losses = losses
         self.consistency = consistency
         self.pipeline = pipeline
@@ -66,7 +79,13 @@ class Criterion:
             "encoder_reference": losses.encoder_reference,
         }
 
-    def __call__(self, output: LoShOutput, targets: list[Targets], flow: ClipFlow | None = None, counts: Counts | None = None) -> dict[str, Tensor]:
+    def __call__(
+        self,
+        output: LoShOutput,
+        targets: list[Targets],
+        flow: ClipFlow | None = None,
+        counts: Counts | None = None,
+    ) -> dict[str, Tensor]:
         """All losses of a batch.
 
         Args:
@@ -76,8 +95,9 @@ class Criterion:
             counts: of the whole step, where this batch is a part of it; None: of this batch.
 
         Returns:
-            Scalars, not weighted: `reference`, `focal`, `dice` (both streams added), `intersection` of the last decoder layer; the same
-            with `_0`, `_1`, ... of the earlier layers (`auxiliary`); `consistency`; `encoder_reference`; and `total`, the weighted sum.
+            Scalars, not weighted: `reference`, `focal`, `dice` (both streams added), `intersection`
+            of the last decoder layer; the same with `_0`, `_1`, ... of the earlier layers
+            (`auxiliary`); `consistency`; `encoder_reference`; and `total`, the weighted sum.
         """
         counts = counts or Counts.of(targets, flow)
         device = output.long[-1].masks.device.type
@@ -86,8 +106,12 @@ class Criterion:
             if self.losses.encoder_reference:
                 values["encoder_reference"] = self._cells(output, targets) / max(counts.frames, 1.0)
             if self.losses.consistency and flow is not None:
-                values["consistency"] = consistency_loss(output.video, output.annotated, flow, self.consistency) / max(counts.flow_pairs, 1.0)
-        total = sum(self.weights[re.sub(r"_\d+$", "", name)] * value for name, value in values.items())
+                values["consistency"] = consistency_loss(
+                    output.video, output.annotated, flow, self.consistency
+                ) / max(counts.flow_pairs, 1.0)
+        total = sum(
+            self.weights[re.sub(r"_\d+$", "", name)] * value for name, value in values.items()
+        )
         return {**values, "total": torch.as_tensor(total, device=device)}
 
     def match(self, output: LoShOutput, targets: list[Targets], layer: int = -1) -> list[Indices]:
@@ -100,7 +124,9 @@ class Criterion:
         return height, width
 
     def _coarse(self, targets: list[Targets]) -> list[Targets]:
-        """The targets on the grid of `mask_stride`; expressions of one clip share their masks, before and after."""
+        """The targets on the grid of `mask_stride`; expressions of one clip share their masks,
+        before and after.
+        """
         if self.losses.mask_stride == 1:
             return targets
         pooled = {id(t.masks): covered(t.masks, self.losses.mask_stride) for t in targets}
@@ -109,16 +135,34 @@ class Criterion:
     def _costs(self, output: LoShOutput, targets: list[Targets], layer: int) -> list[Tensor]:
         short = output.short[layer] if output.short is not None else None
         return joint_costs(
-            output.long[layer], short, targets, self._size(output), self.pipeline, self.losses.intersection, self.losses.intersection_form
+            output.long[layer],
+            short,
+            targets,
+            self._size(output),
+            self.pipeline,
+            self.losses.intersection,
+            self.losses.intersection_form,
         )
 
     def _cells(self, output: LoShOutput, targets: list[Targets]) -> Tensor:
         """The reference loss of the encoder's cells, summed over streams and frames."""
-        if output.cells is None:
-            raise UserError("train.losses.encoder_reference: the base pipeline has no scores of the encoder's cells", "Set it to 0")
-        return sum((cell_loss(scores, targets, output.video.strides[-1]) for scores in output.cells), start=output.cells[0].new_zeros(()))
+        if output.token_scores is None:
+            raise UserError(
+                "train.losses.encoder_reference: the base pipeline has no scores of the "
+                "encoder's cells",
+                "Set it to 0",
+            )
+        return sum(
+            (
+                token_reference_loss(scores, targets, output.video.strides[-1])
+                for scores in output.token_scores
+            ),
+            start=output.token_scores[0].new_zeros(()),
+        )
 
-    def _layers(self, output: LoShOutput, targets: list[Targets], counts: Counts) -> dict[str, Tensor]:
+    def _layers(
+        self, output: LoShOutput, targets: list[Targets], counts: Counts
+    ) -> dict[str, Tensor]:
         targets = self._coarse(targets)
         last = len(output.long) - 1
         layers = [last, *range(last)] if self.losses.auxiliary else [last]
@@ -128,17 +172,32 @@ class Criterion:
         for i, layer in enumerate(layers):
             suffix = "" if layer == last else f"_{layer}"
             indices = matches[i * len(targets) : (i + 1) * len(targets)]
-            values |= {name + suffix: value for name, value in self._layer(output, layer, targets, indices, counts).items()}
+            values |= {
+                name + suffix: value
+                for name, value in self._layer(output, layer, targets, indices, counts).items()
+            }
         return values
 
-    def _layer(self, output: LoShOutput, layer: int, targets: list[Targets], indices: list[Indices], counts: Counts) -> dict[str, Tensor]:
+    def _layer(
+        self,
+        output: LoShOutput,
+        layer: int,
+        targets: list[Targets],
+        indices: list[Indices],
+        counts: Counts,
+    ) -> dict[str, Tensor]:
         size, params = self._size(output), self.losses
         sums = self.pipeline.stream_losses(output.long[layer], targets, indices, size, params)
         if output.short is not None:
             short = self.pipeline.stream_losses(output.short[layer], targets, indices, size, params)
             sums = {name: value + short[name] for name, value in sums.items()}
             if params.intersection:
-                logits = [matched_logits(stream[layer].masks, indices, size) for stream in (output.long, output.short)]
+                logits = [
+                    matched_logits(stream[layer].masks, indices, size)
+                    for stream in (output.long, output.short)
+                ]
                 sums["intersection"] = intersection_loss(*logits, params.intersection_form)
         divisors = {"reference": max(counts.frames, 1.0)}
-        return {name: value / divisors.get(name, max(counts.masks, 1.0)) for name, value in sums.items()}
+        return {
+            name: value / divisors.get(name, max(counts.masks, 1.0)) for name, value in sums.items()
+        }

@@ -1,17 +1,18 @@
-"""Long-short cross-attention: the short stream's tokens inform the long stream's, never the other way (LoSh, overview figure).
+"""Long-short cross-attention: the short stream's tokens inform the long stream's, never the other
+way (LoSh, overview figure).
 
-The figure's odd blocks are the base pipeline's own encoder layers, shared by both streams. Its even blocks are here: the long
-stream attends to the short one, while the short stream runs a self-attention layer of its own. Heads, scaling, the missing
-feed-forward after the cross-attention, and the start values are our choices: nothing published says.
+The figure's odd blocks are the base pipeline's own encoder layers, shared by both streams. Its even
+blocks are here: the long stream attends to the short one, while the short stream runs a
+self-attention layer of its own. Heads, scaling, the missing feed-forward after the cross-attention,
+and the start values are our choices: nothing published says.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from losh.model.attention import Attention
-from losh.model.interface import Tokens
-from losh.model.transformer import EncoderLayer
+from losh.layers.transformer import Attention, EncoderLayer
+from losh.model.structures import Tokens
 
 
 class LongShortAttention(nn.Module):
@@ -21,16 +22,25 @@ class LongShortAttention(nn.Module):
         super().__init__()
         self.attention = Attention(width, heads, dropout)
         self.norm = nn.LayerNorm(width)
-        # A gain of zero makes the block an identity at first: a baseline's checkpoint is fine-tuned from its own numbers.
+        # A gain of zero makes the block an identity at first: a baseline's checkpoint is fine-tuned
+        # from its own numbers.
         nn.init.zeros_(self.norm.weight)
 
-    def forward(self, long: Tensor, short: Tensor, long_pos: Tensor, short_pos: Tensor, short_pad: Tensor) -> Tensor:
-        """long, long_pos [M, S, C]; short, short_pos [M, S', C]; short_pad [M, S'] (True = padding) -> the long stream [M, S, C]."""
-        return long + self.norm(self.attention(long + long_pos, short + short_pos, short, short_pad))
+    def forward(
+        self, long: Tensor, short: Tensor, long_pos: Tensor, short_pos: Tensor, short_pad: Tensor
+    ) -> Tensor:
+        """long, long_pos [M, S, C]; short, short_pos [M, S', C]; short_pad [M, S'] (True = padding)
+        -> the long stream [M, S, C].
+        """
+        return long + self.norm(
+            self.attention(long + long_pos, short + short_pos, short, short_pad)
+        )
 
 
 class CrossBlock(nn.Module):
-    """An even block of the figure: cross-attention for the long stream, self-attention for the short one."""
+    """An even block of the figure: cross-attention for the long stream, self-attention for the
+    short one.
+    """
 
     def __init__(self, width: int, heads: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
@@ -38,7 +48,11 @@ class CrossBlock(nn.Module):
         self.short_layer = EncoderLayer(width, heads, ffn_dim, dropout)
 
     def forward(self, x: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        """x [2M, S, C], long rows first -> (long, short), each [M, S, C]; both read the short stream as it was before the block."""
+        """x [2M, S, C], long rows first -> (long, short), each [M, S, C]; both read the short
+        stream as it was before the block.
+        """
         (long, short), (long_pos, short_pos) = x.chunk(2), tokens.pos.chunk(2)
         short_pad = tokens.pad.chunk(2)[1]
-        return self.cross(long, short, long_pos, short_pos, short_pad), self.short_layer(short, short_pos, short_pad)
+        return self.cross(long, short, long_pos, short_pos, short_pad), self.short_layer(
+            short, short_pos, short_pad
+        )

@@ -1,4 +1,6 @@
-"""Long-short intersection: the long expression's mask has to lie inside the short one's (LoSh; released behaviour)."""
+"""Long-short intersection: the long expression's mask has to lie inside the short one's (LoSh;
+released behaviour).
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,17 @@ GATE = 0.5
 
 
 def gated(logits: Tensor, form: Form) -> Tensor:
-    """Mask probabilities; `hard` zeroes those at or under 0.5, which therefore get no gradient; `soft` (ours) keeps all."""
+    """Mask probabilities; `hard` zeroes those at or under 0.5, which therefore get no gradient;
+    `soft` (ours) keeps all.
+    """
     probability = logits.sigmoid()
     return F.threshold(probability, GATE, 0.0) if form == "hard" else probability
 
 
 def coefficient(long: Tensor, short: Tensor, form: Form) -> Tensor:
-    """How much of the long mask lies in the short one: (sum a b + 1) / (sum a + 1), in [0, 1]. Logits [..., H, W] -> [...]."""
+    """How much of the long mask lies in the short one: (sum a b + 1) / (sum a + 1), in [0, 1].
+    Logits [..., H, W] -> [...].
+    """
     a, b = gated(long, form), gated(short, form)
     return ((a * b).sum((-2, -1)) + 1) / (a.sum((-2, -1)) + 1)
 
@@ -26,6 +32,7 @@ def coefficient(long: Tensor, short: Tensor, form: Form) -> Tensor:
 def intersection_loss(long: Tensor, short: Tensor, form: Form) -> Tensor:
     """Sum of 1 - coefficient over matched pairs: logits [P, H, W] at the network's size -> scalar.
 
-    Divided by the number of pairs it is the released loss, 1 - mean(coefficient). An empty long mask costs nothing.
+    Divided by the number of pairs it is the released loss, 1 - mean(coefficient). An empty long
+    mask costs nothing.
     """
     return (1 - coefficient(long, short, form)).sum()

@@ -5,16 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from losh.layers.transformer import xavier_matrices
 from losh.model.cross_attention import CrossBlock, LongShortAttention
-from losh.model.interface import Clips, LoShOutput, RVOSPipeline, TextFeats, TextIds, Tokens, VideoFeats
-from losh.model.transformer import xavier_matrices
+from losh.model.pipeline import RVOSPipeline
+from losh.model.structures import Clips, LoShOutput, TextFeats, TextIds, Tokens, VideoFeats
 from losh.params import ModelParams
 
 Text = TextIds | TextFeats
 
 
 class LoSh(nn.Module):
-    """Two streams through one base pipeline: visual encoder, text encoder, encoder layers, queries and heads are shared.
+    """Two streams through one base pipeline: visual encoder, text encoder, encoder layers, queries
+    and heads are shared.
 
     Args:
         base: the pipeline; LoSh uses only what RVOSPipeline declares.
@@ -29,24 +31,33 @@ class LoSh(nn.Module):
         inside = crossing and params.cross_attention_place == "inside"
         sizes = (base.d_model, base.num_heads)
         self.cross_blocks = nn.ModuleList(
-            CrossBlock(*sizes, base.ffn_dim, base.dropout) for _ in range(params.cross_attention_blocks if inside else 0)
+            CrossBlock(*sizes, base.ffn_dim, base.dropout)
+            for _ in range(params.cross_attention_blocks if inside else 0)
         )
-        self.cross_after = LongShortAttention(*sizes, base.dropout) if crossing and not inside else None
+        self.cross_after = (
+            LongShortAttention(*sizes, base.dropout) if crossing and not inside else None
+        )
         xavier_matrices(self.cross_blocks)
         if self.cross_after is not None:
             xavier_matrices(self.cross_after)
 
-    def forward(self, clips: Clips, long: Text, short: Text | None = None, video: VideoFeats | None = None) -> LoShOutput:
+    def forward(
+        self, clips: Clips, long: Text, short: Text | None = None, video: VideoFeats | None = None
+    ) -> LoShOutput:
         """Segment what the expressions refer to.
 
         Args:
             clips: B windows.
-            long: B long expressions (E of them with `clips.rows`), as tokens or as the text encoder's features.
-            short: as many short ones; None only where the short stream is switched off (else ValueError). Ignored where it is.
-            video: `base.encode_video` of these clips, where it was already computed (several expressions on one video).
+            long: B long expressions (E of them with `clips.rows`), as tokens or as the text
+                encoder's features.
+            short: as many short ones; None only where the short stream is switched off (else
+                ValueError). Ignored where it is.
+            video: `base.encode_video` of these clips, where it was already computed (several
+                expressions on one video).
 
         Returns:
-            Predictions of both streams in the K annotated frames, and the visual encoder's features of all T frames.
+            Predictions of both streams in the K annotated frames, and the visual encoder's features
+            of all T frames.
         """
         everything = self.base.encode_video(clips.frames, clips.pad) if video is None else video
         video = self.base.select_frames(everything, clips.annotated)
@@ -63,12 +74,20 @@ class LoSh(nn.Module):
         if self.cross_after is not None:
             memory = self._after(memory, tokens)
         layers = self.base.decode(memory, tokens, video, text)
-        scores = self.base.cell_scores(memory, tokens, video.levels[0].shape[0])
+        scores = self.base.token_scores(memory, tokens, video.levels[0].shape[0])
         if not self.short_stream:
-            return LoShOutput(layers, None, everything, clips.annotated, None if scores is None else [scores])
+            return LoShOutput(
+                layers, None, everything, clips.annotated, None if scores is None else [scores]
+            )
         halves = [layer.halves() for layer in layers]
         cells = None if scores is None else list(scores.chunk(2))
-        return LoShOutput([long for long, _ in halves], [short for _, short in halves], everything, clips.annotated, cells)
+        return LoShOutput(
+            [long for long, _ in halves],
+            [short for _, short in halves],
+            everything,
+            clips.annotated,
+            cells,
+        )
 
     def _cross(self, i: int, x: Tensor, tokens: Tokens) -> Tensor:
         """After shared layer i: its cross-attention block, if it has one."""
@@ -78,4 +97,6 @@ class LoSh(nn.Module):
         """Cross-attention on the encoder's output alone (our cheaper variant)."""
         assert self.cross_after is not None
         (long, short), (long_pos, short_pos) = memory.chunk(2), tokens.pos.chunk(2)
-        return torch.cat([self.cross_after(long, short, long_pos, short_pos, tokens.pad.chunk(2)[1]), short])
+        return torch.cat(
+            [self.cross_after(long, short, long_pos, short_pos, tokens.pad.chunk(2)[1]), short]
+        )

@@ -9,14 +9,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from losh.files import atomic_write
+from losh.runtime.files import atomic_write
 
 
 def write_masks(path: Path, masks: dict[str, np.ndarray]) -> None:
     """Write the masks (instance -> bool [H, W], each with a pixel) of one frame in A2D's form.
 
-    `instance` [n]; `reMask` uint8 [n, W, H], transposed, and [W, H] when there is one instance; `reBBox` [4, n]: first and last column and
-    row (x1 y1 x2 y2), counted from 0. The bytes depend on the masks alone.
+    `instance` [n]; `reMask` uint8 [n, W, H], transposed, and [W, H] when there is one instance;
+    `reBBox` [4, n]: first and last column and row (x1 y1 x2 y2), counted from 0. The bytes depend
+    on the masks alone.
     """
     instances = sorted(masks)
     stacked = np.stack([masks[name].T for name in instances]).astype(np.uint8)
@@ -24,7 +25,12 @@ def write_masks(path: Path, masks: dict[str, np.ndarray]) -> None:
     with atomic_write(path) as part, h5py.File(part, "w", libver="earliest") as file:
         plain = {"track_times": False}  # HDF5 would else write the clock into each dataset
         file.create_dataset("instance", data=np.array([float(name) for name in instances]), **plain)
-        file.create_dataset("reMask", data=stacked[0] if len(instances) == 1 else stacked, compression="gzip", **plain)
+        file.create_dataset(
+            "reMask",
+            data=stacked[0] if len(instances) == 1 else stacked,
+            compression="gzip",
+            **plain,
+        )
         file.create_dataset("reBBox", data=boxes.astype(float), **plain)
 
 
@@ -33,7 +39,9 @@ def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
     return columns[0], rows[0], columns[-1], rows[-1]
 
 
-def write_table(path: Path, rows: Iterable[Iterable[object]], header: Iterable[str] | None = None) -> None:
+def write_table(
+    path: Path, rows: Iterable[Iterable[object]], header: Iterable[str] | None = None
+) -> None:
     """Write a CSV with plain line ends."""
     with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -14,12 +14,15 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "purple": (146, 62, 190),
     "orange": (243, 128, 24),
 }
-"""Name -> RGB of the base colour. Backgrounds are greyish, so that a colour word always finds objects alone."""
+"""Name -> RGB of the base colour. Backgrounds are greyish, so that a colour word always finds
+objects alone.
+"""
 
 SHAPES = ("circle", "square", "triangle", "star")
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 RADII: dict[str, tuple[float, float]] = {"small": (12.0, 13.5), "large": (18.0, 20.5)}
-"""Size word -> range of the radius in px of a disc of about the same area, in a frame of 96 x 128."""
+"""Size word -> range of the radius in px of a disc of about the same area, in a frame of 96 x 128.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,10 @@ class Appearance:
 
     def differences(self, other: Appearance) -> int:
         """In how many of the four words two objects differ."""
-        return sum(getattr(self, word) != getattr(other, word) for word in ("colour", "shape", "size", "texture"))
+        return sum(
+            getattr(self, word) != getattr(other, word)
+            for word in ("colour", "shape", "size", "texture")
+        )
 
 
 def sample_appearance(rng: np.random.Generator, colour: str) -> Appearance:
@@ -46,8 +52,9 @@ def sample_appearance(rng: np.random.Generator, colour: str) -> Appearance:
 def sample_appearances(rng: np.random.Generator, count: int, twins: bool) -> list[Appearance]:
     """Draw the looks of a clip's objects.
 
-    They share two colours, so that the colour alone seldom decides, and two of one colour differ in at least two words, so that what
-    decides is plain to see. With `twins` the first two look exactly alike.
+    They share two colours, so that the colour alone seldom decides, and two of one colour differ in
+    at least two words, so that what decides is plain to see. With `twins` the first two look
+    exactly alike.
     """
     main, other = (str(c) for c in rng.choice(tuple(COLOURS), size=2, replace=False))
     looks = [sample_appearance(rng, main)]

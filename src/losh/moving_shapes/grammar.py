@@ -56,7 +56,8 @@ def put_in_words(rng: np.random.Generator, meaning: Meaning) -> Wording:
     link = _pick(rng, LINKS)
     place_first = bool(place) and rng.random() < 0.5
     said = _join(motion, relation) if place_first else _join(motion, place, relation)
-    # "on the left is left of": a place before the link and nothing after it would leave the link hanging.
+    # "on the left is left of": a place before the link and nothing after it would leave the link
+    # hanging.
     text = _join(subject, place if place_first else "", link if said else "", said)
     return Wording(text, subject, _join(subject, place))
 
@@ -64,18 +65,32 @@ def put_in_words(rng: np.random.Generator, meaning: Meaning) -> Wording:
 def _motion(rng: np.random.Generator, meaning: Meaning) -> str:
     # "not moving above the square" would deny the relation too.
     followed = meaning.place or meaning.relation
-    return _pick(rng, [words for words in MOTION_WORDS[meaning.motion] if not (followed and words.startswith("not "))])
+    return _pick(
+        rng,
+        [
+            words
+            for words in MOTION_WORDS[meaning.motion]
+            if not (followed and words.startswith("not "))
+        ],
+    )
 
 
 def _relation(rng: np.random.Generator, meaning: Meaning) -> str:
     relation = meaning.relation
     words = list(RELATION_WORDS[relation.kind])
     if meaning.motion and relation.kind in ("left", "right"):
-        words = [word for word in words if word.startswith("on ")]  # "moving left of" and "moving to the left of" would be directions
+        words = [
+            word for word in words if word.startswith("on ")
+        ]  # "moving left of" and "moving to the left of" would be directions
     anchor = _noun(rng, relation.anchor, "the")
     if relation.anchor_motion is None:
         return _join(_pick(rng, words), anchor)
-    return _join(_pick(rng, words), anchor, _pick(rng, ("", "that is")), _pick(rng, MOTION_WORDS[relation.anchor_motion]))
+    return _join(
+        _pick(rng, words),
+        anchor,
+        _pick(rng, ("", "that is")),
+        _pick(rng, MOTION_WORDS[relation.anchor_motion]),
+    )
 
 
 def _noun(rng: np.random.Generator, noun: Noun, article: str) -> str:

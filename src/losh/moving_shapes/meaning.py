@@ -1,7 +1,8 @@
 """What an expression says, and of which objects of a scene it is true.
 
-Each judgement is True, False, or None where a viewer could not be sure. An expression is used only if everything it says is True of its
-object and something it says is False of each other object, so that nothing hangs on a pixel or on a near tie.
+Each judgement is True, False, or None where a viewer could not be sure. An expression is used only
+if everything it says is True of its object and something it says is False of each other object, so
+that nothing hangs on a pixel or on a near tie.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from losh.moving_shapes.appearance import Appearance
-from losh.moving_shapes.layout import Scene, Shape
+from losh.moving_shapes.arrangement import Scene, Shape
 from losh.moving_shapes.motion import DIRECTIONS
 
 PLACES = ("left", "right", "top", "bottom")
@@ -28,7 +29,10 @@ class Noun:
     texture: str | None = None
 
     def fits(self, look: Appearance) -> bool:
-        return all(getattr(self, word) in (None, getattr(look, word)) for word in ("shape", "colour", "size", "texture"))
+        return all(
+            getattr(self, word) in (None, getattr(look, word))
+            for word in ("shape", "colour", "size", "texture")
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,9 @@ class Meaning:
 
 
 def referents(scene: Scene, meaning: Meaning) -> list[Shape]:
-    """The objects of which everything said is True, if none of the others is in doubt; else an empty list."""
+    """The objects of which everything said is True, if none of the others is in doubt; else an
+    empty list.
+    """
     verdicts = {shape.instance: holds(scene, shape, meaning) for shape in scene.shapes}
     if None in verdicts.values():
         return []
@@ -72,7 +78,9 @@ def holds(scene: Scene, shape: Shape, meaning: Meaning) -> bool | None:
     if meaning.relation:
         anchors = anchors_of(scene, meaning.relation)
         # An anchor that is no single object leaves the relation without a meaning.
-        verdicts.append(stands(scene, shape, meaning.relation.kind, anchors[0]) if len(anchors) == 1 else None)
+        verdicts.append(
+            stands(scene, shape, meaning.relation.kind, anchors[0]) if len(anchors) == 1 else None
+        )
     if False in verdicts:
         return False
     return None if None in verdicts else True
@@ -85,7 +93,11 @@ def named(scene: Scene, noun: Noun) -> list[Shape]:
 
 def anchors_of(scene: Scene, relation: Relation) -> list[Shape]:
     """The objects that the relation's anchor may be."""
-    return [shape for shape in named(scene, relation.anchor) if relation.anchor_motion is None or _moves(shape, relation.anchor_motion)]
+    return [
+        shape
+        for shape in named(scene, relation.anchor)
+        if relation.anchor_motion is None or _moves(shape, relation.anchor_motion)
+    ]
 
 
 def _moves(shape: Shape, motion: str) -> bool:
@@ -119,7 +131,9 @@ def stands(scene: Scene, shape: Shape, kind: str, anchor: Shape) -> bool | None:
     if kind in ("left", "right", "above", "below"):
         axis = 0 if kind in ("left", "right") else 1
         along = ahead[:, axis] if kind in ("left", "above") else -ahead[:, axis]
-        return _verdict((along > 10 * scene.scale) & (along > 0.6 * np.abs(ahead[:, 1 - axis])), along < 0)
+        return _verdict(
+            (along > 10 * scene.scale) & (along > 0.6 * np.abs(ahead[:, 1 - axis])), along < 0
+        )
     if kind == "near":
         return _verdict(distance - reach < 5 * scene.scale, distance - reach > 18 * scene.scale)
     if kind == "past":
@@ -131,11 +145,17 @@ def stands(scene: Scene, shape: Shape, kind: str, anchor: Shape) -> bool | None:
 
 
 def _passes(scene: Scene, shape: Shape, anchor: Shape) -> bool | None:
-    """Whether the object moves straight and comes close to an anchor that does not move along with it."""
+    """Whether the object moves straight and comes close to an anchor that does not move along with
+    it.
+    """
     if shape.motion.kind not in DIRECTIONS or shape.motion.kind == anchor.motion.kind:
         return False
     span = slice(scene.annotated[0], scene.annotated[-1] + 1)
-    gap = (np.linalg.norm(shape.centres[span] - anchor.centres[span], axis=1) - shape.radius - anchor.radius).min()
+    gap = (
+        np.linalg.norm(shape.centres[span] - anchor.centres[span], axis=1)
+        - shape.radius
+        - anchor.radius
+    ).min()
     if gap < 6 * scene.scale:
         return True
     return False if gap > 20 * scene.scale else None

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from losh.moving_shapes.arrangement import Scene, Shape
 from losh.moving_shapes.expressions import Described, describe_scene
-from losh.moving_shapes.layout import Scene, Shape
 from losh.moving_shapes.textures import OVERSAMPLING, background, sprite
 
 
@@ -35,9 +35,11 @@ class RenderedClip:
     masks: np.ndarray
     """bool [T, n, H, W]: the visible part of each object; they do not overlap."""
     flow_forward: np.ndarray
-    """float32 [T - 1, 2, H, W]: from frame t to t + 1, for each pixel of frame t the motion of what is seen there.
+    """float32 [T - 1, 2, H, W]: from frame t to t + 1, for each pixel of frame t the motion of what
+    is seen there.
 
-    Channel 0 is to the right, channel 1 down; px."""
+    Channel 0 is to the right, channel 1 down; px.
+    """
     flow_backward: np.ndarray
     """float32 [T - 1, 2, H, W]: from frame t + 1 to t, on the pixels of frame t + 1."""
     objects: tuple[ClipObject, ...]
@@ -48,30 +50,48 @@ class RenderedClip:
 def render_clip(seed: int, num_frames: int, height: int, width: int) -> RenderedClip:
     """Draw the clip of a seed; `num_frames` is at least 2.
 
-    The same arguments give the same clip. The dataset takes its clips from seeds of 1,000,000 and more (`generate.clip_seed`): smaller ones
-    are free for training other things without touching the test clips.
+    The same arguments give the same clip. The dataset takes its clips from seeds of 1,000,000 and
+    more (`generate.clip_seed`): smaller ones are free for training other things without touching
+    the test clips.
     """
     scene, described = describe_scene(seed, num_frames, height, width)
     frames, owners = draw(scene)
     count = len(scene.shapes)
     masks = owners[:, None] == np.arange(count)[None, :, None, None]
     # Row `count` is the background's path: owners index it where no object is seen.
-    paths = np.stack([*(shape.centres for shape in scene.shapes), scene.sway]).astype(np.float32)  # [n + 1, T, 2]
+    paths = np.stack([*(shape.centres for shape in scene.shapes), scene.sway]).astype(
+        np.float32
+    )  # [n + 1, T, 2]
     steps = paths[:, 1:] - paths[:, :-1]
-    forward = np.stack([steps[owners[t], t] for t in range(scene.num_frames - 1)]).transpose(0, 3, 1, 2)
-    backward = np.stack([-steps[owners[t + 1], t] for t in range(scene.num_frames - 1)]).transpose(0, 3, 1, 2)
+    forward = np.stack([steps[owners[t], t] for t in range(scene.num_frames - 1)]).transpose(
+        0, 3, 1, 2
+    )
+    backward = np.stack([-steps[owners[t + 1], t] for t in range(scene.num_frames - 1)]).transpose(
+        0, 3, 1, 2
+    )
     objects = tuple(_in_words(shape, described) for shape in scene.shapes)
-    return RenderedClip(frames, masks, np.ascontiguousarray(forward), np.ascontiguousarray(backward), objects, scene.annotated)
+    return RenderedClip(
+        frames,
+        masks,
+        np.ascontiguousarray(forward),
+        np.ascontiguousarray(backward),
+        objects,
+        scene.annotated,
+    )
 
 
 def _in_words(shape: Shape, described: list[Described]) -> ClipObject:
     look = shape.look
     own = tuple(d for d in described if d.instance == shape.instance)
-    return ClipObject(shape.instance, look.colour, look.shape, look.size, look.texture, shape.motion.kind, own)
+    return ClipObject(
+        shape.instance, look.colour, look.shape, look.size, look.texture, shape.motion.kind, own
+    )
 
 
 def draw(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Draw all frames: uint8 [T, H, W, 3], and for each pixel the index of the object seen there (n: background), int [T, H, W]."""
+    """Draw all frames: uint8 [T, H, W, 3], and for each pixel the index of the object seen there
+    (n: background), int [T, H, W].
+    """
     rng = np.random.default_rng((scene.seed, 2))
     size = (scene.height, scene.width)
     pad = int(np.ceil(np.abs(scene.sway).max())) + 3
@@ -97,13 +117,19 @@ def _sprites(rng: np.random.Generator, scene: Scene) -> list[np.ndarray]:
 
 
 def _sampled(texture: np.ndarray, size: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """Sample a texture at clip resolution: pixel (x, y) of the result is the texture at origin + OVERSAMPLING * (x, y)."""
+    """Sample a texture at clip resolution: pixel (x, y) of the result is the texture at origin +
+    OVERSAMPLING * (x, y).
+    """
     matrix = np.array([[OVERSAMPLING, 0, origin[0]], [0, OVERSAMPLING, origin[1]]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(texture, matrix, (int(size[0]), int(size[1])), flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    return cv2.warpAffine(
+        texture, matrix, (int(size[0]), int(size[1])), flags=flags, borderMode=cv2.BORDER_CONSTANT
+    )
 
 
-def _paint(image: np.ndarray, owner: np.ndarray, index: int, drawn: np.ndarray, centre: np.ndarray) -> None:
+def _paint(
+    image: np.ndarray, owner: np.ndarray, index: int, drawn: np.ndarray, centre: np.ndarray
+) -> None:
     """Paint an object with its centre (x, y) over a frame, in place, and claim its pixels."""
     half = drawn.shape[0] / 2 / OVERSAMPLING
     limit = np.array(image.shape[1::-1])

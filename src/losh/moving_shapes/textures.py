@@ -1,4 +1,6 @@
-"""Textures of objects and backgrounds, drawn at twice the clip's resolution and band-limited, so that sub-pixel motion stays exact."""
+"""Textures of objects and backgrounds, drawn at twice the clip's resolution and band-limited, so
+that sub-pixel motion stays exact.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +8,35 @@ import cv2
 import numpy as np
 
 from losh.moving_shapes.appearance import COLOURS
-from losh.moving_shapes.layout import REACH, Shape
+from losh.moving_shapes.arrangement import REACH, Shape
 
 OVERSAMPLING = 2  # texture pixels a clip pixel, along each axis
 DRAWN = 4  # resolution at which outlines are drawn before they are brought down to OVERSAMPLING
-AREAS = {"circle": 1.0, "square": 1.0, "triangle": 0.78, "star": 0.84}  # of a disc with the nominal radius; pointed shapes would else reach too far
+AREAS = {
+    "circle": 1.0,
+    "square": 1.0,
+    "triangle": 0.78,
+    "star": 0.84,
+}  # of a disc with the nominal radius; pointed shapes would else reach too far
 
 
-def smooth_noise(rng: np.random.Generator, height: int, width: int, cell: float, channels: int = 1) -> np.ndarray:
-    """Smooth noise float32 [height, width, channels] in about -1 to 1, with blobs of about `cell` px."""
+def smooth_noise(
+    rng: np.random.Generator, height: int, width: int, cell: float, channels: int = 1
+) -> np.ndarray:
+    """Smooth noise float32 [height, width, channels] in about -1 to 1, with blobs of about `cell`
+    px.
+    """
     rows, columns = max(2, round(height / cell)) + 1, max(2, round(width / cell)) + 1
     grid = rng.uniform(-1, 1, size=(rows, columns, channels)).astype(np.float32)
-    return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, channels)
+    return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC).reshape(
+        height, width, channels
+    )
 
 
 def sprite(rng: np.random.Generator, shape: Shape, scale: float) -> np.ndarray:
-    """Draw an object: float32 [D, D, 4], RGB of 0 to 255 (defined beyond the outline too) and alpha of 0 to 1; its centre is the array's."""
+    """Draw an object: float32 [D, D, 4], RGB of 0 to 255 (defined beyond the outline too) and alpha
+    of 0 to 1; its centre is the array's.
+    """
     half = int(np.ceil(REACH * shape.radius)) + 3
     side = 2 * half * DRAWN
     outline = _outline(shape, side)
@@ -31,7 +46,9 @@ def sprite(rng: np.random.Generator, shape: Shape, scale: float) -> np.ndarray:
     rim = cv2.distanceTransform(outline, cv2.DIST_L2, 5)[..., None] < 1.2 * scale * DRAWN
     colour = np.where(rim, 0.45 * base, colour)
     drawn = np.dstack([colour, outline.astype(np.float32) / 255])
-    small = cv2.resize(drawn, None, fx=OVERSAMPLING / DRAWN, fy=OVERSAMPLING / DRAWN, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        drawn, None, fx=OVERSAMPLING / DRAWN, fy=OVERSAMPLING / DRAWN, interpolation=cv2.INTER_AREA
+    )
     return cv2.GaussianBlur(small, (0, 0), 0.9, borderType=cv2.BORDER_REPLICATE)
 
 
@@ -51,8 +68,12 @@ def _outline(shape: Shape, side: int) -> np.ndarray:
     x, y = corners.T
     area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
     corners = corners * np.sqrt(AREAS[shape.look.shape] * np.pi * radius**2 / area)
-    turn = np.array([[np.cos(shape.tilt), np.sin(shape.tilt)], [-np.sin(shape.tilt), np.cos(shape.tilt)]])
-    points = np.rint((corners @ turn + centre) * 256).astype(np.int32)  # fillPoly takes fixed point: 8 bits of fraction
+    turn = np.array(
+        [[np.cos(shape.tilt), np.sin(shape.tilt)], [-np.sin(shape.tilt), np.cos(shape.tilt)]]
+    )
+    points = np.rint((corners @ turn + centre) * 256).astype(
+        np.int32
+    )  # fillPoly takes fixed point: 8 bits of fraction
     return cv2.fillPoly(image, [points], 255, shift=8)
 
 
@@ -70,7 +91,10 @@ def _surface(rng: np.random.Generator, shape: Shape, side: int) -> np.ndarray:
     mask = _pattern(rng, shape.look.texture, shape.radius * DRAWN, side)[..., None]
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j].astype(np.float32)
     light = 1.02 - 0.1 * (x + y)[..., None]
-    grain = smooth_noise(rng, side, side, 3 * DRAWN) * 13 + smooth_noise(rng, side, side, 8 * DRAWN) * 12
+    grain = (
+        smooth_noise(rng, side, side, 3 * DRAWN) * 13
+        + smooth_noise(rng, side, side, 8 * DRAWN) * 12
+    )
     return np.clip((base * (1 - mask) + accent * mask) * light + grain, 0, 255).astype(np.float32)
 
 
@@ -95,7 +119,9 @@ def _pattern(rng: np.random.Generator, texture: str, radius: float, side: int) -
 
 
 def background(rng: np.random.Generator, height: int, width: int, scale: float) -> np.ndarray:
-    """Draw a background of `height` x `width` texture pixels, greyish: float32 [height, width, 3] of 0 to 255."""
+    """Draw a background of `height` x `width` texture pixels, greyish: float32 [height, width, 3]
+    of 0 to 255.
+    """
     unit = scale * OVERSAMPLING
     first, second = (_grey(rng) for _ in range(2))
     y, x = np.mgrid[:height, :width].astype(np.float32) / unit
@@ -104,14 +130,23 @@ def background(rng: np.random.Generator, height: int, width: int, scale: float) 
     ramp = (ramp - ramp.min()) / (np.ptp(ramp) + 1e-6)
     style = str(rng.choice(("clouds", "gradient", "bands", "tiles")))
     if style == "clouds":
-        ramp = 0.5 + 0.5 * smooth_noise(rng, height, width, 26 * unit)[..., 0] + 0.25 * smooth_noise(rng, height, width, 11 * unit)[..., 0]
+        ramp = (
+            0.5
+            + 0.5 * smooth_noise(rng, height, width, 26 * unit)[..., 0]
+            + 0.25 * smooth_noise(rng, height, width, 11 * unit)[..., 0]
+        )
     elif style == "bands":
-        ramp = 0.5 + 0.35 * np.sin(ramp * rng.uniform(25, 60) + 2.5 * smooth_noise(rng, height, width, 40 * unit)[..., 0])
+        ramp = 0.5 + 0.35 * np.sin(
+            ramp * rng.uniform(25, 60) + 2.5 * smooth_noise(rng, height, width, 40 * unit)[..., 0]
+        )
     elif style == "tiles":
         cell = rng.uniform(9, 16)
         ramp = 0.7 * ramp + 0.25 * ((np.floor(x / cell) + np.floor(y / cell)) % 2)
     ramp = np.clip(ramp, 0, 1)[..., None]
-    grain = smooth_noise(rng, height, width, 1.6 * unit) * 9 + smooth_noise(rng, height, width, 5 * unit) * 9
+    grain = (
+        smooth_noise(rng, height, width, 1.6 * unit) * 9
+        + smooth_noise(rng, height, width, 5 * unit) * 9
+    )
     image = np.clip(first * (1 - ramp) + second * ramp + grain, 0, 255).astype(np.float32)
     return cv2.GaussianBlur(image, (0, 0), 0.9, borderType=cv2.BORDER_REPLICATE)
 

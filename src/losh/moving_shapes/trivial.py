@@ -9,7 +9,9 @@ import numpy as np
 from losh.moving_shapes.appearance import COLOURS
 
 
-def trivial_masks(text: str, masks: dict[str, np.ndarray], objects: dict[str, dict], seed: int) -> dict[str, np.ndarray]:
+def trivial_masks(
+    text: str, masks: dict[str, np.ndarray], objects: dict[str, dict], seed: int
+) -> dict[str, np.ndarray]:
     """Predict a mask for one frame without understanding.
 
     Args:
@@ -19,8 +21,8 @@ def trivial_masks(text: str, masks: dict[str, np.ndarray], objects: dict[str, di
         seed: of the random choice; it also depends on the text, not on the order of calls.
 
     Returns:
-        bool [H, W] for `largest_object` (most pixels in this frame) and for `random_object_of_named_colour` (the sentence's first colour is
-        its subject's).
+        bool [H, W] for `largest_object` (most pixels in this frame) and for
+        `random_object_of_named_colour` (the sentence's first colour is its subject's).
     """
     return {
         "largest_object": largest_object(masks),
@@ -33,8 +35,12 @@ def largest_object(masks: dict[str, np.ndarray]) -> np.ndarray:
     return masks[max(sorted(masks), key=lambda name: int(masks[name].sum()))]
 
 
-def random_object_of_named_colour(text: str, masks: dict[str, np.ndarray], objects: dict[str, dict], seed: int) -> np.ndarray:
-    """The mask of a random object of the first colour that the text names; of any object where it names none, or none is seen."""
+def random_object_of_named_colour(
+    text: str, masks: dict[str, np.ndarray], objects: dict[str, dict], seed: int
+) -> np.ndarray:
+    """The mask of a random object of the first colour that the text names; of any object where it
+    names none, or none is seen.
+    """
     colour = next((word for word in text.lower().split() if word in COLOURS), None)
     fitting = sorted(name for name in masks if objects[name]["colour"] == colour) or sorted(masks)
     # crc32, not hash(): Python salts the latter anew in each process.

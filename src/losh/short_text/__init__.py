@@ -1,4 +1,6 @@
-"""The short, subject-centric expression of each long one: LoSh's second sentence (stage `parse_text`, section `short_text`)."""
+"""The short, subject-centric expression of each long one: LoSh's second sentence (stage
+`parse_text`, section `short_text`).
+"""
 
 from losh.short_text.parse import parse_text, short_text_csv
 from losh.short_text.rule import Mode, Short

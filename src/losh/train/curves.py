@@ -15,7 +15,9 @@ def write_curves(history: list[dict[str, float]], out: Path) -> None:
     logging.getLogger("dvclive").setLevel(logging.ERROR)
     from dvclive import Live
 
-    with Live(str(out), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) as live:
+    with Live(
+        str(out), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False
+    ) as live:
         for row in history:
             for name, value in row.items():
                 live.log_metric(name, value, timestamp=False)
@@ -32,7 +34,11 @@ def draw_curves(history: list[dict[str, float]], out: Path) -> None:
     import matplotlib.pyplot as plt
 
     groups = {
-        "training loss": [name for name in history[0] if name.startswith("train/") and not name[-2:].startswith("_")],
+        "training loss": [
+            name
+            for name in history[0]
+            if name.startswith("train/") and not name[-2:].startswith("_")
+        ],
         "validation": sorted({name for row in history for name in row if name.startswith("val/")}),
         "learning rate": [name for name in history[0] if name.startswith("rate/")],
     }

@@ -11,9 +11,10 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from losh.errors import UserError
-from losh.files import atomic_write
+from losh.runtime.files import atomic_write
 
 SAVE_EVERY = float(os.environ.get("LOSH_SAVE_EVERY", "180"))
 """Seconds between saves within an epoch: what a kill without warning costs at most."""
@@ -21,7 +22,9 @@ SAVE_EVERY = float(os.environ.get("LOSH_SAVE_EVERY", "180"))
 
 @dataclass
 class Progress:
-    """Where a training stands. Plain numbers, strings, lists and dicts alone, so that weights_only loading takes it."""
+    """Where a training stands. Plain numbers, strings, lists and dicts alone, so that weights_only
+    loading takes it.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -39,7 +42,13 @@ class Progress:
 def save_state(path: Path, progress: Progress, **parts: Any) -> None:
     """Save the progress and the state_dicts of `parts`, atomically."""
     with atomic_write(path) as part:
-        torch.save({"progress": asdict(progress), **{name: value.state_dict() for name, value in parts.items()}}, part)
+        torch.save(
+            {
+                "progress": asdict(progress),
+                **{name: value.state_dict() for name, value in parts.items()},
+            },
+            part,
+        )
 
 
 def load_state(path: Path, **parts: Any) -> Progress:
@@ -50,15 +59,21 @@ def load_state(path: Path, **parts: Any) -> Progress:
             value.load_state_dict(state[name])
         return Progress(**state["progress"])
     except (RuntimeError, KeyError, ValueError, TypeError, EOFError) as error:
-        raise UserError(f"{path} cannot be resumed from ({error})", "Remove it to start afresh") from None
+        raise UserError(
+            f"{path} cannot be resumed from ({error})", "Remove it to start afresh"
+        ) from None
 
 
 class StopRequest:
-    """Whether SIGTERM or SIGINT has asked to stop; the loop looks at it between steps, where the state is whole."""
+    """Whether SIGTERM or SIGINT has asked to stop; the loop looks at it between steps, where the
+    state is whole.
+    """
 
     def __init__(self) -> None:
         self.signal = 0
-        self._old = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._old = {
+            number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)
+        }
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
@@ -81,3 +96,31 @@ class Clock:
             return False
         self._last = time.monotonic()
         return True
+
+
+class TrainableWeights:
+    """A model seen through its trainable parameters, with state_dict and load_state_dict.
+
+    Buffers need no place: ours are constants (frozen BatchNorm, position indices).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Name -> trainable parameter."""
+        return {
+            name: parameter.detach()
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Copy `state` into the model; the names must be exactly those of state_dict."""
+        own = self.state_dict()
+        if own.keys() != state.keys():
+            raise KeyError(
+                f"{sorted(own.keys() ^ state.keys())[:3]} are in one of model and state only"
+            )
+        for name, parameter in own.items():
+            parameter.copy_(state[name])

@@ -1,0 +1,131 @@
+"""Video-Swin as LoSh and MTTR use it: the first three stages, a feature map for every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from losh.backbones.video_swin_blocks import PATCH, PatchEmbed, PatchMerging, SwinBlock, SwinStage
+
+
+@dataclass(frozen=True)
+class SwinSizes:
+    """Sizes of a Video-Swin: what the constructor takes."""
+
+    embed_dim: int
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    window_size: tuple[int, int, int] = (8, 7, 7)
+    dropped_blocks: int = 2
+    """Blocks of the published fourth stage, which is left out: they still count where stochastic
+    depth is spread over the blocks.
+    """
+
+
+PRESETS = {
+    "video_swin_t": SwinSizes(96, (2, 2, 6), (3, 6, 12)),
+    "video_swin_s": SwinSizes(96, (2, 2, 18), (3, 6, 12)),
+    "video_swin_b": SwinSizes(128, (2, 2, 18), (4, 8, 16)),
+}
+"""The published sizes without their fourth stage (arXiv 2106.13230; LoSh and MTTR use T)."""
+
+
+class VideoSwin(nn.Module):
+    """The video backbone. Parameters have the names of the released checkpoints, without their
+    prefix `backbone.`.
+
+    Attributes:
+        channels: channels of each level.
+        strides: pixels a cell of each level covers: 4, 8, 16, ...
+        checkpoint_blocks: recompute each block in the backward pass instead of keeping what is
+            inside it: less memory, about a third more time.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        depths: Sequence[int],
+        num_heads: Sequence[int],
+        window_size: Sequence[int] = (8, 7, 7),
+        drop_path: float = 0.0,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        dropped_blocks: int = 0,
+    ) -> None:
+        """Random weights: truncated normal of 0.02 in linear layers and bias tables, as published.
+
+        Args:
+            embed_dim: channels of the first stage; each next one has twice as many.
+            depths: blocks of each stage.
+            num_heads: heads of each stage.
+            window_size: frames, rows, columns of an attention window.
+            drop_path: stochastic depth of the network's last block; earlier ones have less,
+                linearly, and the first none.
+            dropped_blocks: blocks that the published network has after these; only the spread of
+                `drop_path` counts them.
+        """
+        super().__init__()
+        window = tuple(window_size)
+        half = tuple(length // 2 for length in window)
+        last = max(1, sum(depths) + dropped_blocks - 1)
+        self.channels = [embed_dim * 2**stage for stage in range(len(depths))]
+        self.strides = [PATCH * 2**stage for stage in range(len(depths))]
+        self.checkpoint_blocks = False
+        self.patch_embed = PatchEmbed(embed_dim)
+        self.layers = nn.ModuleList()
+        for stage, (channels, depth, heads) in enumerate(
+            zip(self.channels, depths, num_heads, strict=True)
+        ):
+            first = sum(depths[:stage])
+            self.layers.append(
+                SwinStage(
+                    [
+                        SwinBlock(
+                            channels,
+                            heads,
+                            window,
+                            half if i % 2 else (0, 0, 0),
+                            drop_path * (first + i) / last,
+                            mlp_ratio,
+                            qkv_bias,
+                        )
+                        for i in range(depth)
+                    ]
+                )
+            )
+        self.downsamples = nn.ModuleList(PatchMerging(channels) for channels in self.channels[:-1])
+        self.apply(_initialise)
+
+    def forward(self, frames: Tensor) -> list[Tensor]:
+        """Features of every frame.
+
+        Args:
+            frames: float [B, T, 3, H, W], normalised; any size.
+
+        Returns:
+            A level a stage: [B, T, C_i, ceil(H / s_i), ceil(W / s_i)], un-normed, taken before the
+            patch merging. They are views of channels-last memory, so they are not contiguous.
+        """
+        x = self.patch_embed(frames)  # [B, T, H / 4, W / 4, C]
+        levels = []
+        for stage, layer in enumerate(self.layers):
+            if stage:
+                x = self.downsamples[stage - 1](x)
+            for block in layer.blocks:
+                x = (
+                    checkpoint(block, x, use_reentrant=False)
+                    if self.checkpoint_blocks and self.training
+                    else block(x)
+                )
+            levels.append(x.permute(0, 1, 4, 2, 3))  # [B, T, h, w, C] -> [B, T, C, h, w]
+        return levels
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,105 @@
+"""Batches: clips of different sizes padded to one, on the device, with their text features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from losh.clips.dataset import FLOW_STRIDE, LoadedClip
+from losh.clips.samples import Sample
+from losh.model.structures import ClipFlow, Clips, Targets
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass
+class Batch:
+    """What one forward and backward pass needs, but for the text features."""
+
+    clips: Clips
+    targets: list[Targets]
+    """One an expression."""
+    flow: ClipFlow | None
+    long: list[str]
+    """E of them: the expressions of all clips, one clip's after the other's."""
+    short: list[str]
+    loaded: list[LoadedClip]
+
+    def samples(self) -> list[tuple[LoadedClip, Sample]]:
+        """Each expression's clip and sample, in the order of `long`."""
+        return [(clip, sample) for clip in self.loaded for sample in clip.samples]
+
+
+def pad_frames(frames: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """uint8 [T, H_i, W_i, 3] a clip -> normalised float [B, T, 3, H, W] and padding [B, T, H, W]
+    (True = padding).
+
+    Padding is zero after the normalisation, at the bottom and right. All clips have the same T.
+    """
+    height, width = (max(clip.shape[axis] for clip in frames) for axis in (1, 2))
+    batch = torch.zeros(len(frames), frames[0].shape[0], 3, height, width, device=device)
+    pad = torch.ones(
+        len(frames), frames[0].shape[0], height, width, dtype=torch.bool, device=device
+    )
+    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
+    for i, clip in enumerate(frames):
+        _, h, w, _ = clip.shape
+        pixels = (
+            clip.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        )  # [T, H, W, 3] -> [T, 3, H, W]
+        batch[i, :, :, :h, :w] = (pixels - mean) / std
+        pad[i, :, :h, :w] = False
+    return batch, pad
+
+
+def make_batch(loaded: list[LoadedClip], device: torch.device) -> Batch:
+    """Put clips with the same numbers of frames T and of annotated frames K together."""
+    frames, pad = pad_frames([clip.frames for clip in loaded], device)
+    annotated = torch.tensor([clip.samples[0].annotated for clip in loaded], device=device)
+    targets = []
+    for clip in loaded:
+        masks, visible = clip.masks.to(device), clip.visible.to(device)
+        targets += [
+            Targets(masks, referred, seen)
+            for referred, seen in zip(clip.referred, visible, strict=True)
+        ]
+    counts = [len(clip.samples) for clip in loaded]
+    shared = max(counts) > 1
+    rows = (
+        torch.repeat_interleave(torch.arange(len(loaded)), torch.tensor(counts)).to(device)
+        if shared
+        else None
+    )
+    return Batch(
+        Clips(frames, pad, annotated, rows),
+        targets,
+        _pad_flow(loaded, frames.shape[-2:], device),
+        [text for clip in loaded for text in clip.long],
+        [text for clip in loaded for text in clip.short],
+        loaded,
+    )
+
+
+def _pad_flow(
+    loaded: list[LoadedClip], size: tuple[int, int], device: torch.device
+) -> ClipFlow | None:
+    if loaded[0].flow is None:
+        return None
+    grid = tuple(-(-side // FLOW_STRIDE) for side in size)
+
+    def stack(way: str) -> Tensor:
+        fields = np.zeros((len(loaded), *loaded[0].flow[way].shape[:3], *grid), np.float32)
+        for i, clip in enumerate(loaded):
+            h, w = clip.flow[way].shape[-2:]
+            fields[i, ..., :h, :w] = clip.flow[way]
+        return torch.from_numpy(fields).to(device)
+
+    neighbour, valid = (
+        torch.from_numpy(np.stack([clip.flow[key] for clip in loaded])).to(device)
+        for key in ("neighbour", "valid")
+    )
+    return ClipFlow(stack("forward"), stack("backward"), neighbour, valid)

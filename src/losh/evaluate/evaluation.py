@@ -1,0 +1,118 @@
+"""Stage evaluate: score the trained model on one dataset by its published protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from losh.clips.samples import build_samples, read_expressions
+from losh.errors import UserError
+from losh.evaluate.protocols.setup import EvaluationSetup, Result
+from losh.evaluate.protocols.videos import evaluate_davis, evaluate_youtube_vos
+from losh.evaluate.protocols.windows import evaluate_a2d
+from losh.evaluate.report.pictures import draw_cases
+from losh.evaluate.report.table import write_empty_plots, write_plots, write_rows
+from losh.frames import FrameStore
+from losh.inference.text_features import TextFeatures
+from losh.model.checkpoint import load_model
+from losh.params import EvaluateParams
+from losh.runtime.distributed import Processes, start, stop
+from losh.runtime.files import write_json
+from losh.runtime.machine import pick_precision
+
+DIGITS = 4
+"""Of the numbers in metrics/eval: more would be noise in `dvc metrics diff`."""
+
+
+def evaluate(
+    name: str,
+    params: EvaluateParams,
+    root: Path = Path("data"),
+    metrics: Path = Path("metrics"),
+    model: Path | None = None,
+) -> dict[str, Any]:
+    """Score data/model/model.safetensors (or params.checkpoint, or `model`) on dataset `name`.
+
+    Writes metrics/eval/<name>.json, metrics/plots/<name>/ (for `dvc plots`) and
+    data/evaluate/<name>/ (the table, pictures, a submission).
+    """
+    given = Path(params.checkpoint) if params.checkpoint else None
+    network, config = load_model(model or given or root / "model" / "model.safetensors")
+    processes = start()
+    try:
+        network = network.to(processes.device)
+        out = root / "evaluate" / name
+        out.mkdir(parents=True, exist_ok=True)
+        texts = TextFeatures(network.base.text_encoder, processes.device)
+        store = FrameStore(root / "frames" / name)
+        precision = pick_precision("auto", processes.device)
+        context = EvaluationSetup(
+            network, texts, config, store, root, params, precision, processes, out
+        )
+        result = _evaluate(context, name)
+        if processes.is_main:
+            return _write(context, result, name, metrics)
+        return {}
+    finally:
+        stop()
+
+
+def _evaluate(context: EvaluationSetup, name: str) -> Result:
+    index = context.store.index
+    expressions = read_expressions(context.root / "short_text" / f"{name}.csv")
+    if index["protocol"] == "a2d":
+        if index["window"] != context.config["window"]:
+            raise UserError(
+                f"{name} is extracted for windows of {index['window']} frames, but the model was "
+                f"trained with {context.config['window']}",
+                "Set frames.window to the model's",
+            )
+        samples, left_out = build_samples(context.store, expressions, train=False)
+        _say(
+            context.processes,
+            f"evaluate {name}: {len(samples)} samples"
+            + "".join(f"; {n} expressions left out: {why}" for why, n in sorted(left_out.items())),
+        )
+        return evaluate_a2d(context, samples) if samples else Result.empty()
+    held_out = expressions[expressions["split"] != "train"]
+    here = held_out["video"].isin(context.store.videos)
+    _say(
+        context.processes,
+        f"evaluate {name}: {int(here.sum())} expressions"
+        + (f"; {int((~here).sum())} left out: video not extracted" if not here.all() else ""),
+    )
+    if not here.any():
+        return Result.empty()
+    return (
+        evaluate_davis(context, held_out[here])
+        if index["protocol"] == "davis"
+        else evaluate_youtube_vos(context, held_out[here])
+    )
+
+
+def _write(context: EvaluationSetup, result: Result, name: str, metrics: Path) -> dict[str, Any]:
+    scored = [row for row in result.rows if row.iou is not None or row.j is not None]
+    summary = _rounded(result.metrics) | {"samples": len(scored), "skipped": len(result.skipped)}
+    for why in result.skipped[:10]:
+        print(f"skipped: {why}")
+    write_rows(context.out / "expressions.csv", result.rows)
+    if scored:
+        write_plots(
+            metrics / "plots" / name, [row.iou if row.iou is not None else row.j for row in scored]
+        )
+        draw_cases(context.store, result, context.params.pictures, context.out / "pictures")
+    else:
+        write_empty_plots(metrics / "plots" / name)
+    write_json(metrics / "eval" / f"{name}.json", summary)
+    return summary
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, DIGITS) if isinstance(value, float) else value
+
+
+def _say(processes: Processes, text: str) -> None:
+    if processes.is_main:
+        print(text)

@@ -1,0 +1,1 @@
+"""The published protocols: which samples are scored, and how."""

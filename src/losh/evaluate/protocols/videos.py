@@ -1,0 +1,231 @@
+"""Whole-video protocols: Refer-YouTube-VOS (submission, local J and F) and Refer-DAVIS17 (label
+maps and single expressions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from losh.evaluate.metrics.average_precision import encode
+from losh.evaluate.metrics.j_and_f import RunningJF
+from losh.evaluate.protocols.davis import (
+    VOID,
+    ObjectScore,
+    UnsupervisedVideo,
+    davis_results,
+    label_map,
+    objects_to_score,
+)
+from losh.evaluate.protocols.setup import EvaluationSetup, Result
+from losh.evaluate.protocols.youtube_vos import SubmissionWriter, local_scores, merge_submissions
+from losh.evaluate.report.table import ExpressionRow
+from losh.inference.whole_video import Trajectory, track
+
+FRAMES_AT_ONCE = 16
+"""Frames that J and F are computed on at once: enough for all cores, few enough for any memory."""
+
+
+def evaluate_youtube_vos(context: EvaluationSetup, expressions: pd.DataFrame) -> Result:
+    """Write the submission zip, and score locally every expression whose masks are public."""
+    processes, result = context.processes, Result.empty()
+    part = context.out / f"part{processes.rank}.zip"
+    with SubmissionWriter(part) as submission:
+        for video, rows, tracks in _tracks(context, expressions):
+            for row, found in zip(rows, tracks, strict=True):
+                _add(result, _score_expression(context, video, row, found, submission))
+    total = _gathered(context, result)
+    processes.wait()
+    if processes.is_main:
+        parts = sorted(context.out.glob("part*.zip"))
+        merge_submissions(parts, context.out / "submission.zip")
+        for path in parts:
+            path.unlink()
+    scored = [
+        ObjectScore(row.video, row.instance, row.j, row.f)
+        for row in total.rows
+        if row.j is not None
+    ]
+    total.metrics = local_scores(scored) if scored else {}
+    return total
+
+
+def evaluate_davis(context: EvaluationSetup, expressions: pd.DataFrame) -> Result:
+    """Score the four expression sets, as papers print them (`davis_unsupervised`) and each
+    expression alone (`per_expression`).
+    """
+    result = Result.empty()
+    unsupervised: dict[str, list[ObjectScore]] = {}
+    for name in sorted(set(expressions["expression_set"])):
+        for video, rows, tracks in _tracks(
+            context, expressions[expressions["expression_set"] == name]
+        ):
+            for row, found in zip(rows, tracks, strict=True):
+                _add(result, _score_expression(context, video, row, found, None))
+            unsupervised.setdefault(name, []).extend(
+                _score_label_maps(context, video, rows, tracks)
+            )
+    total = _gathered(context, result)
+    by_set: dict[str, list[ObjectScore]] = {}
+    for part in context.processes.gather(unsupervised):
+        for name, scores in part.items():
+            by_set.setdefault(name, []).extend(scores)
+    plain: dict[str, list[ObjectScore]] = {}
+    for row in total.rows:
+        if row.j is not None:
+            plain.setdefault(row.expression_set, []).append(
+                ObjectScore(row.video, row.instance, row.j, row.f)
+            )
+    total.metrics = davis_results(by_set, plain) if plain else {}
+    return total
+
+
+def _tracks(
+    context: EvaluationSetup, expressions: pd.DataFrame
+) -> Iterator[tuple[str, list[Any], list[Trajectory]]]:
+    """This process's videos, each with its expressions and their trajectories; trajectories are
+    valid until the next video.
+    """
+    store, processes = context.store, context.processes
+    groups = sorted(expressions.groupby("video", sort=True))
+    mine = [(video, list(rows.itertuples())) for video, rows in groups if video in store.videos][
+        processes.rank :: processes.world
+    ]
+    for video, rows in tqdm(
+        mine, desc=f"evaluate {store.index['name']}", unit="video", disable=not processes.is_main
+    ):
+        sentences = [(row.text, row.short_text) for row in rows]
+        with track(
+            context.model,
+            context.texts,
+            lambda t, video=video: store.frame(video, t),
+            store.videos[video]["num_frames"],
+            sentences,
+            context.sides,
+            context.params.chunk,
+            context.dtype,
+            context.params.rule,
+        ) as tracks:
+            yield video, rows, tracks
+
+
+def _score_expression(
+    context: EvaluationSetup,
+    video: str,
+    row: Any,
+    found: Trajectory,
+    submission: SubmissionWriter | None,
+) -> tuple[ExpressionRow, tuple[int, Any] | None]:
+    """One expression over its video: its row of the table, and a frame's prediction for the
+    pictures.
+    """
+    store, threshold = context.store, context.params.threshold
+    index = store.videos[video]
+    annotated = set(index["annotated"]) if row.instance else set()
+    size = (index["height"], index["width"])
+    running, waiting = RunningJF(), []
+    middle = sorted(annotated)[len(annotated) // 2] if annotated else index["num_frames"] // 2
+    shown = None
+    for t in range(index["num_frames"]):
+        if t in annotated:
+            truths = store.masks(video, t)
+            truth = truths.get(row.instance)
+            void = truths.get(str(VOID))
+            truth = (
+                np.zeros(next(iter(truths.values())).shape if truths else size, bool)
+                if truth is None
+                else truth
+            )
+            waiting.append(
+                (
+                    found.mask(t, truth.shape, threshold),
+                    truth,
+                    np.zeros_like(truth) if void is None else void,
+                )
+            )
+            predicted = waiting[-1][0]
+            if len(waiting) == FRAMES_AT_ONCE:
+                running.add(*(np.stack(masks) for masks in zip(*waiting, strict=True)))
+                waiting = []
+        elif submission is not None or t == middle:
+            predicted = found.mask(t, size, threshold)
+        else:
+            continue
+        if t == middle:
+            shown = (t, encode(predicted[None])[0])
+        if submission is not None:
+            submission.add(
+                video,
+                row.expression_id,
+                index["frame_names"][t] if index["frame_names"] else f"{t:05d}",
+                predicted,
+            )
+    if waiting:
+        running.add(*(np.stack(masks) for masks in zip(*waiting, strict=True)))
+    scores = (
+        {"j": running.j, "f": running.f, "j_and_f": (running.j + running.f) / 2}
+        if running.frames
+        else {}
+    )
+    table_row = ExpressionRow(
+        video,
+        row.expression_set,
+        row.expression_id,
+        row.instance,
+        None,
+        running.frames,
+        row.text,
+        row.short_text,
+        found.score,
+        **scores,
+    )
+    return table_row, shown if scores else None
+
+
+def _score_label_maps(
+    context: EvaluationSetup, video: str, rows: list[Any], tracks: list[Trajectory]
+) -> list[ObjectScore]:
+    """One video of one expression set through DAVIS's unsupervised task."""
+    store = context.store
+    annotated = store.videos[video]["annotated"]
+    instances = objects_to_score(
+        name
+        for name, mask in store.masks(video, annotated[0]).items()
+        if name != str(VOID) and mask.any()
+    )
+    order = sorted(range(len(rows)), key=lambda i: int(rows[i].instance))
+    scorer = UnsupervisedVideo(video, len(rows), instances)
+    for start in range(0, len(annotated), FRAMES_AT_ONCE):
+        labels, truths, voids = [], [], []
+        for t in annotated[start : start + FRAMES_AT_ONCE]:
+            masks = store.masks(video, t)
+            size = (
+                next(iter(masks.values())).shape
+                if masks
+                else (store.videos[video]["height"], store.videos[video]["width"])
+            )
+            absent = np.zeros(size, bool)
+            labels.append(label_map(np.stack([tracks[i].probability(t, size) for i in order])))
+            truths.append([masks.get(name, absent) for name in instances])
+            voids.append(masks.get(str(VOID), absent))
+        # [frames, objects, H, W] -> [objects, frames, H, W]
+        scorer.add(np.stack(labels), np.stack(truths).swapaxes(0, 1), np.stack(voids))
+    return scorer.scores()
+
+
+def _add(result: Result, scored: tuple[ExpressionRow, tuple[int, Any] | None]) -> None:
+    row, shown = scored
+    result.rows.append(row)
+    if shown is not None:
+        result.predictions[row.key] = shown
+
+
+def _gathered(context: EvaluationSetup, result: Result) -> Result:
+    total = Result.empty()
+    for other in context.processes.gather(result):
+        total.merge(other)
+    return total

@@ -1,0 +1,63 @@
+"""Overlays of the best, the middling and the worst cases: people look before they read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+from pycocotools import mask as coco_mask
+
+from losh.evaluate.protocols.setup import Result
+from losh.evaluate.report.table import ExpressionRow, worst_first
+from losh.frames import FrameStore
+from losh.media.drawing import caption, outline, overlay
+from losh.media.resizing import resize_mask
+from losh.runtime.files import atomic_write
+
+TRUTH = (64, 255, 64)
+"""Green outline: the true mask. The prediction is tinted red."""
+
+
+def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None:
+    """Write up to `count` overlays as JPEG: a third worst, a third around the median, a third best;
+    file names begin with the quality.
+    """
+    rows = [row for row in worst_first(result.rows) if row.key in result.predictions]
+    for row in _spread(rows, count):
+        t, code = result.predictions[row.key]
+        frame = store.frame(row.video, t)
+        predicted = coco_mask.decode(code).astype(bool)
+        picture = overlay(frame, resize_mask(predicted, frame.shape[:2]))
+        truth = (
+            store.masks(row.video, t).get(row.instance)
+            if str(t) in store.videos[row.video]["instances"]
+            else None
+        )
+        if truth is not None:
+            picture = outline(picture, resize_mask(truth, frame.shape[:2]), TRUTH)
+        height, width = picture.shape[:2]
+        scale = max(
+            1, round(360 / height)
+        )  # small frames are shown larger, or the caption could not be read
+        picture = cv2.resize(
+            picture, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC
+        )
+        picture = caption(picture, f"{row.quality:.2f}  {row.text}")
+        name = f"{row.quality:.3f}_{_plain(row.video)}_{t:05d}_{_plain(row.expression_id)}.jpg"
+        with atomic_write(out / name) as part:
+            cv2.imwrite(str(part), picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+
+def _spread(rows: list[ExpressionRow], count: int) -> list[ExpressionRow]:
+    if len(rows) <= count:
+        return rows
+    third = max(1, count // 3)
+    middle = (len(rows) - third) // 2
+    best = count - 2 * third
+    return (rows[:third] + rows[middle : middle + third] + (rows[-best:] if best > 0 else []))[
+        :count
+    ]
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)[:60]

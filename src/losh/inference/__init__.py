@@ -1,0 +1,1 @@
+"""Running a trained model: what training, evaluation and prediction share."""

@@ -1,0 +1,140 @@
+"""From a clip and a sentence to masks and an overlay video; and a clip's optical flow as a
+video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from losh.errors import UserError
+from losh.frames import FrameStore
+from losh.inference.own_clip import extracted
+from losh.inference.text_features import TextFeatures
+from losh.inference.whole_video import Trajectory, track
+from losh.media.drawing import caption, overlay, write_video
+from losh.model.checkpoint import load_model
+from losh.params import FlowParams, Params
+from losh.runtime.files import atomic_write
+from losh.runtime.machine import pick_device, pick_precision
+from losh.short_text.parse import shorten
+
+
+def predict(
+    clip: Path,
+    sentence: str,
+    out: Path,
+    model: Path,
+    params: Params,
+    short: str | None = None,
+    masks: Path | None = None,
+    rate: float = 10.0,
+) -> dict[str, object]:
+    """Mask what `sentence` refers to in every frame of `clip`.
+
+    Args:
+        clip: a video file, or a folder of frames.
+        out: the overlay video (.mp4).
+        model: a checkpoint in our format (data/model/model.safetensors, or what `losh
+            import-checkpoint` wrote).
+        short: the short expression; None: the workflow's rule makes it.
+        masks: folder for one 0/255 PNG a frame.
+        rate: frames a second of the overlay.
+
+    Returns:
+        The short expression, the score, the number of frames, and the part of the pixels that the
+        masks cover.
+    """
+    if not sentence.strip():
+        raise UserError("the sentence is empty", "Say which object to mask")
+    if out.suffix.lower() != ".mp4":
+        raise UserError(f"{out} is no .mp4", "Name the overlay video something.mp4")
+    network, config = load_model(model)
+    device = pick_device()
+    network = network.to(device)
+    texts = TextFeatures(network.base.text_encoder, device)
+    if short is None:
+        short = shorten([sentence], params.short_text.mode)[0].text
+    sides = (config["short_side"], config["long_side"])
+    chunk = max(config["window"], params.evaluate.chunk)
+    with extracted(clip) as (store, name):
+        count = store.videos[name]["num_frames"]
+        precision = pick_precision(params.train.precision, device)
+        frame_of = lambda t: store.frame(name, t)  # noqa: E731
+        with track(
+            network,
+            texts,
+            frame_of,
+            count,
+            [(sentence, short)],
+            sides,
+            chunk,
+            precision,
+            params.evaluate.rule,
+        ) as [found]:
+            covered: list[float] = []
+            frames = _overlays(
+                store, name, count, found, sentence, params.evaluate.threshold, masks, covered
+            )
+            write_video(tqdm(frames, total=count, desc="overlay", unit="frame"), out, rate)
+            return {
+                "short": short,
+                "score": found.score,
+                "frames": count,
+                "covered": float(np.mean(covered)),
+            }
+
+
+def _overlays(
+    store: FrameStore,
+    name: str,
+    count: int,
+    found: Trajectory,
+    sentence: str,
+    threshold: float,
+    masks: Path | None,
+    covered: list[float],
+) -> Iterator[np.ndarray]:
+    for t in range(count):
+        frame = store.frame(name, t)
+        mask = found.mask(t, frame.shape[:2], threshold)
+        covered.append(mask.mean())
+        if masks is not None:
+            with atomic_write(masks / f"{t:05d}.png") as part:
+                cv2.imwrite(str(part), mask.astype(np.uint8) * 255)
+        yield caption(overlay(frame, mask), sentence)
+
+
+def show_flow(clip: Path, out: Path, params: FlowParams, rate: float = 10.0) -> dict[str, object]:
+    """RAFT flow from each frame of `clip` to the next, as colours (hue = direction, saturation =
+    speed), beside the frames.
+    """
+    from losh.flow.estimator import FlowEstimator
+    from losh.flow.visual import flow_to_rgb
+    from losh.media.resizing import network_size, resize_frame
+
+    if out.suffix.lower() != ".mp4":
+        raise UserError(f"{out} is no .mp4", "Name the video something.mp4")
+    with extracted(clip) as (store, name):
+        count = store.videos[name]["num_frames"]
+        if count < 2:
+            raise UserError(f"{clip} has one frame", "Flow needs two")
+        size = network_size(*store.frame(name, 0).shape[:2], params.short_side, 10**6)
+        estimator = FlowEstimator(params, pick_device())
+        lengths: list[float] = []
+
+        def pictures() -> Iterator[np.ndarray]:
+            for t in tqdm(range(count - 1), desc="flow", unit="pair"):
+                first, second = (resize_frame(store.frame(name, i), size) for i in (t, t + 1))
+                flow = estimator.estimate(first[None], second[None])[0]
+                flow = flow.numpy() if isinstance(flow, torch.Tensor) else flow
+                lengths.append(float(np.hypot(*flow).mean()))
+                yield np.concatenate([first, flow_to_rgb(flow)], axis=1)
+
+        write_video(pictures(), out, rate)
+    return {"pairs": count - 1, "mean_length": float(np.mean(lengths)), "size": size}

@@ -1,0 +1,45 @@
+"""What the model gets of sentences: cached features of a frozen text encoder, or tokens for one
+that is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from losh.model.structures import TextFeats, TextIds
+from losh.model.text_encoder import TextEncoder, pad_features
+
+
+class TextFeatures:
+    """Turns sentences into the model's input.
+
+    With a frozen encoder each sentence is encoded once and kept on the CPU: padding is masked, so
+    that the features do not depend on the batch beyond rounding (a test states by how much). The
+    released code ran its frozen encoder twice a step.
+    """
+
+    def __init__(self, encoder: TextEncoder, device: torch.device, frozen: bool = True) -> None:
+        self.encoder, self.device, self.frozen = encoder, device, frozen
+        self._features: dict[str, Tensor] = {}
+
+    def add(self, sentences: Iterable[str]) -> None:
+        """Encode those sentences that are new."""
+        new = sorted(set(sentences) - self._features.keys())
+        if new:
+            # Full precision even inside autocast: they are kept for good.
+            with torch.autocast(self.device.type, enabled=False):
+                features = self.encoder.features(new, self.device, batch_size=64)
+            self._features |= {
+                sentence: feature.cpu() for sentence, feature in zip(new, features, strict=True)
+            }
+
+    def inputs(self, sentences: list[str]) -> TextFeats | TextIds:
+        """Features [B, S, D] or tokens [B, S] of a batch, on the device."""
+        if not self.frozen:
+            ids, mask = self.encoder.tokenize(sentences)
+            return TextIds(ids.to(self.device), mask.to(self.device))
+        self.add(sentences)
+        return pad_features([self._features[sentence] for sentence in sentences]).to(self.device)

@@ -1,0 +1,1 @@
+"""Frames, masks and flow fields: decoding, resizing, windows, drawing. Shared by several stages."""

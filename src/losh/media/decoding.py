@@ -1,0 +1,206 @@
+"""Frames as they are published: video files, folders of JPEGs, folders of PNGs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from PIL import Image
+
+from losh.errors import UserError
+
+CUT_SHORT = 0.9
+"""A file that decodes to less than this part of the frames that its header promises was cut (our
+choice). Not 1.0: a sound file may promise a few more, which its edit list hides.
+"""
+
+
+def decode_video(path: Path) -> Iterator[np.ndarray]:
+    """The frames of a video file in order, uint8 [H, W, 3] RGB, unrotated.
+
+    Raises:
+        UserError: the file is missing, does not decode, or ends early; the message names it.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing",
+            "It was there when the dataset was checked; put it back, or repeat the download stage",
+        )
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise UserError(f"{path} holds no video stream", "Fetch the published file again")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            promised = stream.frames
+            for frame in container.decode(stream):
+                count += 1
+                yield frame.to_ndarray(format="rgb24")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} does not decode ({_short(error)}) after {count} frames",
+            "Fetch the published file again",
+        ) from None
+    if count == 0 or count < CUT_SHORT * promised:
+        raise UserError(
+            f"{path} ends early: {count} of {promised or 'its'} frames decode",
+            "Fetch the published file again",
+        )
+
+
+@lru_cache(maxsize=256)
+def video_size(path: Path) -> tuple[int, int]:
+    """Height and width of a video file in pixels, from its header.
+
+    Raises:
+        UserError: the header cannot be read.
+    """
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            return stream.codec_context.height, stream.codec_context.width
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        raise UserError(
+            f"{path} does not open as a video ({_short(error)})", "Fetch the published file again"
+        ) from None
+
+
+@lru_cache(maxsize=256)
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file in pixels, from its header.
+
+    Raises:
+        UserError: the file is missing or is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError) as error:
+        raise UserError(
+            f"{path} does not open as an image ({_short(error)})", "Fetch the published file again"
+        ) from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """A published image's bytes, not decoded.
+
+    Raises:
+        UserError: the file is missing or empty.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror})", "Put it back, or repeat the download stage"
+        ) from None
+    if not data:
+        raise UserError(f"{path} is empty", "Fetch the published file again")
+    return data
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image as uint8 [H, W, 3] RGB.
+
+    Raises:
+        UserError: the file is missing or does not decode.
+    """
+    # By way of bytes: OpenCV's own reader takes no odd file names on some systems.
+    return decode_image(read_bytes(path), str(path))
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """An image file's bytes as uint8 [H, W, 3] RGB.
+
+    Raises:
+        UserError: they do not decode; the message has `name`.
+    """
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError(f"{name} does not decode as an image", "Fetch the published file again")
+    return np.ascontiguousarray(image[:, :, ::-1])
+
+
+def _short(error: Exception) -> str:
+    """An error's text without the path that our message already has."""
+    return (
+        getattr(error, "strerror", None) or str(error).splitlines()[0]
+        if str(error)
+        else type(error).__name__
+    )
+
+
+SLACK = 2
+"""Pixels by which a mask may differ from its video (our choice): encoders round an odd size to an
+even one.
+"""
+
+
+def as_rows_first(mask: np.ndarray, height: int, width: int, path: Path) -> np.ndarray:
+    """A [W, H] (published) or [H, W] mask as bool [H, W] of the video's size.
+
+    Which one it is follows from the video's size; a square video's mask is taken to be transposed,
+    as published.
+
+    Raises:
+        UserError: the mask has neither shape; the message names `path`.
+    """
+    turned, upright = (width, height), (height, width)
+    if mask.shape == turned or (mask.shape != upright and _close(mask.shape, turned)):
+        mask = mask.T
+    elif not _close(mask.shape, upright):
+        raise UserError(
+            f"{path} has masks of {mask.shape}, but the video is {height} high and {width} wide",
+            "Fetch the published file again",
+        )
+    if mask.shape == (height, width):
+        return np.ascontiguousarray(mask)
+    rows, columns = (
+        np.minimum(np.arange(size), have - 1)
+        for size, have in zip((height, width), mask.shape, strict=True)
+    )
+    return mask[np.ix_(rows, columns)]
+
+
+def _close(shape: tuple[int, ...], wanted: tuple[int, int]) -> bool:
+    return len(shape) == 2 and all(
+        abs(have - want) <= SLACK for have, want in zip(shape, wanted, strict=True)
+    )
+
+
+VOID = 255
+"""DAVIS' index of pixels that count for nobody; never an object."""
+
+
+def read_indices(path: Path) -> np.ndarray:
+    """The palette indices (or grey values) of an annotation, uint8 [H, W].
+
+    Raises:
+        UserError: the file is missing, does not decode, or is in colour, so that its indices are
+            lost.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L", "1"):
+                raise UserError(
+                    f"{path} is {image.mode}, not a palette image",
+                    "Something has converted it; fetch the published file again",
+                )
+            return np.asarray(image.convert("L") if image.mode == "1" else image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(
+            f"{path} is missing or does not decode ({str(error).splitlines()[0]})",
+            "Fetch the published file again",
+        ) from None
+
+
+def split_objects(indices: np.ndarray, known: Iterable[str] = ()) -> dict[str, np.ndarray]:
+    """Object id -> bool [H, W]: the objects in the image, and the `known` ones of the video that
+    this frame does not show as empty masks.
+    """
+    present = {str(index) for index in np.unique(indices) if index not in (0, VOID)}
+    return {one: indices == int(one) for one in sorted(present | set(known), key=int)}

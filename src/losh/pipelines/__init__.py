@@ -1,0 +1,1 @@
+"""The base pipelines that LoSh wraps, one folder each."""

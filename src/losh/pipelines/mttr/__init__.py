@@ -1,0 +1,1 @@
+"""MTTR (arXiv 2111.14821): all that is its own."""

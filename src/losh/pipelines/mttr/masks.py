@@ -1,0 +1,55 @@
+"""The spatial decoder: a feature pyramid from the encoder's visual memory up to the backbone's
+finest level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GROUPS = 8
+
+
+class SpatialDecoder(nn.Module):
+    """MTTR's FPN: 3x3 convolutions that halve the width each time, with a backbone level added
+    after each upsampling.
+
+    Args:
+        width: channels of the memory; the levels get width / 2, / 4, / 8.
+        skips: channels of the backbone's levels from the second coarsest to the finest.
+        out: channels of the result, the length of a mask kernel.
+    """
+
+    def __init__(self, width: int, skips: Sequence[int], out: int) -> None:
+        super().__init__()
+        widths = [width, width] + [max(1, width // 2**i) for i in range(1, len(skips) + 2)]
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
+        self.norms = nn.ModuleList(nn.GroupNorm(_groups(b), b) for b in widths[1:])
+        self.adapters = nn.ModuleList(
+            nn.Conv2d(c, w, 1) for c, w in zip(skips, widths[2:-1], strict=True)
+        )
+        self.out = nn.Conv2d(widths[-1], out, 3, padding=1)
+        for conv in [*self.convs, *self.adapters, self.out]:
+            nn.init.kaiming_uniform_(conv.weight, a=1)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, memory: Tensor, skips: Sequence[Tensor]) -> Tensor:
+        """memory [M, C, h, w] and skips (second coarsest to finest, [M, Ci, Hi, Wi]) -> [M, out, H
+        of the finest, W of the finest].
+        """
+        x = self._block(0, memory)
+        for i, (adapter, skip) in enumerate(zip(self.adapters, skips, strict=True)):
+            x = self._block(i + 1, x)
+            x = adapter(skip) + F.interpolate(x, size=skip.shape[-2:], mode="nearest")
+        return self.out(self._block(len(self.adapters) + 1, x))
+
+    def _block(self, i: int, x: Tensor) -> Tensor:
+        return F.relu(self.norms[i](self.convs[i](x)))
+
+
+def _groups(channels: int) -> int:
+    """8 groups (released behaviour), or for narrow models the most that divide the channels."""
+    return next(g for g in range(min(GROUPS, channels), 0, -1) if channels % g == 0)

@@ -1,0 +1,209 @@
+"""The MTTR base pipeline (arXiv 2111.14821): video and word tokens through one encoder, object
+queries, dynamic mask kernels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from losh.layers.transformer import DecoderLayer, EncoderLayer, sine_position, xavier_matrices
+from losh.model.pipeline import Hook, RVOSPipeline
+from losh.model.structures import (
+    Indices,
+    LayerPred,
+    Targets,
+    TextFeats,
+    TextIds,
+    Tokens,
+    VideoFeats,
+)
+from losh.params import LossParams, ModelParams
+from losh.pipelines.mttr.losses import mttr_cost, mttr_losses
+from losh.pipelines.mttr.masks import SpatialDecoder
+
+TEXT_NORM_EPS = 1e-12  # released behaviour; every other LayerNorm has 1e-5
+
+
+class TextProjection(nn.Module):
+    """Word features of the text encoder -> width of the transformer: Linear, LayerNorm, Dropout."""
+
+    def __init__(self, text_width: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.fc = nn.Linear(text_width, width)
+        self.norm = nn.LayerNorm(width, eps=TEXT_NORM_EPS)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, words: Tensor) -> Tensor:
+        """[B, S, text_width] -> [B, S, width]."""
+        return self.dropout(self.norm(self.fc(words)))
+
+
+class MTTR(RVOSPipeline):
+    """MTTR with the sizes of `params`.
+
+    Args:
+        backbone: frames [B, T, 3, H, W] -> levels [B, T, Ci, Hi, Wi], with attributes `channels`
+            and `strides`.
+        text_encoder: (ids [B, S], mask [B, S]) -> TextFeats. None: `encode_text` takes features
+            alone.
+        text_width: width of the text encoder's features.
+    """
+
+    def __init__(
+        self,
+        params: ModelParams,
+        backbone: nn.Module,
+        text_encoder: nn.Module | None,
+        text_width: int,
+    ) -> None:
+        super().__init__()
+        width = params.d_model
+        self.d_model, self.num_heads, self.ffn_dim, self.dropout = (
+            width,
+            params.num_heads,
+            params.ffn_dim,
+            params.dropout,
+        )
+        self.num_queries = params.num_queries
+        sizes = (width, params.num_heads, params.ffn_dim, params.dropout)
+        self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(params.encoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(params.decoder_layers))
+        xavier_matrices(self.encoder)
+        xavier_matrices(self.decoder)
+        self.decoder_norm = nn.LayerNorm(width)
+        self.queries = nn.Embedding(params.num_queries, width)
+        self.text_projection = TextProjection(text_width, width, params.dropout)
+        self.video_projection = nn.Conv2d(backbone.channels[-1], width, 1)
+        self.spatial_decoder = SpatialDecoder(width, backbone.channels[-2::-1], params.kernel_dim)
+        self.reference_head = nn.Linear(width, 2)
+        self.kernel_head = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, params.kernel_dim)
+        )
+        self.backbone = backbone
+        self.text_encoder = text_encoder
+
+    def encode_video(self, frames: Tensor, pad: Tensor) -> VideoFeats:
+        """See RVOSPipeline. The backbone itself knows no padding (released behaviour)."""
+        levels = self.backbone(frames)
+        pads = [F.interpolate(pad.float(), size=x.shape[-2:], mode="nearest") > 0.5 for x in levels]
+        return VideoFeats(levels, pads, list(self.backbone.strides), tuple(frames.shape[-2:]))
+
+    def encode_text(self, text: TextIds | TextFeats) -> TextFeats:
+        """See RVOSPipeline; features that are given are the text encoder's own, before the
+        projection.
+        """
+        raw = self.text_encoder(text.ids, text.mask) if isinstance(text, TextIds) else text
+        return TextFeats(self.text_projection(raw.words), raw.pad)
+
+    def fuse(self, video: VideoFeats, text: TextFeats) -> Tokens:
+        """Coarsest level and words in one sequence: [B, K, C, h, w] and [B, S, D] -> M = B * K rows
+        of h * w + S tokens.
+        """
+        level, pad = (
+            video.levels[-1].flatten(0, 1),
+            video.pads[-1].flatten(0, 1),
+        )  # [B, K, ...] -> [M, ...]
+        frames = video.levels[-1].shape[1]
+        visual = (
+            self.video_projection(level).flatten(2).transpose(1, 2)
+        )  # [M, C, h, w] -> [M, hw, D]
+        words = text.words.repeat_interleave(frames, 0)  # [B, S, D] -> [M, S, D]
+        position = sine_position(pad, self.d_model).flatten(2).transpose(1, 2)  # -> [M, hw, D]
+        return Tokens(
+            x=torch.cat([visual, words.to(visual.dtype)], 1),
+            pos=F.pad(position, (0, 0, 0, words.shape[1])),
+            pad=torch.cat([pad.flatten(1), text.pad.repeat_interleave(frames, 0)], 1),
+            shapes=[tuple(level.shape[-2:])],
+            n_visual=visual.shape[1],
+        )
+
+    def encode(self, tokens: Tokens, hook: Hook | None = None) -> Tensor:
+        """See RVOSPipeline."""
+        x = tokens.x
+        for i, layer in enumerate(self.encoder):
+            x = layer(x, tokens.pos, tokens.pad)
+            if hook is not None:
+                x = hook(i, x, tokens)
+        return x
+
+    def decode(
+        self, memory: Tensor, tokens: Tokens, video: VideoFeats, text: TextFeats
+    ) -> list[LayerPred]:
+        """See RVOSPipeline. Mask = the query's kernel (a dynamic 1x1 convolution) on the spatial
+        decoder's features.
+        """
+        clips = video.levels[0].shape[0]
+        states = self._query_states(memory, tokens)  # [L, M, N, D]
+        pixels = self._pixel_features(memory, tokens, video)  # [M, kernel, h, w]
+        kernels = self.kernel_head(states)  # [L, M, N, kernel]
+        # Clip by clip and frame by frame, memory and pyramid keep one order. The released code
+        # repeats the pyramid's inputs in another order than the memory, which mixes frames up where
+        # a clip has several annotated ones; ours does not.
+        masks = torch.einsum("lmnc,mchw->lmnhw", kernels, pixels).unflatten(
+            1, (clips, -1)
+        )  # -> [L, B, K, N, h, w]
+        scores = self.reference_head(states).unflatten(
+            1, (clips, -1)
+        )  # [L, M, N, 2] -> [L, B, K, N, 2]
+        return [LayerPred(s, m) for s, m in zip(scores.float(), masks.float(), strict=True)]
+
+    def token_scores(self, memory: Tensor, tokens: Tokens, clips: int) -> Tensor:
+        """See RVOSPipeline: the reference head, which judges object queries, judges the cells too
+        (ours).
+        """
+        scores = self.reference_head(memory[:, : tokens.n_visual]).float()  # [M, hw, 2]
+        return scores.unflatten(1, tokens.shapes[0]).unflatten(0, (clips, -1))
+
+    def _query_states(self, memory: Tensor, tokens: Tokens) -> Tensor:
+        """Decoder outputs of every layer, normed for the heads -> [L, M, N, D]. The content of a
+        query starts at zero.
+        """
+        query_pos = self.queries.weight.expand(memory.shape[0], -1, -1)
+        x, states = torch.zeros_like(query_pos), []
+        for layer in self.decoder:
+            x = layer(x, query_pos, memory, tokens.pos, tokens.pad)
+            states.append(self.decoder_norm(x))
+        return torch.stack(states)
+
+    def _pixel_features(self, memory: Tensor, tokens: Tokens, video: VideoFeats) -> Tensor:
+        """Visual memory and the finer levels through the spatial decoder -> [M, kernel, h, w]."""
+        visual = (
+            memory[:, : tokens.n_visual].transpose(1, 2).unflatten(2, tokens.shapes[0])
+        )  # [M, hw, D] -> [M, D, h, w]
+        return self.spatial_decoder(visual, [x.flatten(0, 1) for x in video.levels[-2::-1]])
+
+    def refine(self, pred: LayerPred, query: Tensor) -> Tensor:
+        """See RVOSPipeline: MTTR's masks are final, so this picks them."""
+        rows = torch.arange(query.shape[0], device=query.device)
+        return pred.masks[rows, :, query]
+
+    @classmethod
+    def referred_prob(cls, pred: LayerPred) -> Tensor:
+        """See RVOSPipeline: softmax over (referred, no object)."""
+        return pred.scores.softmax(-1)[..., 0]
+
+    @classmethod
+    def match_cost(
+        cls, pred: LayerPred, targets: list[Targets], size: tuple[int, int]
+    ) -> list[Tensor]:
+        """See RVOSPipeline."""
+        return mttr_cost(pred, targets, size)
+
+    @classmethod
+    def stream_losses(
+        cls,
+        pred: LayerPred,
+        targets: list[Targets],
+        indices: list[Indices],
+        size: tuple[int, int],
+        params: LossParams,
+    ) -> dict[str, Tensor]:
+        """See RVOSPipeline."""
+        return mttr_losses(pred, targets, indices, size, params)
+
+    @classmethod
+    def weights(cls, params: LossParams) -> dict[str, float]:
+        """See RVOSPipeline."""
+        return {"reference": params.reference, "focal": params.focal, "dice": params.dice}

@@ -1,0 +1,65 @@
+"""What the machine offers: workers, devices, precision. Read from the machine and the environment,
+never from params.yaml.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def core_count() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worker_count(items: int) -> int:
+    """Worker processes for `items` independent items: LOSH_WORKERS, else one a usable core."""
+    asked = os.environ.get("LOSH_WORKERS")
+    available = int(asked) if asked and asked.isdigit() and int(asked) > 0 else core_count()
+    return max(1, min(available, items))
+
+
+def pick_device(local_rank: int = 0) -> torch.device:
+    """The process's device: its CUDA device where there is one, else the CPU (LOSH_DEVICE=cpu asks
+    for the CPU).
+    """
+    import torch  # takes seconds: stages that need no tensors do without
+
+    if torch.cuda.is_available() and os.environ.get("LOSH_DEVICE", "cuda") != "cpu":
+        return torch.device("cuda", local_rank)
+    return torch.device("cpu")
+
+
+def pick_precision(asked: str, device: torch.device) -> torch.dtype:
+    """Autocast type: `auto` is bf16 where the device computes it, else fp16 on CUDA, else fp32 (a
+    CPU's bf16 is rarely faster).
+    """
+    import torch
+
+    if asked == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        return (
+            torch.bfloat16
+            if torch.cuda.is_bf16_supported(including_emulation=False)
+            else torch.float16
+        )
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[asked]
+
+
+def loader_workers(device: torch.device) -> int:
+    """Processes that load samples for one training or evaluating process: LOSH_WORKERS, else up to
+    8 beside a GPU; beside a CPU 1, or none where several processes share the cores: then they are
+    all busy anyway.
+    """
+    asked = os.environ.get("LOSH_WORKERS", "")
+    if asked.isdigit():
+        return int(asked)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if device.type == "cuda":
+        return min(8, max(1, core_count() // here - 1))
+    return int(here == 1)

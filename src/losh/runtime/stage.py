@@ -1,0 +1,32 @@
+"""What every script in stages/ shares: typed parameters, one line for a user's mistake, exit
+codes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from losh.errors import UserError, friendly
+from losh.params import Params, load_params
+
+
+def run_stage(work: Callable[[Params], object]) -> None:
+    """Run a stage that takes no argument, with the parameters of params.yaml."""
+    friendly(lambda: work(load_params()))()
+
+
+def run_dataset_stage(work: Callable[[Params, str], object]) -> None:
+    """Run a per-dataset stage: the only argument is the dataset's name in params.yaml."""
+
+    def main() -> None:
+        params = load_params()
+        name = sys.argv[1] if len(sys.argv) == 2 else ""
+        if name not in params.datasets:
+            raise UserError(
+                f"{sys.argv[0]} takes the name of a dataset of params.yaml "
+                f"({', '.join(params.datasets)}), not {name!r}"
+            )
+        work(params, name)
+
+    friendly(main)()

@@ -1,0 +1,1 @@
+"""Builders that tests and scripts share: tiny datasets, small models, parity arrays."""

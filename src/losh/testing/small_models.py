@@ -1,0 +1,176 @@
+"""A model small enough for tests, and inputs for it."""
+
+from __future__ import annotations
+
+import torch
+from transformers import RobertaConfig
+
+from losh.model.build import build_model
+from losh.model.checkpoint import text_encoder_from
+from losh.model.losh import LoSh
+from losh.model.structures import ClipFlow, Clips, LoShOutput, Targets, TextFeats, TextIds
+from losh.params import ConsistencyParams, LossParams, ModelParams
+
+TEXT_WIDTH = 16
+
+
+def roberta_config(
+    vocab_size: int, width: int, layers: int, heads: int, ffn: int, positions: int
+) -> dict[str, object]:
+    """A RoBERTa of another size than roberta-base, all else as there."""
+    return RobertaConfig(
+        vocab_size=vocab_size,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=ffn,
+        max_position_embeddings=positions,
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        pad_token_id=1,
+    ).to_diff_dict()
+
+
+TEXT_CONFIG = roberta_config(40, TEXT_WIDTH, layers=1, heads=2, ffn=24, positions=34)
+BACKBONE = {
+    "name": "video_swin",
+    "checkpoint": None,
+    "embed_dim": 8,
+    "depths": [1, 1, 2],
+    "num_heads": [1, 2, 2],
+    "window_size": [2, 3, 3],
+    "drop_path": 0.0,
+}
+MODEL = {
+    "base": "mttr",
+    "backbone": BACKBONE,
+    "text_encoder": "roberta",
+    "d_model": 32,
+    "num_heads": 2,
+    "ffn_dim": 48,
+    "dropout": 0.0,
+    "encoder_layers": 3,
+    "decoder_layers": 2,
+    "num_queries": 6,
+    "kernel_dim": 4,
+    "short_stream": True,
+    "cross_attention": True,
+    "cross_attention_blocks": 2,
+    "cross_attention_place": "inside",
+}
+
+
+def small_model(seed: int = 0, **changes: object) -> LoSh:
+    """A model in eval mode; `changes` are to its section of params.yaml."""
+    torch.manual_seed(seed)
+    return build_model(
+        ModelParams.model_validate({**MODEL, **changes}), text_encoder_from(TEXT_CONFIG)
+    ).eval()
+
+
+def opened(model: LoSh) -> LoSh:
+    """The model with its cross-attention opened, as training would: at first it is an identity."""
+    for name, parameter in model.named_parameters():
+        if name.startswith("cross") and name.endswith("norm.weight"):
+            torch.nn.init.constant_(parameter, 0.5)
+    return model
+
+
+def small_clips(
+    seed: int = 0,
+    clips: int = 2,
+    frames: int = 4,
+    size: tuple[int, int] = (40, 56),
+    annotated: tuple[int, ...] = (1, 2),
+) -> Clips:
+    """Random clips; the second one is padded on the right."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randn(clips, frames, 3, *size, generator=generator)
+    pad = torch.zeros(clips, frames, *size, dtype=torch.bool)
+    if clips > 1:
+        pad[1, :, :, size[1] - 16 :] = True
+    return Clips(
+        pixels.masked_fill(pad[:, :, None], 0), pad, torch.tensor(annotated).expand(clips, -1)
+    )
+
+
+def words(lengths: tuple[int, ...], seed: int = 0) -> TextFeats:
+    """Random raw features of sentences with these numbers of words."""
+    generator = torch.Generator().manual_seed(seed)
+    pad = torch.arange(max(lengths))[None] >= torch.tensor(lengths)[:, None]
+    return TextFeats(
+        torch.randn(*pad.shape, TEXT_WIDTH, generator=generator).masked_fill(pad[..., None], 0), pad
+    )
+
+
+def sentence_ids(lengths: tuple[int, ...], seed: int = 0) -> TextIds:
+    """Random tokens of sentences with these lengths, padded with RoBERTa's 1."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+    return TextIds(
+        torch.randint(3, 40, mask.shape, generator=generator).where(mask, torch.tensor(1)),
+        mask.long(),
+    )
+
+
+def random_targets(
+    counts: tuple[int, ...], frames: int = 2, size: tuple[int, int] = (40, 56), seed: int = 0
+) -> list[Targets]:
+    """For each clip so many instances with random masks; the last one is the referred one."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        Targets(
+            torch.rand(n, frames, *size, generator=generator) > 0.6,
+            n - 1,
+            torch.ones(frames, dtype=torch.bool),
+        )
+        for n in counts
+    ]
+
+
+def random_flow(clips: Clips, scale: float = 0.2, seed: int = 0) -> ClipFlow:
+    """Small random flows to the neighbours that the window has."""
+    generator = torch.Generator().manual_seed(seed)
+    (b, k), t = clips.annotated.shape, clips.frames.shape[1]
+    neighbour = torch.stack([clips.annotated - 1, clips.annotated + 1], -1)
+    h, w = (-(-side // 4) for side in clips.frames.shape[-2:])
+    fields = scale * torch.randn(2, b, k, 2, 2, h, w, generator=generator)
+    return ClipFlow(fields[0], fields[1], neighbour, (neighbour >= 0) & (neighbour < t))
+
+
+def loss_params(**changes: object) -> LossParams:
+    """The published weights with `changes`."""
+    published = {
+        "reference": 2.0,
+        "focal": 2.0,
+        "dice": 5.0,
+        "intersection": 0.8,
+        "intersection_form": "hard",
+        "consistency": 0.5,
+    }
+    ours = {"encoder_reference": 0.0, "mask_stride": 1}
+    return LossParams.model_validate(
+        {**published, **ours, "no_object": 0.1, "auxiliary": True, **changes}
+    )
+
+
+def consistency_params(**changes: object) -> ConsistencyParams:
+    return ConsistencyParams.model_validate(
+        {
+            "levels": [0, 1, 2],
+            "distance": "cosine",
+            "occlusion": False,
+            "stop_gradient": "none",
+            **changes,
+        }
+    )
+
+
+def run(
+    model: LoSh,
+    clips: Clips | None = None,
+    long: TextFeats | None = None,
+    short: TextFeats | None = None,
+) -> LoShOutput:
+    """A forward pass on the small inputs, with what is given in place of them."""
+    return model(clips or small_clips(), long or words((5, 3)), short or words((2, 3), seed=1))

@@ -1,0 +1,139 @@
+"""A tiny dataset through the real stages, and a tiny model's parameters: what tests of training and
+evaluation run on.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from losh.download import download
+from losh.flow.compute import neighbour_pairs
+from losh.flow.flow_store import write_fields
+from losh.frames import FrameStore
+from losh.frames.extract import extract_frames
+from losh.params import (
+    FramesParams,
+    Params,
+    PublishedParams,
+    ShortTextParams,
+    StrictLoader,
+    check_params,
+)
+from losh.runtime.files import quoted, write_json
+from losh.short_text.parse import parse_text
+from losh.testing.dataset_fixtures import make_a2d
+from losh.train.inputs import describe_train_data
+
+ROOT = Path(__file__).parents[3]
+MODEL = {
+    "backbone.checkpoint": None,
+    "backbone.embed_dim": 8,
+    "backbone.depths": [1, 1, 2],
+    "backbone.num_heads": [1, 2, 2],
+    "backbone.window_size": [4, 4, 4],
+    "d_model": 16,
+    "num_heads": 2,
+    "ffn_dim": 32,
+    "num_queries": 5,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "cross_attention_blocks": 1,
+}
+TRAIN = {
+    "datasets": ["tiny"],
+    "epochs": 3,
+    "batch_size": 4,
+    "expressions_per_window": 1,
+    "short_side": 48,
+    "warmup_steps": 2,
+    "schedule": "milestones",
+    "milestones": [2],
+    "validation_fraction": 0.3,
+    "validation_every": 1,
+}
+
+
+def tiny_raw(datasets: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The shipped params.yaml with a tiny model; `changes` by dotted key with `__` for the dot."""
+    raw = yaml.load((ROOT / "params.yaml").read_text(), StrictLoader)
+    raw["datasets"] = datasets
+    values = {f"model.{key}": value for key, value in MODEL.items()} | {
+        f"train.{key}": value for key, value in TRAIN.items()
+    }
+    values |= {
+        "frames.window": 4,
+        "flow.short_side": 64,
+        "flow.iterations": 2,
+        "evaluate.pictures": 2,
+        "evaluate.chunk": 4,
+    }
+    for path, value in (
+        values | {key.replace("__", "."): value for key, value in changes.items()}
+    ).items():
+        part = raw
+        *parents, last = path.split(".")
+        for key in parents:
+            part = part[key]
+        part[last] = value
+    return raw
+
+
+def tiny_params(**changes: Any) -> Params:
+    """Checked parameters for `prepare`'s data."""
+    return check_params(tiny_raw({"tiny": {"kind": "a2d_sentences"}}, **changes))
+
+
+def prepare(root: Path) -> Path:
+    """Run download, extract_frames and parse_text on a tiny A2D-Sentences; flow is made up (a
+    constant), since RAFT takes long to import.
+    """
+    source = make_a2d(root / "source", train=5, test=2, num_frames=10)
+    data = root / "data"
+    download(
+        "tiny",
+        PublishedParams(kind="a2d_sentences", source=str(source)),
+        data / "raw" / "tiny",
+        root / "sources",
+    )
+    os.environ["LOSH_TINY"] = str(source)  # where the linked media lie, for workers too
+    frames = FramesParams(window=4, short_side=None, jpeg_quality=95, on_error="stop")
+    extract_frames(data / "raw" / "tiny", data / "frames" / "tiny", frames, root / "scratch")
+    text = ShortTextParams(
+        mode="subject_with_position", prefer_published=False, overrides=None, on_error="stop"
+    )
+    parse_text(data / "raw" / "tiny" / "expressions.csv", data / "short_text" / "tiny.csv", text)
+    constant_flow(data)
+    describe_train_data(["tiny"], data / "train_data.json", data)
+    return data
+
+
+def constant_flow(data: Path) -> None:
+    """Flow of one pixel to the right for all training videos, in the stage's own format."""
+    store = FrameStore(data / "frames" / "tiny")
+    rows = {}
+    for video, row in store.videos.items():
+        if row["split"] != "train":
+            continue
+        field = np.zeros((2, row["height"] // 2, row["width"] // 2), np.float32)
+        field[0] = 1
+        pairs = [
+            way
+            for pair in neighbour_pairs(row["annotated"], row["stored"])
+            for way in (pair, pair[::-1])
+        ]
+        path = data / "flow" / "tiny" / f"{quoted(video)}.h5"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_fields(path, video, dict.fromkeys(pairs, field))
+        rows[video] = {
+            "pairs": [list(pair) for pair in pairs],
+            "height": field.shape[1],
+            "width": field.shape[2],
+        }
+    write_json(
+        data / "flow" / "tiny" / "index.json", {"name": "tiny", "videos": rows, "skipped": []}
+    )

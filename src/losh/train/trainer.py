@@ -1,0 +1,236 @@
+"""The training loop: global batches, accumulation, mixed precision, exact resume."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from losh.clips.batches import Batch, make_batch
+from losh.clips.dataset import ClipDataset, LoadedClip, readable
+from losh.clips.sampler import GlobalBatches
+from losh.errors import UserError
+from losh.inference.text_features import TextFeatures
+from losh.model.criterion import Counts, Criterion
+from losh.model.losh import LoSh
+from losh.params import TrainParams
+from losh.runtime.distributed import Processes
+from losh.runtime.machine import loader_workers, pick_precision
+from losh.train.optimizer import make_optimizer, rate_factor, set_rates
+from losh.train.state import Clock, Progress, StopRequest, TrainableWeights, load_state, save_state
+
+
+class Stopped(Exception):
+    """The training was asked to stop and has saved its state."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"stopped by signal {signal}")
+        self.signal = signal
+
+
+class Trainer:
+    """Runs epochs of optimiser steps; what an epoch's end means is its caller's."""
+
+    def __init__(
+        self,
+        model: LoSh,
+        texts: TextFeatures,
+        dataset: ClipDataset,
+        batches: GlobalBatches,
+        params: TrainParams,
+        processes: Processes,
+        state: Path,
+    ) -> None:
+        self.params, self.processes, self.state_path = params, processes, state
+        self.dataset, self.batches, self.texts = dataset, batches, texts
+        self.device = processes.device
+        self.model = model.to(self.device)
+        self.optimizer = make_optimizer(self.model, params)
+        self.trainable = TrainableWeights(self.model)
+        self.criterion = Criterion(params.losses, params.consistency)
+        self.dtype = pick_precision(params.precision, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        self.progress = Progress()
+        if state.exists():
+            self.progress = load_state(
+                state, model=self.trainable, optimizer=self.optimizer, scaler=self.scaler
+            )
+        self.wrapped: nn.Module = torch.compile(self.model) if params.compile else self.model
+        if processes.world > 1:
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            self.wrapped = DistributedDataParallel(
+                self.wrapped, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
+        self.stop = StopRequest()
+        self.clock = Clock()
+
+    def run_epoch(self, bar: tqdm) -> dict[str, float]:
+        """The rest of the current epoch; returns the mean of each loss term over its steps.
+
+        Raises:
+            Stopped: a signal asked for it; the state is saved.
+            UserError: the loss is not finite and train.on_error is `stop`.
+        """
+        self.model.train()
+        for loaded in self._load(self.progress.epoch, self.progress.step):
+            set_rates(
+                self.optimizer,
+                rate_factor(
+                    self._global_step,
+                    self.progress.epoch,
+                    self.params.epochs * self.batches.steps,
+                    self.params,
+                ),
+            )
+            terms = self._step(loaded)
+            self.progress.step += 1
+            for name, value in terms.items():
+                self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+            bar.set_postfix(loss=f"{terms.get('total', math.nan):.3f}", refresh=False)
+            bar.update()
+            self._save_if_due()
+        steps = max(1, self.progress.step - int(self.progress.sums.pop("skipped_steps", 0)))
+        means = {name: value / steps for name, value in self.progress.sums.items()}
+        self.progress.epoch, self.progress.step, self.progress.sums = self.progress.epoch + 1, 0, {}
+        return means
+
+    @property
+    def _global_step(self) -> int:
+        return self.progress.epoch * self.batches.steps + self.progress.step
+
+    def save(self) -> None:
+        """Save the state for a resume; the main process writes."""
+        if self.processes.is_main:
+            save_state(
+                self.state_path,
+                self.progress,
+                model=self.trainable,
+                optimizer=self.optimizer,
+                scaler=self.scaler,
+            )
+        self.processes.wait()
+
+    def _save_if_due(self) -> None:
+        # All processes must agree, or some would wait for others that have left.
+        flags = torch.tensor([self.stop.signal, int(self.clock.is_due())], device=self.device)
+        signal, due = (
+            self.processes.sum(flags).tolist() if self.processes.world > 1 else flags.tolist()
+        )
+        if signal or due:
+            self.save()
+        if signal:
+            raise Stopped(self.stop.signal or signal)
+
+    def _load(self, epoch: int, first_step: int) -> Iterator[list[LoadedClip]]:
+        orders = list(self.batches.epoch(epoch, first_step))
+        workers = loader_workers(self.device)
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=orders,
+            num_workers=workers,
+            collate_fn=list,
+            prefetch_factor=2 if workers else None,
+            multiprocessing_context="fork" if workers else None,
+        )
+        for loaded in loader:
+            yield readable(loaded)
+
+    def _step(self, loaded: list[LoadedClip]) -> dict[str, float]:
+        """One optimiser step on this process's part of a global batch; the loss terms are of the
+        whole global batch.
+        """
+        # Seeded by the step, so that dropout after a resume is what it would have been.
+        torch.manual_seed(
+            hash((self.params.seed, self.progress.epoch, self.progress.step, self.processes.rank))
+            % 2**31
+        )
+        parts = [make_batch(part, self.device) for part in micro_batches(loaded)]
+        counts = self._global_counts(parts)
+        totals: dict[str, Tensor] = {}
+        for i, batch in enumerate(parts):
+            last = i == len(parts) - 1
+            waits = (
+                contextlib.nullcontext()
+                if last or self.processes.world == 1
+                else self.wrapped.no_sync()
+            )
+            with waits:
+                losses = self._forward(batch, counts)
+                # DDP takes the mean over processes; ours is a sum of shares of one global loss.
+                self.scaler.scale(losses["total"] * self.processes.world).backward()
+            for name, value in losses.items():
+                totals[name] = totals.get(name, 0) + value.detach().float()
+        names = sorted(totals)
+        values = self.processes.sum(torch.stack([totals[name] for name in names])).tolist()
+        terms = dict(zip(names, values, strict=True))
+        self._update(terms, loaded)
+        return terms
+
+    def _forward(self, batch: Batch, counts: Counts) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            long, short = self.texts.inputs(batch.long), self.texts.inputs(batch.short)
+            output = self.wrapped(batch.clips, long, short)
+        return self.criterion(output, batch.targets, batch.flow, counts)
+
+    def _global_counts(self, parts: list[Batch]) -> Counts:
+        local = sum(
+            (Counts.of(batch.targets, batch.flow) for batch in parts[1:]),
+            start=Counts.of(parts[0].targets, parts[0].flow),
+        )
+        values = torch.tensor(
+            [float(v) for v in (local.masks, local.frames, local.flow_pairs)],
+            dtype=torch.float64,
+            device=self.device,
+        )
+        return Counts(*self.processes.sum(values).tolist())
+
+    def _update(self, terms: dict[str, float], loaded: list[LoadedClip]) -> None:
+        """Clip and step, unless the loss is not finite."""
+        if math.isfinite(terms["total"]):
+            self.scaler.unscale_(self.optimizer)
+            norm = nn.utils.clip_grad_norm_(
+                [p for group in self.optimizer.param_groups for p in group["params"]],
+                self.params.clip_norm,
+            )
+            # With scaling an infinite gradient only means a smaller scale: the scaler skips the
+            # step itself.
+            if torch.isfinite(norm) or self.scaler.is_enabled():
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
+                self.optimizer.zero_grad(set_to_none=True)
+                return
+            terms["gradient"] = float(norm)
+        self.optimizer.zero_grad(set_to_none=True)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
+        clips = ", ".join(sample.sample_id for clip in loaded for sample in clip.samples)
+        what = f"the loss is not finite in epoch {self.progress.epoch + 1}, step {self.progress.step + 1} ({shown}); clips of this process: {clips}"
+        if self.params.on_error == "stop":
+            raise UserError(what, "Lower train.learning_rate, or set train.on_error to skip")
+        if self.processes.is_main:
+            tqdm.write(f"skipped a step: {what}")
+        self.progress.skipped += 1
+        terms.clear()
+        terms["skipped_steps"] = 1.0
+
+
+def micro_batches(loaded: list[LoadedClip]) -> list[list[LoadedClip]]:
+    """Parts of a step that fit together: equal numbers of frames and of annotated frames, at most
+    LOSH_CLIPS_PER_DEVICE clips.
+
+    Gradients add up over the parts: the result is that of the whole, exactly where all clips have
+    one size (else the padding differs).
+    """
+    asked = os.environ.get("LOSH_CLIPS_PER_DEVICE", "")
+    limit = int(asked) if asked.isdigit() and int(asked) > 0 else len(loaded)
+    groups: dict[tuple[int, int], list[LoadedClip]] = {}
+    for clip in loaded:
+        groups.setdefault((clip.frames.shape[0], clip.masks.shape[1]), []).append(clip)
+    return [group[i : i + limit] for group in groups.values() for i in range(0, len(group), limit)]

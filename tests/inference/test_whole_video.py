@@ -1,0 +1,84 @@
+"""Whole videos in chunks: one trajectory over the video, and memory that does not grow with its
+length.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+
+from losh.inference.text_features import TextFeatures
+from losh.inference.whole_video import track
+from losh.model.build import build_model
+from losh.testing.tiny_training import tiny_params
+
+SENTENCES = [
+    ("the red square is moving right", "the red square"),
+    ("the green disc", "the green disc"),
+]
+
+
+@pytest.fixture(scope="module")
+def parts():
+    torch.manual_seed(0)
+    model = build_model(tiny_params().model).eval()
+    return model, TextFeatures(model.base.text_encoder, torch.device("cpu"))
+
+
+def frame_of(t: int) -> np.ndarray:
+    rng = np.random.default_rng(t // 4)  # changes slowly
+    return rng.integers(0, 255, (48, 64, 3), np.uint8)
+
+
+def tracked(parts, frames: int, chunk: int, rule: str = "long"):
+    return track(*parts, frame_of, frames, SENTENCES, (48, 576), chunk, torch.float32, rule)
+
+
+@pytest.mark.parametrize("rule", ["long", "product", "intersection", "mean"])
+def test_one_chunk_is_the_model_itself(parts, rule):
+    from losh.clips.batches import pad_frames
+    from losh.inference.streams import best_query, masks_and_scores, to_original
+    from losh.model.structures import Clips
+
+    model, texts = parts
+    pixels, pad = pad_frames(
+        [torch.from_numpy(np.stack([frame_of(t) for t in range(6)]))], torch.device("cpu")
+    )
+    with torch.no_grad():
+        output = model(
+            Clips(pixels, pad, torch.arange(6)[None]),
+            texts.inputs([SENTENCES[0][0]]),
+            texts.inputs([SENTENCES[0][1]]),
+        )
+    scores, masks = masks_and_scores(output, rule)
+    best = int(best_query(scores)[0])
+    with tracked(parts, 6, 6, rule) as tracks:
+        assert tracks[0].query == best
+        assert tracks[0].score == pytest.approx(float(scores[0].mean(0)[best]), rel=1e-4)
+        for t in range(6):
+            expected = to_original(masks[0, t, best], 0.5, (48, 64), (96, 128)).numpy()
+            assert (tracks[0].mask(t, (96, 128), 0.5) != expected).mean() < 0.001  # float16 logits
+            assert tracks[0].probability(t, (96, 128)).shape == (96, 128)
+
+
+def test_the_query_is_one_for_the_whole_video(parts):
+    with tracked(parts, 12, 4) as tracks:
+        for one in tracks:
+            assert one.scores.shape[0] == 12 and one.query == int(one.scores.mean(0).argmax())
+        assert not np.array_equal(tracks[0].scores, tracks[1].scores)
+
+
+def test_memory_does_not_grow_with_the_videos_length(parts):
+    peaks = []
+    for frames in (8, 64):
+        tracemalloc.start()
+        with tracked(parts, frames, 4) as tracks:
+            for t in range(frames):
+                tracks[0].mask(t, (48, 64), 0.5)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # What grows is the scores, N floats a frame.
+    assert peaks[1] - peaks[0] < 200_000
