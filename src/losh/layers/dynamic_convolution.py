@@ -1,5 +1,5 @@
-"""Masks by small convolutions whose weights each query brings along (CondInst, arXiv 2003.05664), as
-ReferFormer and SgMg use them.
+"""Masks by small convolutions whose weights each query brings along (CondInst, arXiv 2003.05664),
+as ReferFormer and SgMg use them.
 
 M frames, N queries, C channels, h w cells.
 """
