@@ -14,11 +14,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losh.model.mask_losses import resized
+from losh.model.pipeline import MaskRule
+from losh.model.structures import FrameSizes
+
 PATCH = 4
-"""A cell of a patch mask holds this many rows and columns of logits."""
+"""Rows and columns of logits in a cell: channel 4 dy + dx is row dy and column dx (pixel
+shuffle)."""
 PATCH_CHANNELS = PATCH**2
-LAYERS = (PATCH_CHANNELS, PATCH_CHANNELS)
-"""Output channels of a query's two convolutions."""
+
+
+class SgMgMaskRule(MaskRule):
+    """Padding off, LOGITS bilinear to the original size, then the threshold (released
+    behaviour).
+    """
+
+    def probabilities(self, logits: Tensor, sizes: FrameSizes) -> Tensor:
+        """See MaskRule: [P, h, w] at the padded input's size -> [P, H0, W0]."""
+        height, width = sizes.clip
+        return resized(logits[:, None, :height, :width], sizes.original).sigmoid()[:, 0]
+
+    def masks(self, probabilities: Tensor, sizes: FrameSizes, threshold: float) -> Tensor:
+        """See MaskRule."""
+        return probabilities > threshold
+
+    def at_original(self, probabilities: Tensor, sizes: FrameSizes) -> Tensor:
+        """See MaskRule: they are at the original size already."""
+        return probabilities
 
 
 def summed(levels: Sequence[Tensor]) -> Tensor:
@@ -29,13 +51,6 @@ def summed(levels: Sequence[Tensor]) -> Tensor:
     return torch.stack(
         [F.interpolate(x, size=size, mode="bicubic", align_corners=False) for x in levels]
     ).sum(0)
-
-
-def unfolded(patches: Tensor) -> Tensor:
-    """Patch masks [..., 16, h, w] -> mask logits [..., 4 h, 4 w]; channel 4 dy + dx is row dy and
-    column dx of its patch.
-    """
-    return F.pixel_shuffle(patches, PATCH).squeeze(-3)
 
 
 class MaskRefiner(nn.Module):

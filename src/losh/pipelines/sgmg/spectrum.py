@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SMALLEST = 3
+"""Rows and columns that a map has at least: its edges are found without padding."""
 SIGMA = 7.0
 """Width of the Gaussian in cells of the finest level; published."""
 
@@ -51,7 +53,7 @@ class LowFrequencyModulation(nn.Module):
         """Enhance a map.
 
         Args:
-            x: [M, C, h, w], h and w at least 3: the edges are found without padding.
+            x: [M, C, h, w], h and w at least 3.
             damping: the Gaussian [1, 1, h', w'] of the instance before, resized to this map; None:
                 one is made.
 
