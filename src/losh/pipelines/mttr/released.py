@@ -122,7 +122,7 @@ def _backbone(state: dict[str, Tensor], indexes: dict[str, Tensor], shape: Any) 
     published = [
         name
         for name, preset in PRESETS.items()
-        if all(list(getattr(preset, key)) == sizes[key] for key in LISTS)
+        if all(list(getattr(preset.cut(stages), key)) == sizes[key] for key in LISTS)
     ]
     published = [name for name in published if PRESETS[name].embed_dim == sizes["embed_dim"]]
     return {
