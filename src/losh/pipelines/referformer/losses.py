@@ -46,13 +46,15 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
 def boxes_of(masks: Tensor) -> Tensor:
     """Boxes around masks, [K, H, W] bool -> [K, 4] cxcywh as parts of the size; zeros where a mask
     is empty.
+
+    They go from the first to the last pixel's number, so are a pixel short (released behaviour).
     """
     height, width = masks.shape[-2:]
     ends = []
     for axis, side in ((1, width), (2, height)):
         used = masks.any(axis)  # [K, side]
         first = used.int().argmax(1)
-        last = side - used.flip(1).int().argmax(1)
+        last = side - 1 - used.flip(1).int().argmax(1)
         ends.append((first / side, last / side))
     (x0, x1), (y0, y1) = ends
     boxes = torch.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], -1)

@@ -2,7 +2,7 @@
 
 They differ by protocol: A2D-Sentences and JHMDB-Sentences enlarge to the network's input, cut, and
 go to the annotation's size by nearest neighbour; the video datasets enlarge the logits to the
-original size at once, and nothing is cut.
+original size at once.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ class EnlargeAndCut(MaskRule):
 class StraightToOriginal(MaskRule):
     """Refer-YouTube-VOS and Refer-DAVIS17.
 
-    The whole grid is stretched to the original size. Where a side of the input is no multiple of 4
-    that is up to 3 px more than the frame (released behaviour).
+    All cells that hold a part of the clip are stretched to the original size: where a side of the
+    clip is no multiple of 4, that is up to 3 px more than the frame (released behaviour).
     """
 
     def probabilities(self, logits: Tensor, sizes: FrameSizes) -> Tensor:
-        """See MaskRule."""
-        return resized(logits[None], sizes.original)[0].sigmoid()
+        """See MaskRule. The cut is of cells that a larger clip of the batch adds."""
+        height, width = (-(-side // MASK_STRIDE) for side in sizes.clip)
+        return resized(logits[None, :, :height, :width], sizes.original)[0].sigmoid()
 
     def masks(self, probabilities: Tensor, sizes: FrameSizes, threshold: float) -> Tensor:
         """See MaskRule."""
