@@ -2,8 +2,8 @@
 torchvision's ResNets.
 
 Nothing is skipped in silence: a checkpoint's key is used, or is of a part that is left out by name
-(a stage that the pipeline does not use, final norm, classifier, and the position index, which follows from the window), or is
-an error.
+(a stage that the pipeline does not use, final norm, classifier, and the position index, which
+follows from the window), or is an error.
 """
 
 from __future__ import annotations

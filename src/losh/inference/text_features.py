@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
 
 from losh.model.structures import TextFeats, TextIds
-from losh.model.text_encoder import TextEncoder, pad_features
+from losh.model.text_encoder import SentenceFeatures, TextEncoder, pad_features
 
 
 class TextFeatures:
@@ -23,7 +22,7 @@ class TextFeatures:
 
     def __init__(self, encoder: TextEncoder, device: torch.device, frozen: bool = True) -> None:
         self.encoder, self.device, self.frozen = encoder, device, frozen
-        self._features: dict[str, Tensor] = {}
+        self._features: dict[str, SentenceFeatures] = {}
 
     def add(self, sentences: Iterable[str]) -> None:
         """Encode those sentences that are new."""
@@ -32,9 +31,7 @@ class TextFeatures:
             # Full precision even inside autocast: they are kept for good.
             with torch.autocast(self.device.type, enabled=False):
                 features = self.encoder.features(new, self.device, batch_size=64)
-            self._features |= {
-                sentence: feature.cpu() for sentence, feature in zip(new, features, strict=True)
-            }
+            self._features |= dict(zip(new, features, strict=True))
 
     def inputs(self, sentences: list[str]) -> TextFeats | TextIds:
         """Features [B, S, D] or tokens [B, S] of a batch, on the device."""

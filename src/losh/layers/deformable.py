@@ -2,8 +2,8 @@
 (Deformable DETR, arXiv 2010.04159), as ReferFormer and SgMg use them.
 
 Shapes: M rows (frames of clips), N queries, S cells of all levels, P sampling points, C channels,
-`levels` feature maps, `heads` attention heads. A place is (x, y) as a part of the whole padded map,
-0 to 1; a box is (x, y, width, height) in the same units.
+`levels` feature maps, `heads` attention heads. A place is (x, y), a box (x, y, width, height), as
+parts from 0 to 1: in the attention of the whole map, outside of it of the map without its padding.
 
 Parameters have the names of Deformable DETR, so in a decoder layer `norm1` follows the attention to
 the memory and `norm2` the self-attention, though that one comes first.
@@ -116,7 +116,8 @@ class DeformableAttention(nn.Module):
 
         Args:
             query: [M, N, C].
-            reference: [M, N, levels, 2] places or [M, N, levels, 4] boxes.
+            reference: [M, N, levels, 2] places or [M, N, levels, 4] boxes, as parts of each map
+                with its padding.
             value: [M, S, C]; its padding is read as zeros.
 
         Returns:
@@ -246,8 +247,8 @@ class Decoded:
     states: Tensor
     """[M, N, C]."""
     boxes: Tensor
-    """[M, N, 4] cxcywh in 0 to 1, of the padded frame; the next layer's reference, without its
-    gradient.
+    """[M, N, 4] cxcywh in 0 to 1, of the frame without its padding; the next layer's reference,
+    without its gradient.
     """
 
 

@@ -44,11 +44,11 @@ RENAMES = [
 ]
 
 
-def released_name(name: str) -> str | None:
+def released_name(name: str, renames: list[tuple[str, str]] = RENAMES) -> str | None:
     """The released code's name of one of our parameters; None for what it does not have
     (cross-attention).
     """
-    for ours, theirs in RENAMES:
+    for ours, theirs in renames:
         match = re.match(re.escape(ours).replace(r"\#", r"(\d+)"), name)
         if match:
             numbers = [int(n) for n in match.groups()]
