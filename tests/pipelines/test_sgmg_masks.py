@@ -1,19 +1,26 @@
-"""Patch masks, the sum of the memory's levels, and the refinement."""
+"""The mask rule, the sum of the memory's levels, and the refinement."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 
-from losh.pipelines.sgmg.masks import MaskRefiner, summed, unfolded
+from losh.model.structures import FrameSizes
+from losh.pipelines.sgmg.masks import MaskRefiner, SgMgMaskRule, summed
 
 
-def test_a_patch_is_unfolded_row_by_row() -> None:
-    patches = torch.zeros(2, 3, 16, 5, 6)
-    patches[1, 2, 4 * 1 + 3, 2, 4] = 1  # row 1, column 3 of the patch of cell (2, 4)
-    masks = unfolded(patches)
-    assert masks.shape == (2, 3, 20, 24)
-    assert masks.nonzero().tolist() == [[1, 2, 4 * 2 + 1, 4 * 4 + 3]]
+def test_mask_rule_cuts_padding_and_enlarges_logits() -> None:
+    logits = torch.full((1, 8, 12), -50.0)
+    logits[0, :4, :6] = 2.0
+    logits[0, :4, 4:6] = -1.0
+    sizes = FrameSizes(padded=(8, 12), clip=(4, 6), original=(8, 12))
+    rule = SgMgMaskRule()
+    probabilities = rule.probabilities(logits, sizes)
+    expected = F.interpolate(logits[:, None, :4, :6], scale_factor=2, mode="bilinear").sigmoid()
+    torch.testing.assert_close(probabilities, expected[:, 0])
+    # Column 7 is 3/4 of 2 and 1/4 of -1, column 8 the other way round: logits, not probabilities.
+    assert rule.masks(probabilities, sizes, 0.5)[0, 0].tolist() == [True] * 8 + [False] * 4
+    assert torch.equal(rule.at_original(probabilities, sizes), probabilities)
 
 
 def test_levels_are_summed_at_the_finest_size() -> None:

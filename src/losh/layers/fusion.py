@@ -1,5 +1,4 @@
-"""From the backbone's levels and the words to one width, and the words into the picture, as
-ReferFormer and SgMg do it.
+"""Backbone levels at one width, and the words brought into them, as ReferFormer and SgMg do it.
 
 B clips, K frames, M = B * K rows, S words, C channels, h w cells.
 """
@@ -7,78 +6,84 @@ B clips, K frames, M = B * K rows, S words, C channels, h w cells.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losh.layers.projection import group_norm
 from losh.layers.transformer import Attention
 
 GROUPS = 32
-TEXT_NORM_EPS = 1e-12  # released behaviour; every other LayerNorm has 1e-5
 
 
-class TextProjection(nn.Module):
-    """Features of the text encoder -> width of the transformer: Linear, LayerNorm, Dropout."""
-
-    def __init__(self, text_width: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self.fc = nn.Linear(text_width, width)
-        self.norm = nn.LayerNorm(width, eps=TEXT_NORM_EPS)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """[..., text_width] -> [..., width]."""
-        return self.dropout(self.norm(self.fc(features)))
-
-
-class LevelProjections(nn.ModuleList):
-    """Backbone levels -> maps of one width, and one more map of half the coarsest level's size.
+class InputProjections(nn.Module):
+    """The backbone's levels from stride 8 on, and coarser ones made of its last, at one width.
 
     Args:
-        channels: of the levels, finest first.
-        width: of the maps, a multiple of 32 (or less than that).
+        channels: of the backbone's levels, finest first.
+        levels: how many come out; those that the backbone lacks are halved by a 3x3 convolution:
+            the first of them from the backbone's last level, further ones from the one before.
     """
 
-    def __init__(self, channels: Sequence[int], width: int) -> None:
-        convolutions = [nn.Conv2d(c, width, 1) for c in channels]
-        convolutions.append(nn.Conv2d(channels[-1], width, 3, stride=2, padding=1))
-        for convolution in convolutions:
-            nn.init.xavier_uniform_(convolution.weight)
-            nn.init.zeros_(convolution.bias)
-        super().__init__(
-            nn.Sequential(convolution, nn.GroupNorm(min(GROUPS, width), width))
-            for convolution in convolutions
+    def __init__(self, channels: Sequence[int], levels: int, width: int) -> None:
+        super().__init__()
+        self.given = min(levels, len(channels) - 1)
+        inputs = channels[1 : 1 + self.given]
+        extra = [channels[-1]] + [width] * (levels - self.given - 1)
+        convs = [nn.Conv2d(c, width, 1) for c in inputs]
+        convs += [nn.Conv2d(c, width, 3, stride=2, padding=1) for c in extra[: levels - self.given]]
+        self.levels = nn.ModuleList(
+            nn.Sequential(conv, group_norm(GROUPS, width)) for conv in convs
         )
+        for conv in convs:
+            nn.init.xavier_uniform_(conv.weight)
+            nn.init.zeros_(conv.bias)
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Levels [M, Ci, hi, wi] -> one map more, each [M, C, h, w]; the last is made of the
-        coarsest LEVEL, not of its map.
-        """
-        return [project(x) for project, x in zip(self, [*levels, levels[-1]], strict=True)]
+        """Backbone levels [M, Ci, Hi, Wi], finest first -> [M, C, hi, wi]."""
+        found: list[Tensor] = []
+        for i, project in enumerate(self.levels):
+            if i < self.given:
+                source = levels[1 + i]
+            else:
+                source = levels[-1] if i == self.given else found[-1]
+            found.append(project(source))
+        return found
 
 
-class WordFusion(nn.Module):
-    """Each cell of a clip attends to its sentence and is MULTIPLIED with what it finds: no norm, no
-    residual. One module serves all levels.
+@dataclass(frozen=True)
+class Words:
+    """Words of B clips with their places in the sentence."""
+
+    values: Tensor
+    """[B, S, C]."""
+    pos: Tensor
+    """[B, S, C]."""
+    pad: Tensor
+    """[B, S] bool."""
+
+
+class TextFusion(nn.Module):
+    """Each cell is multiplied by what it reads from the words; one module for all levels.
+
+    No norm, no residual, no position on the visual side.
     """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.attention = Attention(width, heads)
 
-    def forward(self, x: Tensor, words: Tensor, place: Tensor, pad: Tensor) -> Tensor:
-        """x [M, C, h, w]; words and their position code `place` [B, S, C], pad [B, S] (True =
-        padding) -> [M, C, h, w].
-        """
-        rows, width, height, columns = x.shape
-        cells = x.unflatten(0, (len(words), -1)).transpose(2, 1).flatten(2).transpose(1, 2)
-        found = cells * self.attention(cells, words + place, words, pad)  # [B, K * h * w, C]
-        found = found.transpose(1, 2).unflatten(2, (-1, height, columns)).transpose(1, 2)
-        return found.reshape(rows, width, height, columns)
+    def forward(self, x: Tensor, words: Words) -> Tensor:
+        """x [M, C, h, w], the K frames of a clip one after the other -> [M, C, h, w]."""
+        clips, size = len(words.pad), x.shape[-2:]
+        cells = x.unflatten(0, (clips, -1)).permute(0, 1, 3, 4, 2)  # [B, K, h, w, C]
+        frames = cells.shape[1]
+        cells = cells.flatten(1, 3)
+        found = cells * self.attention(cells, words.values + words.pos, words.values, words.pad)
+        return found.unflatten(1, (frames, *size)).flatten(0, 1).permute(0, 3, 1, 2)
 
 
-def resized_pad(pad: Tensor, size: tuple[int, int]) -> Tensor:
-    """A padding mask at a level's size, nearest (released behaviour): [M, H, W] bool -> [M, h, w]
-    bool.
-    """
-    return torch.nn.functional.interpolate(pad[:, None].float(), size=size)[:, 0] > 0.5
+def shrunk(pad: Tensor, size: Sequence[int]) -> Tensor:
+    """A padding mask [B, K, H, W] at a level's size, nearest (released behaviour)."""
+    return F.interpolate(pad.float(), size=tuple(size), mode="nearest") > 0.5

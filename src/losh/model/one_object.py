@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from losh.layers.boxes import boxes_of_masks
@@ -32,26 +33,28 @@ class OneTarget(Targets):
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixels of the network input that masks are compared at: every `stride`-th, in rows and
-    columns, from `first` on.
+    """The pixels of the network input that masks are compared at: one of each square of `stride` x
+    `stride`, the one in its row and column `first`.
     """
 
     first: int
     stride: int
 
     def of(self, masks: Tensor) -> Tensor:
-        """Take them: [..., H, W] -> [..., h, w]."""
-        return masks[..., self.first :: self.stride, self.first :: self.stride]
+        """Take them: [..., H, W] -> [..., h, w]; beyond the border is nothing."""
+        height, width = masks.shape[-2:]
+        whole = F.pad(masks, (0, -width % self.stride, 0, -height % self.stride))
+        return whole[..., self.first :: self.stride, self.first :: self.stride]
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
         """How many rows and columns they are, for an input of `size`."""
-        rows, columns = (len(range(self.first, side, self.stride)) for side in size)
-        return rows, columns
+        height, width = (-(-side // self.stride) for side in size)
+        return height, width
 
 
 class OneObject(Objective):
-    """Losses `classification`, `box` (L1), `giou`, `focal` and `dice`, each divided by the number
-    of frames in which the object is visible; a mask is compared as one, over all its frames.
+    """Losses `reference` (the score), `box` (L1), `giou`, `focal` and `dice`, each divided by the
+    number of frames in which the object is visible; a mask is compared as one, over all its frames.
 
     Args:
         weights: of the losses; those of weight 0 are not computed.
@@ -61,19 +64,19 @@ class OneObject(Objective):
 
     def __init__(self, weights: dict[str, float], matched: Grid, final: Grid) -> None:
         self.weights = {name: weight for name, weight in weights.items() if weight}
-        self.divisors = dict.fromkeys(self.weights, "visible")
+        self.divisors = dict.fromkeys(self.weights, "visible_frames")
         self.matched, self.final = matched, final
 
     def count(self, targets: list[Targets]) -> dict[str, float]:
         """See Objective.
 
         Returns:
-            `visible`: frames in which the object is visible (`num_boxes` of the published code);
-            `pairs`: frames of all matched pairs.
+            `visible_frames`: frames in which the object is visible (`num_boxes` of the published
+            code); `pairs`: frames of all matched pairs.
         """
         found = [t for t in targets if t.referred >= 0]
         return {
-            "visible": float(sum(int(t.visible.sum()) for t in found)),
+            "visible_frames": float(sum(int(t.visible.sum()) for t in found)),
             "pairs": float(sum(len(t.visible) for t in found)),
         }
 
@@ -83,12 +86,13 @@ class OneObject(Objective):
         for target in targets:
             referred = slice(target.referred, target.referred + 1) if target.referred >= 0 else []
             masks = target.masks[referred]
+            visible = target.visible.to(masks.device)
             prepared.append(
                 OneTarget(
                     masks=target_masks(Targets(masks, 0, target.visible), size),
                     referred=0 if len(masks) else -1,
-                    visible=target.visible.to(masks.device),
-                    boxes=boxes_of_masks(masks),
+                    visible=visible,
+                    boxes=boxes_of_masks(masks) * visible[:, None],
                 )
             )
         return prepared
@@ -129,7 +133,7 @@ class OneObject(Objective):
         positive[rows, :, queries] = visible
         wanted = torch.cat([t.boxes[i] for t, (_, i) in zip(targets, indices, strict=True)])
         distance, giou = box_losses(pred.boxes[rows, :, queries], wanted)
-        sums = {"classification": class_loss(pred.scores, positive), "box": distance, "giou": giou}
+        sums = {"reference": class_loss(pred.scores, positive), "box": distance, "giou": giou}
         truth = matched_masks(targets, indices)
         sums |= self.mask_losses(masks, self.final.of(truth), ("focal", "dice"))
         return {name: value for name, value in sums.items() if name in self.weights}

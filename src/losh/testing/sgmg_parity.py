@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from losh.inference.streams import joint_probabilities, predictions
+from losh.layers.deformable import Pyramid
 from losh.layers.transformer import sine_position
 from losh.model.build import build_model
 from losh.model.checkpoint import text_encoder_from
@@ -26,6 +27,7 @@ from losh.model.structures import Clips, FrameSizes, LoShOutput, Targets, Tokens
 from losh.params import ModelParams
 from losh.pipelines import parameters_class
 from losh.pipelines.sgmg.masks import PATCH
+from losh.pipelines.sgmg.released import RENAMES
 from losh.testing.recipe_fixture import Case, Compared, RecipeFixture
 from losh.testing.small_models import consistency_params, loss_params, roberta_config
 
@@ -47,10 +49,11 @@ SGMG = {
     "encoder_layers": 4,
     "decoder_layers": 4,
     "num_queries": 5,
+    "feature_levels": 4,
     "points": 4,
 }
 LOSS_NAMES = {
-    "loss_ce": "classification",
+    "loss_ce": "reference",
     "loss_bbox": "box",
     "loss_giou": "giou",
     "loss_mask": "focal",
@@ -84,7 +87,7 @@ def parity_model() -> LoSh:
     state = model.state_dict()
     model.load_state_dict(
         {
-            name: FIXTURE.weight(released_name(name, "sgmg"), tuple(value.shape))
+            name: FIXTURE.weight(released_name(name, RENAMES), tuple(value.shape))
             for name, value in state.items()
         }
     )
@@ -154,7 +157,7 @@ def _trace(base: nn.Module, run: Run, stack: ExitStack) -> None:
     tell(base.text_encoder, "text.pooler_output", lambda out: out.sentence)
     tell(base.word_projection, "text_proj")
     tell(base.sentence_projection, "sentence_proj")
-    for i, project in enumerate(base.level_projections):
+    for i, project in enumerate(base.input_projections.levels):
         tell(project, f"input_proj.{i}")
     for name, parts in (("input_fft", base.before_words), ("input_fft_post", base.after_words)):
         for i, part in enumerate(parts):
@@ -162,8 +165,8 @@ def _trace(base: nn.Module, run: Run, stack: ExitStack) -> None:
             tell(part, f"{name}.{i}.out0", lambda out: out[0])
             tell(part, f"{name}.{i}.out1", lambda out: out[1])
     # [M, C, h, w] -> the reference's [K * h * w, B, C]
-    tell(base.word_fusion, "fusion", lambda x: run.by_clip(x).permute(1, 3, 4, 0, 2).flatten(0, 2))
-    for i, layer in enumerate(base.encoder):
+    tell(base.fusion, "fusion", lambda x: run.by_clip(x).permute(1, 3, 4, 0, 2).flatten(0, 2))
+    for i, layer in enumerate(base.encoder.layers):
         tell(layer, f"encoder.layers.{i}")
     tell(base.reference_points, "decoder.init_reference", Tensor.sigmoid)
     tell(base.decoder, "decoder.hs", lambda out: torch.stack([one.states for one in out]))
@@ -215,7 +218,7 @@ def _keep_inputs(run: Run) -> None:
     run.keep("encoder_in.src", tokens.x)
     run.keep("encoder_in.pos", tokens.pos)
     run.keep("encoder_in.padding_mask", tokens.pad)
-    run.keep("encoder_in.valid_ratios", tokens.extra[0])
+    run.keep("encoder_in.valid_ratios", Pyramid.of(tokens.pad, tokens.shapes).valid)
     for pred in run.output.long:
         patches = F.pixel_unshuffle(pred.masks.unsqueeze(3), PATCH)  # [B, K, N, 16, h, w]
         run.keep("patch_masks", patches.flatten(1, 2))

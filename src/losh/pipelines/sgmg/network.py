@@ -7,7 +7,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losh.layers.fusion import TextProjection
+from losh.layers.fusion import Words
+from losh.layers.projection import TextProjection
 from losh.model.deformable_pipeline import DeformablePipeline
 from losh.model.structures import LayerPred, TextFeats, TextIds, VideoFeats
 from losh.pipelines.sgmg.losses import SgMgObjective
@@ -20,7 +21,6 @@ class SgMg(DeformablePipeline):
     """SgMg with the sizes of `params`; see RVOSPipeline for the arguments."""
 
     mask_stride = 8
-    mask_layers = (PATCH_CHANNELS, PATCH_CHANNELS)
 
     def __init__(
         self,
@@ -30,16 +30,16 @@ class SgMg(DeformablePipeline):
         text_width: int,
     ) -> None:
         width = params.d_model
-        super().__init__(params, backbone, text_encoder, mask_channels=width)
+        super().__init__(params, backbone, text_encoder, (PATCH_CHANNELS, PATCH_CHANNELS))
         self.before_words, self.after_words = (
-            nn.ModuleList(LowFrequencyModulation(width) for _ in range(self.num_levels))
+            nn.ModuleList(LowFrequencyModulation(width) for _ in range(params.feature_levels))
             for _ in range(2)
         )
         self.word_projection = TextProjection(text_width, width, params.dropout)
         self.sentence_projection = TextProjection(text_width, width, params.dropout)
         self.refiner = MaskRefiner(backbone.channels[:2])
-        # A side of n cells comes of more than n - 1 of them.
-        self.min_side = (SMALLEST - 1) * 2 * backbone.strides[-1] + 1
+        coarsest = backbone.strides[0] * 2**params.feature_levels
+        self.min_side = (SMALLEST - 1) * coarsest + 1  # more than one cell less would hold
 
     @staticmethod
     def image_multiple(training: bool) -> int:
@@ -53,20 +53,20 @@ class SgMg(DeformablePipeline):
             self.word_projection(raw.words), raw.pad, self.sentence_projection(raw.sentence)
         )
 
-    def fused(self, maps: list[Tensor], text: TextFeats) -> list[Tensor]:
+    def fused(self, maps: list[Tensor], words: Words) -> list[Tensor]:
         """See DeformablePipeline. One Gaussian, made for the finest map, goes through all
         modulations.
         """
         found, damping = [], None
         for x, before, after in zip(maps, self.before_words, self.after_words, strict=True):
             x, damping = before(x, damping)
-            x, damping = after(self.with_words(x, text), damping)
+            x, damping = after(self.fusion(x, words), damping)
             found.append(x)
         return found
 
-    def mask_features(self, memory: list[Tensor], video: VideoFeats, text: TextFeats) -> Tensor:
-        """See DeformablePipeline: the sum of all maps but the coarsest."""
-        return summed(memory[:-1])
+    def mask_features(self, memory: list[Tensor], video: VideoFeats, words: Words) -> Tensor:
+        """See DeformablePipeline: the sum of the maps."""
+        return summed(memory)
 
     def refine(self, pred: LayerPred, rows: Tensor, queries: Tensor, video: VideoFeats) -> Tensor:
         """See RVOSPipeline: from stride 2 to the input's own size."""

@@ -12,7 +12,7 @@ class Losses(Section):
     the refinement.
     """
 
-    classification: NotNegative
+    reference: NotNegative
     box: NotNegative
     giou: NotNegative
     focal: NotNegative
@@ -24,5 +24,6 @@ class Losses(Section):
 class Parameters(PipelineParams):
     """Sizes of the network, and its losses."""
 
+    feature_levels: int = Field(ge=2, le=8)
     points: int = Field(ge=1, le=64)
     losses: Losses
