@@ -103,7 +103,9 @@ class DeformablePipeline(RVOSPipeline):
         """See RVOSPipeline: the cells of all maps, finest first; M = B * K rows of S = sum of
         h * w tokens.
         """
-        projected = self.input_projections([x.flatten(0, 1) for x in video.levels])
+        # One memory format: a backbone's own and a repeated batch's are summed in other orders.
+        levels = [x.flatten(0, 1).contiguous() for x in video.levels]
+        projected = self.input_projections(levels)
         maps = self.fused(projected, self._words(text))
         pads = [shrunk(video.pad, x.shape[-2:]).flatten(0, 1) for x in maps]
         positions = [
