@@ -1,4 +1,4 @@
-"""Parity with ReferFormer: every array and loss of the fixture's cases A, B, C and L, in float32."""
+"""Parity with ReferFormer: every array and loss of the fixture's cases A, B, C and L (float32)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def test_parity_referformer_leaves_no_array_out() -> None:
     stored = {
         name
         for name in arrays()
-        if name != "meta/json" and not (group(name) == "in" and name.split("/")[2].startswith(INPUTS))
+        if name != "meta/json"
+        and not (group(name) == "in" and name.split("/")[2].startswith(INPUTS))
     }
     assert stored == checked
 

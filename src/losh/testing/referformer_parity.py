@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from losh.inference.streams import best_query
+from losh.layers.boxes import boxes_of_masks
 from losh.layers.deformable import Pyramid
 from losh.layers.transformer import sine_position
 from losh.model.build import build_model
@@ -28,7 +29,6 @@ from losh.model.losh import LoSh
 from losh.model.released import released_name
 from losh.model.structures import Clips, FrameSizes, LoShOutput, Targets, TextIds, Tokens
 from losh.params import ModelParams
-from losh.pipelines.referformer.losses import boxes_of
 from losh.pipelines.referformer.parameters import Parameters
 from losh.pipelines.referformer.released import RENAMES
 from losh.testing.parity_fixture import FOLDER
@@ -133,9 +133,10 @@ def case_inputs(case: str) -> Case:
         videos = [torch.from_numpy(data[f"B/in/video{i}"]) for i in range(len(sizes))]
         ids = [torch.from_numpy(data[f"B/in/text_ids{i}"]) for i in range(len(sizes))]
     else:
-        videos, ids = list(torch.from_numpy(data["A/in/video"])), [
-            torch.from_numpy(one) for one in data["A/in/text_ids"]
-        ]
+        videos, ids = (
+            list(torch.from_numpy(data["A/in/video"])),
+            [torch.from_numpy(one) for one in data["A/in/text_ids"]],
+        )
     height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
     frames = torch.zeros(len(videos), len(videos[0]), 3, height, width)
     pad = torch.ones(len(videos), len(videos[0]), height, width, dtype=torch.bool)
@@ -183,7 +184,7 @@ def traced(model: LoSh, inputs: Case) -> Run:
     watched = {
         base.text_encoder.model: keep_text,
         base.text_projection: lambda out: keep("resizer", out),
-        base.fusion: lambda out: keep("fusion", out.transpose(0, 1)),
+        base.fusion: lambda out: keep("fusion", by_token(out, len(inputs.sizes))),
         base.encoder: lambda out: keep("encoder", out),
         base.decoder: keep_decoded,
         base.class_heads[-1]: lambda out: keep("class_embed.last", out),
@@ -215,6 +216,11 @@ def traced(model: LoSh, inputs: Case) -> Run:
     middle.update(feature_maps(output))
     middle.update(encoder_inputs(tokens[0], middle["encoder#0"]))
     return Run(output, middle)
+
+
+def by_token(x: Tensor, clips: int) -> Tensor:
+    """Maps [M, C, h, w] as the reference's tokens [K * h * w, B, C]."""
+    return x.unflatten(0, (clips, -1)).permute(1, 3, 4, 0, 2).flatten(0, 2)
 
 
 def feature_maps(output: LoShOutput) -> dict[str, Tensor]:
@@ -338,7 +344,7 @@ def compared(case: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         ours[f"{case}/full/{name}"] = value
     if case == "L":
         masks = torch.from_numpy(data["L/in/masks"]).bool()
-        ours |= {**loss_values(), "L/in/boxes": boxes_of(masks)}
+        ours |= {**loss_values(), "L/in/boxes": boxes_of_masks(masks)}
     for name in data:
         if name in ours:
             value = ours[name]

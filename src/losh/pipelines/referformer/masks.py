@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losh.layers.fusion import Words
 from losh.layers.projection import group_norm
 from losh.layers.transformer import Attention, xavier_matrices
 
@@ -20,18 +20,6 @@ GROUPS = 8
 ATTENTION_STRIDE = 32
 """Pixels: the frames' self-attention sees finer levels thinned out to this stride."""
 MASK_STRIDE = 4
-
-
-@dataclass(frozen=True)
-class Words:
-    """Words of B clips as the pyramid reads them."""
-
-    values: Tensor
-    """[B, S, C]."""
-    pos: Tensor
-    """[B, S, C]."""
-    pad: Tensor
-    """[B, S] bool."""
 
 
 @dataclass(frozen=True)
@@ -162,59 +150,3 @@ class PixelDecoder(nn.Module):
         for step, level in zip(reversed(self.levels), reversed(levels), strict=True):
             x = step(level, words, x)
         return self.out(x)
-
-
-class DynamicMasks(nn.Module):
-    """Masks from 1x1 convolutions whose weights belong to each query (CondInst's way): their input
-    is the mask features and each cell's place relative to the query's.
-
-    Args:
-        width: channels of the mask features.
-        channels: between the convolutions.
-        layers: how many there are.
-    """
-
-    def __init__(self, width: int, channels: int, layers: int) -> None:
-        super().__init__()
-        ins = [width + 2] + [channels] * (layers - 1)
-        outs = [channels] * (layers - 1) + [1]
-        self.width, self.shapes = width, list(zip(outs, ins, strict=True))
-        self.sizes = [o * i for o, i in self.shapes] + outs  # all weights, then all biases
-        self.num_parameters = sum(self.sizes)
-
-    def forward(self, features: Tensor, parameters: Tensor, places: Tensor) -> Tensor:
-        """Run each query's convolutions, in float32: places are in pixels.
-
-        Args:
-            features: [M, C, h, w] of stride 4.
-            parameters: [M, N, num_parameters].
-            places: [M, N, (x, y)] of the queries, in pixels of the network input.
-
-        Returns:
-            Logits [M, N, h, w].
-        """
-        layers = len(self.shapes)
-        parts = parameters.float().split(self.sizes, -1)
-        weights = [
-            part.unflatten(-1, shape) for part, shape in zip(parts, self.shapes, strict=False)
-        ]
-        biases = [part[..., None, None] for part in parts[layers:]]
-        # The first convolution is linear in features and places: no copy of the features a query.
-        of_features, of_places = weights[0].split([self.width, 2], -1)
-        x = torch.einsum("mnoc,mchw->mnohw", of_features, features.float())
-        relative = places.float()[..., None, None] - cell_centres(features)  # [M, N, 2, h, w]
-        x = x + torch.einsum("mnoc,mnchw->mnohw", of_places, relative) + biases[0]
-        for weight, bias in zip(weights[1:], biases[1:], strict=True):
-            x = torch.einsum("mnoc,mnchw->mnohw", weight, F.relu(x)) + bias
-        return x[:, :, 0]
-
-
-def cell_centres(features: Tensor) -> Tensor:
-    """(x, y) of each cell's centre in pixels of the network input -> [2, h, w]."""
-    h, w = features.shape[-2:]
-    rows, columns = (
-        torch.arange(side, dtype=torch.float32, device=features.device) * MASK_STRIDE
-        + MASK_STRIDE // 2
-        for side in (h, w)
-    )
-    return torch.stack(torch.meshgrid(columns, rows, indexing="xy"))

@@ -19,7 +19,10 @@ RENAMES = [
     ("base.box_heads.#.", "bbox_embed.#."),
     ("base.pixel_decoder.levels.#.lateral.", "pixel_decoder.adapter_#+1."),
     ("base.pixel_decoder.levels.#.lateral_norm.", "pixel_decoder.adapter_#+1.norm."),
-    ("base.pixel_decoder.levels.#.block.cross_attn.", "pixel_decoder.cross_attn_#+1.multihead_attn."),
+    (
+        "base.pixel_decoder.levels.#.block.cross_attn.",
+        "pixel_decoder.cross_attn_#+1.multihead_attn.",
+    ),
     ("base.pixel_decoder.levels.#.block.", "pixel_decoder.cross_attn_#+1."),
     ("base.pixel_decoder.levels.#.merge.", "pixel_decoder.layer_#+1."),
     ("base.pixel_decoder.levels.#.merge_norm.", "pixel_decoder.layer_#+1.norm."),
