@@ -1,22 +1,16 @@
-"""LoSh on SgMg: shapes, both streams, losses, refinement, smallest inputs, training, evaluation."""
+"""LoSh on SgMg: shapes, both streams, losses, refinement, smallest inputs, padding."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from losh.errors import UserError
-from losh.evaluate.evaluation import evaluate
 from losh.inference.streams import predictions
-from losh.model.checkpoint import load_model
 from losh.model.criterion import Criterion
 from losh.model.losh import LoSh
 from losh.model.structures import Clips, LayerPred, Targets
-from losh.params import Params, check_params
 from losh.pipelines.sgmg.losses import SgMgObjective
 from losh.testing.small_models import (
     SGMG,
@@ -31,8 +25,6 @@ from losh.testing.small_models import (
     small_model,
     words,
 )
-from losh.testing.tiny_training import tiny_raw
-from losh.train.training import train
 
 SIZE = (64, 96)
 LOSSES = set(SGMG["losses"])
@@ -210,40 +202,3 @@ def test_mixed_precision_is_close() -> None:
     assert float((full.boxes - mixed.boxes).abs().max()) < 0.02
     difference: Tensor = (full.masks - mixed.masks).abs().max()
     assert float(difference) < 0.05 * float(full.masks.abs().max())
-
-
-def tiny_params(**changes: object) -> Params:
-    small = {key: value for key, value in SGMG.items() if key != "losses"}
-    section = {f"sgmg__{key}": value for key, value in {**small, "encoder_layers": 2}.items()}
-    raw = tiny_raw({"tiny": {"kind": "a2d_sentences"}}, model__base="sgmg", **section, **changes)
-    return check_params(raw)
-
-
-@pytest.fixture(scope="module")
-def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("sgmg")
-    summary = train(tiny_params(), out / "model", out / "metrics", tiny_data, out / "scratch")
-    assert LOSSES | {"intersection", "consistency"} <= set(summary["loss"])
-    assert all(value == value for value in summary["loss"].values())
-    return out
-
-
-def test_it_trains_with_every_part_on(trained: Path) -> None:
-    params = tiny_params()
-    assert params.model.short_stream and params.model.cross_attention
-    weights = load_file(trained / "model" / "last.safetensors")
-    gain = weights["cross_blocks.0.cross.norm.weight"]
-    assert bool((gain != 0).all()), "the cross-attention was opened by training"
-    loaded, config = load_model(trained / "model" / "model.safetensors")
-    assert config["pipeline"] == params.pipeline.model_dump()
-    assert type(loaded.base).__name__ == "SgMg"
-
-
-def test_it_is_evaluated(trained: Path, tiny_data: Path, tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    for name in ("raw", "frames", "short_text"):
-        (tmp_path / "data" / name).symlink_to(tiny_data / name)
-    model_file = trained / "model" / "model.safetensors"
-    data, metrics = tmp_path / "data", tmp_path / "metrics"
-    scores = evaluate("tiny", tiny_params().evaluate, data, metrics, model_file)
-    assert scores["samples"] > 0 and 0 <= scores["mean_iou"] <= 1
