@@ -9,9 +9,7 @@ from torch import Tensor
 from losh.model.criterion import Criterion
 from losh.model.losh import LoSh
 from losh.model.structures import Clips, FrameSizes, LoShOutput, Targets
-from losh.pipelines.referformer.losses import boxes_of, corners, giou, sampled
 from losh.pipelines.referformer.mask_rules import mask_rule
-from losh.pipelines.referformer.masks import DynamicMasks, cell_centres
 from losh.testing.small_models import (
     consistency_params,
     loss_params,
@@ -145,49 +143,6 @@ def test_an_expression_without_an_object_has_only_the_reference_loss() -> None:
     assert torch.isfinite(losses["total"])
     never = Targets(torch.zeros(1, 2, *SIZE, dtype=torch.bool), 0, torch.zeros(2).bool())
     assert torch.isfinite(criterion(network)(output, [never, never])["total"])
-
-
-def test_boxes_of_masks_by_hand() -> None:
-    masks = torch.zeros(2, 8, 10, dtype=torch.bool)
-    masks[0, 2:6, 1:9] = True  # rows 2 to 5, columns 1 to 8
-    [box, none] = boxes_of(masks)
-    assert torch.allclose(box, torch.tensor([4.5 / 10, 3.5 / 8, 7 / 10, 3 / 8]))
-    assert not none.any()
-
-
-def test_giou_by_hand() -> None:
-    a = torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.1, 0.1, 0.2, 0.2], [0.0, 0.0, 0.0, 0.0]])
-    b = torch.tensor([[0.5, 0.5, 0.5, 1.0], [0.9, 0.9, 0.2, 0.2], [0.0, 0.0, 0.0, 0.0]])
-    found = giou(corners(a), corners(b))
-    # Overlap 0.25 of 0.75, and the hull is the union; no overlap of 0.04 each in a hull of 1.
-    assert torch.allclose(found[:2], torch.tensor([1 / 3, -(1 - 0.08)]), atol=1e-5)
-    assert torch.isfinite(found[2])
-
-
-def test_masks_are_sampled_at_every_fourth_pixel_from_the_second() -> None:
-    masks = torch.arange(10 * 13).reshape(1, 10, 13)
-    grid = sampled(masks, (3, 4))
-    assert grid[0].tolist() == [[28, 32, 36, 0], [80, 84, 88, 0], [0, 0, 0, 0]]
-
-
-def test_mask_network_is_three_convolutions_of_features_and_places() -> None:
-    """Against a literal run of each query's own layers on copies of the input."""
-    torch.manual_seed(0)
-    head = DynamicMasks(6, 4, 3)
-    assert head.num_parameters == (8 * 4 + 4 * 4 + 4) + (4 + 4 + 1)
-    features, parameters = torch.randn(2, 6, 3, 5), torch.randn(2, 3, head.num_parameters)
-    places = torch.rand(2, 3, 2) * 20
-    ours = head(features, parameters, places)
-    for m in range(2):
-        for n in range(3):
-            parts = parameters[m, n].split([32, 16, 4, 4, 4, 1])
-            relative = places[m, n, :, None, None] - cell_centres(features)
-            x = torch.cat([features[m], relative]).flatten(1)
-            x = (parts[0].view(4, 8) @ x + parts[3][:, None]).relu()
-            x = (parts[1].view(4, 4) @ x + parts[4][:, None]).relu()
-            x = parts[2].view(1, 4) @ x + parts[5][:, None]
-            assert torch.allclose(ours[m, n], x.view(3, 5), atol=1e-4)
-    assert cell_centres(features)[:, 1, 2].tolist() == [10.0, 6.0]  # x, y of row 1, column 2
 
 
 def test_mask_rules_of_the_protocols() -> None:
