@@ -164,7 +164,9 @@ def test_mask_rules_of_the_protocols() -> None:
         assert masks[0, :, :38].all() and not masks[0, :, 38:].any()
         assert torch.equal(rule.at_original(probabilities, sizes), probabilities)
     batch = FrameSizes(padded=(32, 40), clip=(32, 20), original=(32, 20))
-    assert mask_rule("davis").masks(mask_rule("davis").probabilities(logits, batch), batch, 0.5).all()
+    assert (
+        mask_rule("davis").masks(mask_rule("davis").probabilities(logits, batch), batch, 0.5).all()
+    )
 
 
 def test_a_frame_that_is_all_padding_stays_finite() -> None:
