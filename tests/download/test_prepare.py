@@ -169,6 +169,16 @@ def test_jhmdbs_samples_are_published_or_drawn_and_kept(place):
     } == drawn[2]["frames"]
 
 
+def test_the_published_samples_can_be_required(place):
+    make_jhmdb(place / "with", published_samples=True)
+    make_jhmdb(place / "without")
+    prepare("jhmdb_sentences", place, source="with", require_sample_list=True)
+    with pytest.raises(UserError, match=r"jhmdb_sentences_samples_metadata\.json") as error:
+        prepare("jhmdb_sentences", place, source="without", require_sample_list=True)
+    assert "require_sample_list" in str(error.value) and "\n" not in str(error.value)
+    assert not (place / "raw/jhmdb_sentences/dataset.json").exists()
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 def test_nothing_there_says_which_files_from_where_to_where(kind, place):
     with pytest.raises(UserError) as caught:
