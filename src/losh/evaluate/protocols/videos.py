@@ -4,17 +4,18 @@ maps and single expressions).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from losh.errors import UserError
 from losh.evaluate.metrics.average_precision import encode
 from losh.evaluate.metrics.j_and_f import RunningJF
 from losh.evaluate.protocols.davis import (
-    VOID,
     ObjectScore,
     UnsupervisedVideo,
     davis_results,
@@ -35,9 +36,12 @@ def evaluate_youtube_vos(context: EvaluationSetup, expressions: pd.DataFrame) ->
     processes, result = context.processes, Result.empty()
     part = context.out / f"part{processes.rank}.zip"
     with SubmissionWriter(part) as submission:
-        for video, rows, tracks in _tracks(context, expressions):
+
+        def score(video: str, rows: list[Any], tracks: list[Trajectory]) -> None:
             for row, found in zip(rows, tracks, strict=True):
                 _add(result, _score_expression(context, video, row, found, submission))
+
+        _each_video(context, expressions, result, score)
     total = _gathered(context, result)
     processes.wait()
     if processes.is_main:
@@ -51,6 +55,11 @@ def evaluate_youtube_vos(context: EvaluationSetup, expressions: pd.DataFrame) ->
         if row.j is not None
     ]
     total.metrics = local_scores(scored) if scored else {}
+    if processes.is_main and len(scored) < len(total.rows):
+        print(
+            f"{len(scored)} of {len(total.rows)} expressions have public masks and are scored "
+            f"here; the submission holds all of them"
+        )
     return total
 
 
@@ -61,19 +70,25 @@ def evaluate_davis(context: EvaluationSetup, expressions: pd.DataFrame) -> Resul
     result = Result.empty()
     unsupervised: dict[str, list[ObjectScore]] = {}
     for name in sorted(set(expressions["expression_set"])):
-        for video, rows, tracks in _tracks(
-            context, expressions[expressions["expression_set"] == name]
-        ):
+        own = unsupervised.setdefault(name, [])
+
+        def score(
+            video: str,
+            rows: list[Any],
+            tracks: list[Trajectory],
+            own: list[ObjectScore] = own,
+        ) -> None:
+            own += _score_label_maps(context, video, rows, tracks)
             for row, found in zip(rows, tracks, strict=True):
                 _add(result, _score_expression(context, video, row, found, None))
-            unsupervised.setdefault(name, []).extend(
-                _score_label_maps(context, video, rows, tracks)
-            )
+
+        _each_video(context, expressions[expressions["expression_set"] == name], result, score)
     total = _gathered(context, result)
     by_set: dict[str, list[ObjectScore]] = {}
     for part in context.processes.gather(unsupervised):
         for name, scores in part.items():
-            by_set.setdefault(name, []).extend(scores)
+            if scores:
+                by_set.setdefault(name, []).extend(scores)
     plain: dict[str, list[ObjectScore]] = {}
     for row in total.rows:
         if row.j is not None:
@@ -84,11 +99,16 @@ def evaluate_davis(context: EvaluationSetup, expressions: pd.DataFrame) -> Resul
     return total
 
 
-def _tracks(
-    context: EvaluationSetup, expressions: pd.DataFrame
-) -> Iterator[tuple[str, list[Any], list[Trajectory]]]:
-    """This process's videos, each with its expressions and their trajectories; trajectories are
-    valid until the next video.
+def _each_video(
+    context: EvaluationSetup,
+    expressions: pd.DataFrame,
+    result: Result,
+    score: Callable[[str, list[Any], list[Trajectory]], None],
+) -> None:
+    """Call `score` with each of this process's videos, its expressions and their trajectories.
+
+    A video whose stored frames or masks cannot be read is an error; with on_error `skip` each of
+    its expressions is counted in `result.skipped`, and neither scored nor submitted.
     """
     store, processes = context.store, context.processes
     groups = sorted(expressions.groupby("video", sort=True))
@@ -98,19 +118,44 @@ def _tracks(
     for video, rows in tqdm(
         mine, desc=f"evaluate {store.index['name']}", unit="video", disable=not processes.is_main
     ):
-        sentences = [(row.text, row.short_text) for row in rows]
-        with track(
-            context.model,
-            context.texts,
-            lambda t, video=video: store.frame(video, t),
-            store.videos[video]["num_frames"],
-            sentences,
-            context.sides,
-            context.params.chunk,
-            context.dtype,
-            context.params.rule,
-        ) as tracks:
-            yield video, rows, tracks
+        try:
+            if context.params.on_error == "skip":
+                _read_masks(context, video)
+            with _tracks(context, video, rows) as tracks:
+                score(video, rows, tracks)
+        except UserError as error:
+            if context.params.on_error == "stop":
+                raise
+            result.skipped += [
+                f"{video}, expression {row.expression_set} {row.expression_id}: {error}"
+                for row in rows
+            ]
+
+
+def _read_masks(context: EvaluationSetup, video: str) -> None:
+    """Read all masks of a video once, so that one that cannot be read is found before anything of
+    the video is scored or submitted.
+    """
+    for t in context.store.videos[video]["annotated"]:
+        context.store.masks(video, t)
+
+
+@contextmanager
+def _tracks(context: EvaluationSetup, video: str, rows: list[Any]) -> Iterator[list[Trajectory]]:
+    """The trajectories of a video's expressions, valid inside the `with` block."""
+    store = context.store
+    with track(
+        context.model,
+        context.texts,
+        lambda t: store.frame(video, t),
+        store.videos[video]["num_frames"],
+        [(row.text, row.short_text) for row in rows],
+        context.sides,
+        context.params.chunk,
+        context.dtype,
+        context.params.rule,
+    ) as tracks:
+        yield tracks
 
 
 def _score_expression(
@@ -134,7 +179,7 @@ def _score_expression(
         if t in annotated:
             truths = store.masks(video, t)
             truth = truths.get(row.instance)
-            void = truths.get(str(VOID))
+            void = store.void(video, t)
             truth = (
                 np.zeros(next(iter(truths.values())).shape if truths else size, bool)
                 if truth is None
@@ -193,9 +238,7 @@ def _score_label_maps(
     store = context.store
     annotated = store.videos[video]["annotated"]
     instances = objects_to_score(
-        name
-        for name, mask in store.masks(video, annotated[0]).items()
-        if name != str(VOID) and mask.any()
+        name for name, mask in store.masks(video, annotated[0]).items() if mask.any()
     )
     order = sorted(range(len(rows)), key=lambda i: int(rows[i].instance))
     scorer = UnsupervisedVideo(video, len(rows), instances)
@@ -211,7 +254,8 @@ def _score_label_maps(
             absent = np.zeros(size, bool)
             labels.append(label_map(np.stack([tracks[i].probability(t, size) for i in order])))
             truths.append([masks.get(name, absent) for name in instances])
-            voids.append(masks.get(str(VOID), absent))
+            void = store.void(video, t)
+            voids.append(absent if void is None else void)
         # [frames, objects, H, W] -> [objects, frames, H, W]
         scorer.add(np.stack(labels), np.stack(truths).swapaxes(0, 1), np.stack(voids))
     return scorer.scores()
