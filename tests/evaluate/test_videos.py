@@ -46,7 +46,7 @@ class FixedTrajectory:
     predicted: np.ndarray
     score: float = 0.9
 
-    def mask(self, t: int, size: tuple[int, int], threshold: float) -> np.ndarray:
+    def mask(self, t: int, size: tuple[int, int]) -> np.ndarray:
         assert self.predicted.shape == tuple(size)
         return self.predicted
 
@@ -70,22 +70,18 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
         extract_frames(tmp_path / "raw", tmp_path / "frames", FRAMES, tmp_path / "scratch")
 
         @contextmanager
-        def track(_model, _texts, frame_of, num_frames, sentences, *_) -> Iterator[list]:
+        def track(_predictor, frame_of, num_frames, sentences, *_) -> Iterator[list]:
             for t in range(num_frames):
                 frame_of(t)
             yield [FixedTrajectory(predict(long)) for long, _short in sentences]
 
         monkeypatch.setattr(videos, "track", track)
         params = tiny_params().evaluate.model_copy(update={"on_error": on_error})
-        config = {"window": 4, "short_side": 48, "long_side": 64}
         store, processes = FrameStore(tmp_path / "frames"), Processes(0, 1, torch.device("cpu"))
         (tmp_path / "evaluate").mkdir(exist_ok=True)
-        context = EvaluationSetup(
-            None, None, config, store, tmp_path, params, torch.float32, processes,
-            tmp_path / "evaluate",
-        )  # fmt: skip
+        setup = EvaluationSetup(None, store, tmp_path, params, processes, tmp_path / "evaluate")
         table = pd.DataFrame([vars(one) for one in open_reader(tmp_path / "raw").expressions()])
-        return context, table[table["split"] != "train"]
+        return setup, table[table["split"] != "train"]
 
     return prepare
 

@@ -13,6 +13,7 @@ from losh.errors import UserError
 from losh.evaluate.protocols.setup import EvaluationSetup
 from losh.evaluate.protocols.windows import evaluate_a2d
 from losh.frames import FrameStore
+from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.model.build import build_model
 from losh.runtime.distributed import Processes
@@ -31,18 +32,17 @@ def test_scored_and_skipped_samples_add_up(on_error: str, tiny_data: Path, tmp_p
     lost = [sample for sample in samples if sample.video == broken]
     assert len({sample.window for sample in lost}) < len(lost), "several samples share a window"
     params, device = tiny_params(), torch.device("cpu")
-    model = build_model(params.model).eval()
-    config = {"window": 4, "short_side": 48, "long_side": 576}
-    context = EvaluationSetup(
-        model, TextFeatures(model.base.text_encoder, device), config, store, data,
-        params.evaluate.model_copy(update={"on_error": on_error}), torch.float32,
-        Processes(0, 1, device), tmp_path,
-    )  # fmt: skip
+    model = build_model(params.model, params.pipeline).eval()
+    predictor = Predictor(
+        model, TextFeatures(model.base.text_encoder, device), (48, 576), torch.float32
+    )
+    given = params.evaluate.model_copy(update={"on_error": on_error})
+    setup = EvaluationSetup(predictor, store, data, given, Processes(0, 1, device), tmp_path)
     if on_error == "stop":
         with pytest.raises(UserError, match="no readable"):
-            evaluate_a2d(context, samples)
+            evaluate_a2d(setup, samples)
         return
-    result = evaluate_a2d(context, samples)
+    result = evaluate_a2d(setup, samples)
     assert len(result.rows) == len(samples) - len(lost) and len(result.skipped) == len(lost)
     for sample in lost:
         assert sum(sample.sample_id in why for why in result.skipped) == 1

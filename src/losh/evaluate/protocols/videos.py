@@ -4,8 +4,8 @@ maps and single expressions).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,27 +26,28 @@ from losh.evaluate.protocols.setup import EvaluationSetup, Result
 from losh.evaluate.protocols.youtube_vos import SubmissionWriter, local_scores, merge_submissions
 from losh.evaluate.report.table import ExpressionRow
 from losh.inference.whole_video import Trajectory, track
+from losh.runtime.resume import SCRATCH
 
 FRAMES_AT_ONCE = 16
 """Frames that J and F are computed on at once: enough for all cores, few enough for any memory."""
 
 
-def evaluate_youtube_vos(context: EvaluationSetup, expressions: pd.DataFrame) -> Result:
+def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
     """Write the submission zip, and score locally every expression whose masks are public."""
-    processes, result = context.processes, Result.empty()
-    part = context.out / f"part{processes.rank}.zip"
+    processes, result = setup.processes, Result.empty()
+    part = setup.out / f"part{processes.rank}.zip"
     with SubmissionWriter(part) as submission:
 
         def score(video: str, rows: list[Any], tracks: list[Trajectory]) -> None:
             for row, found in zip(rows, tracks, strict=True):
-                _add(result, _score_expression(context, video, row, found, submission))
+                _add(result, _score_expression(setup, video, row, found, submission))
 
-        _each_video(context, expressions, result, score)
-    total = _gathered(context, result)
+        _each_video(setup, expressions, result, score)
+    total = _gathered(setup, result)
     processes.wait()
     if processes.is_main:
-        parts = sorted(context.out.glob("part*.zip"))
-        merge_submissions(parts, context.out / "submission.zip")
+        parts = sorted(setup.out.glob("part*.zip"))
+        merge_submissions(parts, setup.out / "submission.zip")
         for path in parts:
             path.unlink()
     scored = [
@@ -63,29 +64,29 @@ def evaluate_youtube_vos(context: EvaluationSetup, expressions: pd.DataFrame) ->
     return total
 
 
-def evaluate_davis(context: EvaluationSetup, expressions: pd.DataFrame) -> Result:
+def evaluate_davis(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
     """Score the four expression sets, as papers print them (`davis_unsupervised`) and each
     expression alone (`per_expression`).
     """
     result = Result.empty()
     unsupervised: dict[str, list[ObjectScore]] = {}
     for name in sorted(set(expressions["expression_set"])):
-        own = unsupervised.setdefault(name, [])
+        objects = unsupervised.setdefault(name, [])
 
         def score(
             video: str,
             rows: list[Any],
             tracks: list[Trajectory],
-            own: list[ObjectScore] = own,
+            objects: list[ObjectScore] = objects,
         ) -> None:
-            own += _score_label_maps(context, video, rows, tracks)
+            objects += _score_label_maps(setup, video, rows, tracks)
             for row, found in zip(rows, tracks, strict=True):
-                _add(result, _score_expression(context, video, row, found, None))
+                _add(result, _score_expression(setup, video, row, found, None))
 
-        _each_video(context, expressions[expressions["expression_set"] == name], result, score)
-    total = _gathered(context, result)
+        _each_video(setup, expressions[expressions["expression_set"] == name], result, score)
+    total = _gathered(setup, result)
     by_set: dict[str, list[ObjectScore]] = {}
-    for part in context.processes.gather(unsupervised):
+    for part in setup.processes.gather(unsupervised):
         for name, scores in part.items():
             if scores:
                 by_set.setdefault(name, []).extend(scores)
@@ -100,7 +101,7 @@ def evaluate_davis(context: EvaluationSetup, expressions: pd.DataFrame) -> Resul
 
 
 def _each_video(
-    context: EvaluationSetup,
+    setup: EvaluationSetup,
     expressions: pd.DataFrame,
     result: Result,
     score: Callable[[str, list[Any], list[Trajectory]], None],
@@ -110,7 +111,7 @@ def _each_video(
     A video whose stored frames or masks cannot be read is an error; with on_error `skip` each of
     its expressions is counted in `result.skipped`, and neither scored nor submitted.
     """
-    store, processes = context.store, context.processes
+    store, processes = setup.store, setup.processes
     groups = sorted(expressions.groupby("video", sort=True))
     mine = [(video, list(rows.itertuples())) for video, rows in groups if video in store.videos][
         processes.rank :: processes.world
@@ -118,13 +119,19 @@ def _each_video(
     for video, rows in tqdm(
         mine, desc=f"evaluate {store.index['name']}", unit="video", disable=not processes.is_main
     ):
+        sentences = [(row.text, row.short_text) for row in rows]
+        frames = store.videos[video]["num_frames"]
+        frame_of = partial(store.frame, video)
+        chunk, scratch = setup.params.chunk, SCRATCH / "evaluate"
         try:
-            if context.params.on_error == "skip":
-                _read_masks(context, video)
-            with _tracks(context, video, rows) as tracks:
+            if setup.params.on_error == "skip":
+                _read_masks(setup, video)
+            with track(
+                setup.predictor, frame_of, frames, sentences, chunk, setup.protocol, scratch
+            ) as tracks:
                 score(video, rows, tracks)
         except UserError as error:
-            if context.params.on_error == "stop":
+            if setup.params.on_error == "stop":
                 raise
             result.skipped += [
                 f"{video}, expression {row.expression_set} {row.expression_id}: {error}"
@@ -132,34 +139,16 @@ def _each_video(
             ]
 
 
-def _read_masks(context: EvaluationSetup, video: str) -> None:
+def _read_masks(setup: EvaluationSetup, video: str) -> None:
     """Read all masks of a video once, so that one that cannot be read is found before anything of
     the video is scored or submitted.
     """
-    for t in context.store.videos[video]["annotated"]:
-        context.store.masks(video, t)
-
-
-@contextmanager
-def _tracks(context: EvaluationSetup, video: str, rows: list[Any]) -> Iterator[list[Trajectory]]:
-    """The trajectories of a video's expressions, valid inside the `with` block."""
-    store = context.store
-    with track(
-        context.model,
-        context.texts,
-        lambda t: store.frame(video, t),
-        store.videos[video]["num_frames"],
-        [(row.text, row.short_text) for row in rows],
-        context.sides,
-        context.params.chunk,
-        context.dtype,
-        context.params.rule,
-    ) as tracks:
-        yield tracks
+    for t in setup.store.videos[video]["annotated"]:
+        setup.store.masks(video, t)
 
 
 def _score_expression(
-    context: EvaluationSetup,
+    setup: EvaluationSetup,
     video: str,
     row: Any,
     found: Trajectory,
@@ -168,7 +157,7 @@ def _score_expression(
     """One expression over its video: its row of the table, and a frame's prediction for the
     pictures.
     """
-    store, threshold = context.store, context.params.threshold
+    store = setup.store
     index = store.videos[video]
     annotated = set(index["annotated"]) if row.instance else set()
     size = (index["height"], index["width"])
@@ -187,7 +176,7 @@ def _score_expression(
             )
             waiting.append(
                 (
-                    found.mask(t, truth.shape, threshold),
+                    found.mask(t, truth.shape),
                     truth,
                     np.zeros_like(truth) if void is None else void,
                 )
@@ -197,7 +186,7 @@ def _score_expression(
                 running.add(*(np.stack(masks) for masks in zip(*waiting, strict=True)))
                 waiting = []
         elif submission is not None or t == middle:
-            predicted = found.mask(t, size, threshold)
+            predicted = found.mask(t, size)
         else:
             continue
         if t == middle:
@@ -232,10 +221,10 @@ def _score_expression(
 
 
 def _score_label_maps(
-    context: EvaluationSetup, video: str, rows: list[Any], tracks: list[Trajectory]
+    setup: EvaluationSetup, video: str, rows: list[Any], tracks: list[Trajectory]
 ) -> list[ObjectScore]:
     """One video of one expression set through DAVIS's unsupervised task."""
-    store = context.store
+    store = setup.store
     annotated = store.videos[video]["annotated"]
     instances = objects_to_score(
         name for name, mask in store.masks(video, annotated[0]).items() if mask.any()
@@ -268,8 +257,8 @@ def _add(result: Result, scored: tuple[ExpressionRow, tuple[int, Any] | None]) -
         result.predictions[row.key] = shown
 
 
-def _gathered(context: EvaluationSetup, result: Result) -> Result:
+def _gathered(setup: EvaluationSetup, result: Result) -> Result:
     total = Result.empty()
-    for other in context.processes.gather(result):
+    for other in setup.processes.gather(result):
         total.merge(other)
     return total
