@@ -169,6 +169,23 @@ def test_a_listed_frame_beyond_jhmdbs_masks_is_clamped_and_named(release, capsys
     np.testing.assert_array_equal(made.store.masks(PERSON_VIDEO, 5)["1"], truth)
 
 
+def test_a_listed_frame_far_beyond_the_masks_is_clamped_too(release):
+    made = release("jhmdb_sentences", num_frames=40)
+    rewrite_masks(made.root, 6)
+    choose_frames(made.root, [30, 60])
+    row = made.extract()["videos"][PERSON_VIDEO]
+    assert row["annotated"] == [5] and row["stored"] == [3, 4, 5]
+
+
+def test_masks_of_no_frame_are_a_fault_of_that_video(release):
+    made = release("jhmdb_sentences")
+    path = made.root / "puppet_mask" / LABEL / PERSON_VIDEO / "puppet_mask.mat"
+    scipy.io.savemat(path, {"part_mask": np.zeros((48, 64, 0), np.uint8)})
+    choose_frames(made.root, [3])
+    with pytest.raises(UserError, match=r"puppet_mask\.mat, frame 1: there is no mask at all"):
+        made.extract()
+
+
 def test_two_annotations_of_the_last_frame_are_one(release):
     made = release("jhmdb_sentences")
     choose_frames(made.root, [6, 8])

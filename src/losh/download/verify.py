@@ -150,6 +150,8 @@ def _check(reader: DatasetReader, listing: FileListing, video: Video, report: Re
             f"{_relative(listing, str(video.media))}: {len(video.frame_names)} frames, but masks "
             f"of {video.masked}"
         )
+    if video.masked is not None and not video.annotated:
+        report.lacking.append(f"{video.video}: no frame that is scored")
     for path in media + reader.annotation_files(video):
         name = path.relative_to(listing.root).as_posix()
         try:

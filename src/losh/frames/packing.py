@@ -48,7 +48,12 @@ def pack_video(
         UserError: a frame or mask is missing or does not decode.
     """
     encoded, size, count = _encoded_frames(reader, video, params)
-    usable = min(count, count if video.masked is None else video.masked)
+    usable = count if video.masked is None else min(count, video.masked)
+    if not usable and video.annotated:
+        raise UserError(
+            f"{reader.mask_place(video, 0)}: there is no mask at all",
+            "Fetch the published file again",
+        )
     sources, clamped = _clamp(video, usable)
     targets = tuple(sorted(sources))
     stored = needed_frames(targets, usable, params.window, reader.protocol)
@@ -98,7 +103,8 @@ def _encoded_frames(
     # The length of a video file is not known before it is decoded: frames past the last window are
     # read, not kept. The last ones are, for annotations beyond them.
     reach = params.window + 2
-    near = {t for c in video.annotated for t in range(c - reach, c + reach + 1)}
+    centers = [t if video.masked is None else min(t, video.masked - 1) for t in video.annotated]
+    near = {t for c in centers for t in range(c - reach, c + reach + 1)}
     tail: deque[tuple[int, bytes | np.ndarray, str]] = deque(maxlen=reach + 1)
     for count, (frame, name) in enumerate(reader.frames(video), start=1):
         if count == 1:
