@@ -9,7 +9,6 @@ from torch import Tensor
 from losh.model.criterion import Criterion
 from losh.model.losh import LoSh
 from losh.model.structures import Clips, FrameSizes, LoShOutput, Targets
-from losh.pipelines.referformer.losses import CELLS
 from losh.pipelines.referformer.mask_rules import mask_rule
 from losh.testing.small_models import (
     consistency_params,
@@ -144,12 +143,6 @@ def test_an_expression_without_an_object_has_only_the_reference_loss() -> None:
     assert torch.isfinite(losses["total"])
     never = Targets(torch.zeros(1, 2, *SIZE, dtype=torch.bool), 0, torch.zeros(2).bool())
     assert torch.isfinite(criterion(network)(output, [never, never])["total"])
-
-
-def test_masks_are_sampled_at_every_fourth_pixel_from_the_second() -> None:
-    masks = torch.arange(10 * 13).reshape(1, 10, 13)
-    assert CELLS.size((10, 13)) == (3, 4)
-    assert CELLS.of(masks)[0].tolist() == [[28, 32, 36, 0], [80, 84, 88, 0], [0, 0, 0, 0]]
 
 
 def test_mask_rules_of_the_protocols() -> None:

@@ -208,12 +208,7 @@ def load_encoder(name_or_path: str, pooled: bool = False) -> PreTrainedModel:
         UserError: it cannot be had, is no encoder, lacks weights, or has no pooler.
     """
     disable_progress_bar()  # one of a few milliseconds for every load
-    config = _from_files(name_or_path, AutoConfig.from_pretrained)
-    if config.is_encoder_decoder or not hasattr(config, "hidden_size"):
-        raise UserError(
-            f"model.text_encoder: {name_or_path} is no plain text encoder",
-            "Take one like roberta-base",
-        )
+    config = encoder_config(name_or_path)
     options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
     load = partial(with_pooler, pooled, AutoModel.from_pretrained, **options)
     model, info = _from_files(name_or_path, load)
@@ -223,6 +218,21 @@ def load_encoder(name_or_path: str, pooled: bool = False) -> PreTrainedModel:
             f"model.text_encoder: {name_or_path} lacks weights: {', '.join(missing[:8])}", ADVICE
         )
     return model
+
+
+def encoder_config(name_or_path: str) -> PretrainedConfig:
+    """The encoder's configuration.
+
+    Raises:
+        UserError: it cannot be had, or is of no encoder.
+    """
+    config = _from_files(name_or_path, AutoConfig.from_pretrained)
+    if config.is_encoder_decoder or not hasattr(config, "hidden_size"):
+        raise UserError(
+            f"model.text_encoder: {name_or_path} is no plain text encoder",
+            "Take one like roberta-base",
+        )
+    return config
 
 
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:

@@ -26,11 +26,10 @@ from losh.model.build import build_model
 from losh.model.checkpoint import text_encoder_from
 from losh.model.criterion import Criterion
 from losh.model.losh import LoSh
-from losh.model.released import released_name
 from losh.model.structures import Clips, FrameSizes, LoShOutput, Targets, TextIds, Tokens
 from losh.params import ModelParams
 from losh.pipelines.referformer.parameters import Parameters
-from losh.pipelines.referformer.released import RENAMES
+from losh.pipelines.referformer.released import FORMAT
 from losh.testing.parity_fixture import FOLDER
 from losh.testing.small_models import consistency_params, loss_params
 
@@ -107,7 +106,7 @@ def parity_model() -> LoSh:
     params = ModelParams.model_validate(MODEL)
     model = build_model(params, Parameters.model_validate(PIPELINE), encoder)
     state = {
-        name: recipe(released_name(name, RENAMES), tuple(value.shape))
+        name: recipe(FORMAT.released_name(name), tuple(value.shape))
         for name, value in model.state_dict().items()
     }
     model.load_state_dict(state)

@@ -22,7 +22,7 @@ from losh.model.criterion import Criterion
 from losh.model.deformable_pipeline import CENTRE
 from losh.model.losh import LoSh
 from losh.model.mask_losses import matched_pairs
-from losh.model.released import released_name
+from losh.model.released_format import released_name
 from losh.model.structures import Clips, FrameSizes, LoShOutput, Targets, Tokens
 from losh.params import ModelParams
 from losh.pipelines import parameters_class
