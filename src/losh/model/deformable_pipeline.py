@@ -95,7 +95,9 @@ class DeformablePipeline(RVOSPipeline):
 
     def encode_video(self, frames: Tensor, pad: Tensor) -> VideoFeats:
         """See RVOSPipeline. The backbone itself knows no padding (released behaviour)."""
-        levels = self.backbone(frames)
+        # In one memory format, or else a repeated batch would be summed in another order than one
+        # stream alone, and the two would differ in their last digits.
+        levels = [x.contiguous() for x in self.backbone(frames)]
         pads = [shrunk(pad, x.shape[-2:]) for x in levels]
         return VideoFeats(levels, pads, list(self.backbone.strides), pad)
 
@@ -103,9 +105,7 @@ class DeformablePipeline(RVOSPipeline):
         """See RVOSPipeline: the cells of all maps, finest first; M = B * K rows of S = sum of
         h * w tokens.
         """
-        # One memory format: a backbone's own and a repeated batch's are summed in other orders.
-        levels = [x.flatten(0, 1).contiguous() for x in video.levels]
-        projected = self.input_projections(levels)
+        projected = self.input_projections([x.flatten(0, 1) for x in video.levels])
         maps = self.fused(projected, self._words(text))
         pads = [shrunk(video.pad, x.shape[-2:]).flatten(0, 1) for x in maps]
         positions = [
