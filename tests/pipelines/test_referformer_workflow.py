@@ -1,5 +1,4 @@
-"""LoSh on ReferFormer through the workflow's own functions: it trains, resumes, evaluates, predicts.
-"""
+"""LoSh on ReferFormer through the workflow's own functions: it trains, resumes, evaluates, predicts."""
 
 from __future__ import annotations
 
