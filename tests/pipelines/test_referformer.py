@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from losh.errors import UserError
 from losh.model.criterion import Criterion
 from losh.model.losh import LoSh
 from losh.model.structures import Clips, FrameSizes, LoShOutput, Targets
@@ -199,3 +200,26 @@ def test_mixed_precision_is_close() -> None:
     assert mixed.masks.dtype == mixed.boxes.dtype == torch.float32
     assert differ(full.boxes, mixed.boxes) < 0.02
     assert differ(full.masks, mixed.masks) < 0.05 * float(full.masks.abs().max())
+
+
+@pytest.mark.parametrize("place", ["inside", "after"])
+def test_cross_attention_can_be_kept_to_coarser_levels(place: str) -> None:
+    """Only tokens of the named levels change, and they attend to those levels alone."""
+    network = opened(model(cross_attention_place=place, cross_attention_levels=[2, 1]))
+    block = network.cross_after or network.cross_blocks[0].cross
+    seen = []
+    block.register_forward_hook(lambda _, given, out: seen.append((given, out)))
+    run(network, clips())
+    (long, short, for_long, for_short), out = seen[0]
+    assert for_long.shapes == [(8, 12), (4, 6), (2, 3)]
+    assert torch.equal(out[:, :96], long[:, :96])
+    assert differ(out[:, 96:], long[:, 96:]) > 1e-3
+    other = short.clone()
+    other[:, :96] += 1
+    with torch.no_grad():
+        assert torch.equal(block(long, other, for_long, for_short), block(*seen[0][0]))
+
+
+def test_a_level_that_the_encoder_lacks_is_named() -> None:
+    with pytest.raises(UserError, match=r"cross_attention_levels: 3 is no level.*Take 0 to 2"):
+        run(model(cross_attention_levels=[3]), clips())

@@ -42,9 +42,10 @@ class LoSh(nn.Module):
         crossing = params.short_stream and params.cross_attention
         self.one_batch = crossing
         inside = crossing and params.cross_attention_place == "inside"
-        sizes = (base.d_model, base.num_heads, base.dropout)
+        levels = params.cross_attention_levels
+        sizes = (base.d_model, base.num_heads, base.dropout, levels)
         blocks = params.cross_attention_blocks if inside else 0
-        self.cross_blocks = nn.ModuleList(CrossBlock(base) for _ in range(blocks))
+        self.cross_blocks = nn.ModuleList(CrossBlock(base, levels) for _ in range(blocks))
         self.cross_after = LongShortAttention(*sizes) if crossing and not inside else None
         if self.cross_after is not None:
             xavier_matrices(self.cross_after)
@@ -117,7 +118,5 @@ class LoSh(nn.Module):
     def _after(self, memory: Tensor, tokens: Tokens) -> Tensor:
         """Cross-attention on the encoder's output alone (our cheaper variant)."""
         assert self.cross_after is not None
-        (long, short), (long_pos, short_pos) = memory.chunk(2), tokens.pos.chunk(2)
-        return torch.cat(
-            [self.cross_after(long, short, long_pos, short_pos, tokens.pad.chunk(2)[1]), short]
-        )
+        long, short = memory.chunk(2)
+        return torch.cat([self.cross_after(long, short, *tokens.halves()), short])
