@@ -23,7 +23,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import (
+    disable_progress_bar,
+    get_verbosity,
+    set_verbosity,
+    set_verbosity_error,
+)
 
 from losh.errors import UserError
 from losh.model.structures import TextFeats
@@ -211,7 +216,12 @@ def load_encoder(name_or_path: str, pooled: bool = False) -> PreTrainedModel:
     config = encoder_config(name_or_path)
     options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
     load = partial(with_pooler, pooled, AutoModel.from_pretrained, **options)
-    model, info = _from_files(name_or_path, load)
+    verbosity = get_verbosity()
+    set_verbosity_error()  # no table of weights: what is missing is judged below
+    try:
+        model, info = _from_files(name_or_path, load)
+    finally:
+        set_verbosity(verbosity)
     missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise UserError(

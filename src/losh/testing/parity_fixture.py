@@ -112,6 +112,7 @@ def parity_model(kind: str) -> LoSh:
         }
     )
     model.base.text_encoder.requires_grad_(False)
+    model.one_batch = True  # as the released code runs both streams: its arrays hold both
     return model.eval()
 
 

@@ -51,6 +51,7 @@ MODEL = {
     "cross_attention": True,
     "cross_attention_blocks": 2,
     "cross_attention_place": "inside",
+    "cross_attention_levels": None,
 }
 LOSSES = {
     "reference": 2.0,
