@@ -163,6 +163,7 @@ class TrainParams(Section):
     gamma: float = Field(gt=0, le=1)
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool
+    checkpoint_blocks: bool = False
     seed: int = Field(ge=0)
     validation_fraction: float = Field(ge=0, le=0.5)
     validation_every: Count

@@ -22,10 +22,7 @@ from losh.media.windows import window_around
 from losh.params import FramesParams
 from losh.runtime.files import add_to_zip, atomic_write, quoted, read_json, sha256_of, write_json
 from losh.runtime.parallel import map_in_processes
-from losh.runtime.resume import SCRATCH, fingerprint, link, prune
-
-FORMAT = 1
-"""Raise it when the zip's contents change, so that old scratch items are not taken for new ones."""
+from losh.runtime.resume import SCRATCH, fingerprint, link, prune, stage_digest
 
 
 def extract_frames(
@@ -44,7 +41,7 @@ def extract_frames(
     rows: dict[str, Any] = {}
     skipped: list[dict[str, str]] = []
     used: set[str] = set()
-    work = partial(_extract_or_explain, raw, items, params)
+    work = partial(_extract_or_explain, raw, items, params, stage_digest("extract_frames"))
     with map_in_processes(work, videos) as results:
         for video, (name, row, fault) in zip(
             videos,
@@ -94,7 +91,7 @@ def extract_frames(
 
 
 def _extract_or_explain(
-    raw: Path, items: Path, params: FramesParams, video: Video
+    raw: Path, items: Path, params: FramesParams, code: str, video: Video
 ) -> tuple[str, dict[str, Any], str]:
     """(scratch name, index row, fault): runs in a worker, where a fault is data and not an
     exception.
@@ -102,7 +99,7 @@ def _extract_or_explain(
     reader = open_reader(raw)
     try:
         mark = fingerprint(
-            FORMAT,
+            code,
             params.window,
             params.short_side,
             params.jpeg_quality,

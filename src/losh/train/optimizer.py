@@ -1,18 +1,53 @@
-"""AdamW with separate rates, and the learning rate as a function of the step alone."""
+"""What is trained and how fast: AdamW with separate rates, which follow from the step alone."""
 
 from __future__ import annotations
 
 import math
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from losh.errors import UserError
 from losh.params import TrainParams
+
+
+def freeze_unreached(model: nn.Module, loss: Tensor) -> list[str]:
+    """Freeze the parameters that are not in the graph of `loss`; returns their names.
+
+    With a loss switched off some heads get no gradient. DistributedDataParallel would wait for it
+    for ever; its own search (find_unused_parameters) begins at the model's outputs, which reach
+    every head, and not at the loss.
+
+    Args:
+        loss: of any batch. What it reaches follows from the parameters, not from the data: sums
+            over no pair or no flow belong to the graph too.
+    """
+    reached: set[int] = set()
+    waiting, seen = [loss.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):  # where a leaf's gradient adds up
+            reached.add(id(node.variable))
+        waiting += [above for above, _ in node.next_functions]
+    unreached = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and id(parameter) not in reached
+    ]
+    for name in unreached:
+        model.get_parameter(name).requires_grad_(False)
+    return unreached
 
 
 def make_optimizer(model: nn.Module, params: TrainParams) -> AdamW:
     """Three groups: the transformer and heads, the visual backbone, the text encoder. A rate of 0
     freezes a group.
+
+    Raises:
+        UserError: nothing is left to train.
     """
     groups: dict[str, list[nn.Parameter]] = {"main": [], "backbone": [], "text_encoder": []}
     rates = {
@@ -37,6 +72,11 @@ def make_optimizer(model: nn.Module, params: TrainParams) -> AdamW:
         for name, rate in rates.items()
         if groups[name]
     ]
+    if not members:
+        raise UserError(
+            "no loss reaches a parameter whose learning rate is above 0",
+            "Raise a weight of train.losses, or a rate",
+        )
     return AdamW(members, weight_decay=params.weight_decay, fused=True)
 
 

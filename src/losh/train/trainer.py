@@ -24,7 +24,7 @@ from losh.model.losh import LoSh
 from losh.params import TrainParams
 from losh.runtime.distributed import Processes
 from losh.runtime.machine import loader_workers, pick_precision
-from losh.train.optimizer import make_optimizer, rate_factor, set_rates
+from losh.train.optimizer import freeze_unreached, make_optimizer, rate_factor, set_rates
 from losh.train.state import Clock, Progress, StopRequest, TrainableWeights, load_state, save_state
 
 
@@ -53,17 +53,21 @@ class Trainer:
         self.dataset, self.batches, self.texts = dataset, batches, texts
         self.device = processes.device
         self.model = model.to(self.device)
-        self.optimizer = make_optimizer(self.model, params)
-        self.trainable = TrainableWeights(self.model)
         self.criterion = Criterion(params.losses, params.consistency)
         self.dtype = pick_precision(params.precision, self.device)
+        self.wrapped: nn.Module = self.model
+        self._freeze_unreached()
+        self.optimizer = make_optimizer(self.model, params)
+        self.trainable = TrainableWeights(self.model)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.progress = Progress()
         if state.exists():
             self.progress = load_state(
                 state, model=self.trainable, optimizer=self.optimizer, scaler=self.scaler
             )
-        self.wrapped: nn.Module = torch.compile(self.model) if params.compile else self.model
+        self._require_same_state()
+        if params.compile:
+            self.wrapped = torch.compile(self.model)
         if processes.world > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             self.wrapped = DistributedDataParallel(
@@ -71,6 +75,25 @@ class Trainer:
             )
         self.stop = StopRequest()
         self.clock = Clock()
+
+    def _freeze_unreached(self) -> None:
+        """Freeze what no loss reaches, found with the first clip; every process finds the same."""
+        self.model.train()
+        batch = make_batch(readable([self.dataset[0]]), self.device)
+        loss = self._forward(batch, self._global_counts([batch]))["total"]
+        parts = sorted({name.rpartition(".")[0] for name in freeze_unreached(self.model, loss)})
+        if parts and self.processes.is_main:
+            shown = ", ".join(parts[:8]) + (", ..." if len(parts) > 8 else "")
+            print(f"train: no loss reaches {len(parts)} parts, which stay as they are: {shown}")
+
+    def _require_same_state(self) -> None:
+        """Stop where the processes would go on from different steps."""
+        steps = self.processes.gather((self.progress.epoch, self.progress.step))
+        if len(set(steps)) > 1:
+            raise UserError(
+                f"the processes read different states of the training from {self.state_path}",
+                "Keep the repository on a disk that all machines share",
+            )
 
     def run_epoch(self, bar: tqdm) -> dict[str, float]:
         """The rest of the current epoch; returns the mean of each loss term over its steps.
