@@ -22,6 +22,7 @@ from losh.model.checkpoint import load_model
 from losh.params import FlowParams, Params
 from losh.runtime.files import atomic_write
 from losh.runtime.machine import pick_device, pick_precision
+from losh.runtime.resume import scratch_folder
 from losh.short_text.parse import shorten
 
 
@@ -76,6 +77,7 @@ def predict(
             chunk,
             precision,
             params.evaluate.rule,
+            scratch_folder("predict"),
         ) as [found]:
             covered: list[float] = []
             frames = _overlays(

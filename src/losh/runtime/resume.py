@@ -114,6 +114,13 @@ def warn_if_changed(digest: str, stage: str, **values: Any) -> None:
         )
 
 
+def scratch_folder(name: str) -> Path:
+    """Make scratch/<name>, for large temporary files: the system's folder for them may be memory."""
+    folder = SCRATCH / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def link(source: Path, target: Path) -> None:
     """Hard-link `source` to `target`, or copy it where the file system has no links; an existing
     target is replaced.
@@ -158,6 +165,7 @@ def keep_newest(folder: Path, count: int) -> None:
                 kept += 1
                 if kept > count:
                     shutil.rmtree(path, ignore_errors=True)
+                    _lock_of(path).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -167,10 +175,15 @@ def held(folder: Path) -> Iterator[bool]:
     The lock is a POSIX one: it belongs to this process alone, so that no worker that it forked
     keeps it. Where the file system has no locks nothing is ours: better kept than lost.
     """
-    with (folder / "lock").open("a") as file:
+    with _lock_of(folder).open("a") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             yield False
         else:
             yield True
+
+
+def _lock_of(folder: Path) -> Path:
+    """Beside the folder, whose time must tell when its work changed."""
+    return folder.with_name(f".{folder.name}.lock")

@@ -25,6 +25,7 @@ from losh.evaluate.protocols.setup import EvaluationSetup, Result
 from losh.evaluate.protocols.youtube_vos import SubmissionWriter, local_scores, merge_submissions
 from losh.evaluate.report.table import ExpressionRow
 from losh.inference.whole_video import Trajectory, track
+from losh.runtime.resume import scratch_folder
 
 FRAMES_AT_ONCE = 16
 """Frames that J and F are computed on at once: enough for all cores, few enough for any memory."""
@@ -109,6 +110,7 @@ def _tracks(
             context.params.chunk,
             context.dtype,
             context.params.rule,
+            scratch_folder("evaluate"),
         ) as tracks:
             yield video, rows, tracks
 

@@ -1,0 +1,248 @@
+"""Several processes: how many, what they share, and what stops them with one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from losh.errors import UserError
+from losh.inference.text_features import TextFeatures
+from losh.model.text_encoder import TextEncoder
+from losh.runtime import distributed
+from losh.runtime.distributed import Processes, processes_wanted
+from losh.testing.tiny_training import ROOT, tiny_params
+from losh.train import text_cache
+from losh.train.text_cache import encode_together
+from losh.train.training import a_clip_each, train
+
+
+@pytest.mark.parametrize(
+    ("gpus", "batch", "wanted", "said"),
+    [
+        (8, 2, 2, "2 of 8 GPUs are used: train.batch_size is 2\n"),
+        (8, 8, 8, ""),
+        (2, 6, 2, ""),
+        (4, 1, 1, "1 of 4 GPUs are used: train.batch_size is 1\n"),
+    ],
+)
+def test_no_more_gpus_are_used_than_the_batch_has_clips(
+    gpus: int,
+    batch: int,
+    wanted: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.delenv("LOSH_PROCESSES")
+    monkeypatch.setattr(distributed, "pick_device", lambda: torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert processes_wanted(2, a_clip_each(batch)) == wanted
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize(("cores", "batch", "wanted"), [(16, 4, 2), (1, 4, 1), (16, 1, 1)])
+def test_without_a_gpu_the_cores_and_the_batch_limit_the_processes(
+    cores: int, batch: int, wanted: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("LOSH_PROCESSES")
+    monkeypatch.setattr(distributed, "pick_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(distributed, "core_count", lambda: cores)
+    assert processes_wanted(2, a_clip_each(batch)) == wanted
+    monkeypatch.setenv("LOSH_PROCESSES", "5")
+    assert processes_wanted(2, a_clip_each(batch)) == 5
+
+
+SCRIPT = """
+import json, os, sys
+from pathlib import Path
+sys.path.insert(0, {src!r})
+from losh.errors import friendly
+from losh.runtime.distributed import relaunch
+if __name__ == "__main__":
+    friendly(relaunch)(__file__, sys.argv[1:])
+    from losh.runtime import distributed
+    from losh.testing.tiny_training import tiny_params
+    from losh.train import training
+    leave, training.stop = training.stop, lambda: None  # one process group for all trainings
+    out, data, scratch, each = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
+    scratch = out / scratch.replace("RANK", os.environ["RANK"])
+    for changes in json.loads(each):
+        def run():
+            return training.train(
+                tiny_params(**changes), out / "model", out / "metrics", data, scratch
+            )
+        summary = friendly(run)()
+        if summary:
+            print("trained", json.dumps([changes, summary["loss"]]), flush=True)
+    leave()
+"""
+
+
+def two_processes(
+    out: Path, data: Path, each: list[dict[str, Any]], scratch: str = "scratch"
+) -> subprocess.CompletedProcess[str]:
+    """Train with each of the changes, one after the other, in two processes that talk by gloo."""
+    out.mkdir(parents=True, exist_ok=True)
+    script = out / "script.py"
+    script.write_text(SCRIPT.format(src=str(ROOT / "src")))
+    environment = {"LOSH_WORKERS": "0", "LOSH_PROCESSES": "2", "LOSH_DEVICE": "cpu"}
+    return subprocess.run(
+        [sys.executable, str(script), str(out), str(data), scratch, json.dumps(each)],
+        env={**os.environ, **environment, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+LOSSES = ("reference", "focal", "dice", "intersection", "consistency", "encoder_reference")
+OFF = {
+    **{f"{name} off": {f"train__losses__{name}": 0.0} for name in LOSSES},
+    "reference heads off": {
+        "train__losses__reference": 0.0,
+        "train__losses__encoder_reference": 0.0,
+    },
+    "masks off": {f"train__losses__{name}": 0.0 for name in ("focal", "dice", "intersection")},
+    "consistency alone": {
+        f"train__losses__{name}": 0.0 for name in LOSSES if name != "consistency"
+    },
+    "encoder_reference alone": {
+        f"train__losses__{name}": 0.0 for name in LOSSES if name != "encoder_reference"
+    },
+    "auxiliary off": {"train__losses__auxiliary": False},
+    "frozen backbone": {"train__backbone_learning_rate": 0.0},
+    "trained text encoder": {"train__text_encoder_learning_rate": 1e-4},
+}
+"""What can be switched off, alone and so that whole parts of the network get no gradient."""
+
+
+def test_two_processes_train_with_each_loss_and_rate_off(tiny_data: Path, tmp_path: Path):
+    each = [{"train__epochs": 1, **changes} for changes in OFF.values()]
+    done = two_processes(tmp_path, tiny_data, each)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    losses = [
+        json.loads(line.removeprefix("trained "))[1]
+        for line in done.stdout.splitlines()
+        if line.startswith("trained ")
+    ]
+    assert len(losses) == len(OFF) and all(loss["total"] >= 0 for loss in losses)
+    by_name = dict(zip(OFF, losses, strict=True))
+    assert set(by_name["consistency alone"]) == {"consistency", "total"}
+    assert "no loss reaches" in done.stdout and "base.reference_head" in done.stdout
+
+
+def test_what_no_loss_reaches_keeps_its_start_and_all_else_is_trained(
+    tiny_data: Path, tmp_path: Path
+):
+    from losh.model.build import build_model
+    from losh.model.checkpoint import load_model
+
+    params = tiny_params(train__epochs=1, **OFF["reference heads off"])
+    train(params, tmp_path / "model", tmp_path / "metrics", tiny_data, tmp_path / "scratch")
+    torch.manual_seed(params.train.seed)
+    start = dict(build_model(params.model).named_parameters())
+    end = dict(load_model(tmp_path / "model" / "last.safetensors")[0].named_parameters())
+    same = {name for name in start if torch.equal(start[name], end[name])}
+    untrained = {name for name in same if not name.startswith("base.text_encoder.")}
+    assert untrained == {"base.reference_head.weight", "base.reference_head.bias"}
+
+
+def test_without_any_loss_one_line_says_so(tiny_data: Path, tmp_path: Path):
+    off = {f"train__losses__{name}": 0.0 for name in LOSSES if name != "consistency"}
+    params = tiny_params(**off, train__backbone_learning_rate=0.0)
+    with pytest.raises(UserError, match="no loss reaches a parameter whose learning rate"):
+        train(params, tmp_path / "model", tmp_path / "metrics", tiny_data, tmp_path / "scratch")
+
+
+def test_processes_without_a_shared_folder_stop_with_one_line(tiny_data: Path, tmp_path: Path):
+    done = two_processes(tmp_path, tiny_data, [{}], scratch="scratchRANK")
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1 and "does not see what process 0" in lines[0]
+    assert "a disk that all machines share" in lines[0]
+    assert not list(tmp_path.glob("scratch*/train/*/state.pt"))
+
+
+class Team:
+    """Processes that are threads."""
+
+    def __init__(self, world: int) -> None:
+        self.barrier, self.values = threading.Barrier(world), [None] * world
+        self.members = [Member(rank, self) for rank in range(world)]
+
+
+class Member(Processes):
+    """One of them."""
+
+    def __init__(self, rank: int, team: Team) -> None:
+        super().__init__(rank, len(team.values), torch.device("cpu"))
+        object.__setattr__(self, "team", team)
+
+    def gather(self, value: object) -> list:
+        self.team.values[self.rank] = value
+        self.wait()
+        values = list(self.team.values)
+        self.wait()
+        return values
+
+    def wait(self) -> None:
+        self.team.barrier.wait()
+
+
+SENTENCES = [f"the {'small ' * (i % 5)}circle number {i} moves" for i in range(200)]
+
+
+def encoded(work: Path, world: int, encoder: str = "e") -> list[dict[str, torch.Tensor]]:
+    """The features that each of `world` processes ends with."""
+    work.mkdir(parents=True, exist_ok=True)
+    every = [TextFeatures(TextEncoder("embedded"), torch.device("cpu")) for _ in range(world)]
+    threads = [
+        threading.Thread(target=encode_together, args=(texts, SENTENCES, [encoder], work, member))
+        for texts, member in zip(every, Team(world).members, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    return [texts.features for texts in every]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_sentences_encoded_together_are_bit_equal_to_those_of_one_process(
+    world: int, tmp_path: Path
+):
+    alone = TextFeatures(TextEncoder("embedded"), torch.device("cpu"))
+    alone.add(SENTENCES)
+    for features in encoded(tmp_path / "train" / "mark", world):
+        assert features.keys() == alone.features.keys()
+        assert all(torch.equal(features[one], alone.features[one]) for one in SENTENCES)
+
+
+def test_sentences_are_encoded_once_and_again_for_another_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole, batches = TextFeatures.add, []
+
+    def counted(self: TextFeatures, sentences: list[str]) -> None:
+        batches.append(len(sentences))
+        whole(self, sentences)
+
+    monkeypatch.setattr(TextFeatures, "add", counted)
+    encoded(tmp_path / "train" / "one", 2)
+    assert sorted(batches) == [8, 64, 64, 64]  # shared, not each of them all
+    encoded(tmp_path / "train" / "two", 1)  # another training
+    assert len(batches) == 4
+    encoded(tmp_path / "train" / "two", 1, "another encoder")
+    assert len(batches) == 8
+    for name in ("third", "fourth"):
+        encoded(tmp_path / "train" / name, 1, name)
+    assert len(list((tmp_path / "text_features").iterdir())) == text_cache.KEPT
+    assert (tmp_path / "train" / "one" / "text_features.pt").exists()
