@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from losh.backbones.video_swin_blocks import SwinBlock
 from losh.backbones.weights import build_backbone
 from losh.model.text_encoder import EMBEDDED
 from losh.runtime.files import write_json
@@ -32,7 +33,7 @@ def test_another_value_is_another_training_but_for_what_changes_no_result(data: 
         return training_fingerprint(tiny_params(**changes), data, "code")
 
     assert mark() == mark() == mark(train__checkpoint_blocks=True)
-    others = [mark(train__seed=9), mark(model__dropout=0.3), mark(train__losses__dice=1.0)]
+    others = [mark(train__seed=9), mark(mttr__dropout=0.3), mark(mttr__losses__dice=1.0)]
     assert len({mark(), *others}) == 4
     assert mark(evaluate__chunk=9, flow__iterations=9) == mark()
 
@@ -106,3 +107,30 @@ def test_a_finished_training_is_not_reused_with_other_weights_and_old_ones_go(
     assert (one[name] - other[name]).abs().max() > 0.01
     left = {path.name for path in (tmp_path / "scratch" / "train").iterdir() if path.is_dir()}
     assert len(left) == 1 + KEPT and f"old{KEPT + 1}" in left and "old1" not in left
+
+
+def test_blocks_that_are_computed_again_change_no_result(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    computed = []
+    forward = SwinBlock.forward
+    monkeypatch.setattr(
+        SwinBlock, "forward", lambda self, x: (computed.append(1), forward(self, x))[1]
+    )
+
+    def learnt(again: bool) -> tuple[bytes, int]:
+        """The weights, and how many blocks were computed for them."""
+        computed.clear()
+        params = tiny_params(
+            train__epochs=1,
+            model__backbone__drop_path=0.5,
+            mttr__dropout=0.1,
+            train__checkpoint_blocks=again,
+        )
+        out = tmp_path / str(again)
+        train(params, out / "model", out / "metrics", tiny_data, out / "scratch")
+        return (out / "model" / "last.safetensors").read_bytes(), len(computed)
+
+    (kept, few), (recomputed, many) = learnt(False), learnt(True)
+    assert kept == recomputed
+    assert many > few

@@ -15,6 +15,8 @@ import torch
 
 from losh.errors import UserError
 from losh.inference.text_features import TextFeatures
+from losh.model.build import build_model
+from losh.model.checkpoint import load_model
 from losh.model.text_encoder import TextEncoder
 from losh.runtime import distributed
 from losh.runtime.distributed import Processes, processes_wanted
@@ -74,11 +76,10 @@ if __name__ == "__main__":
     leave, training.stop = training.stop, lambda: None  # one process group for all trainings
     out, data, scratch, each = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
     scratch = out / scratch.replace("RANK", os.environ["RANK"])
-    for changes in json.loads(each):
+    for i, changes in enumerate(json.loads(each)):
         def run():
-            return training.train(
-                tiny_params(**changes), out / "model", out / "metrics", data, scratch
-            )
+            model = out / f"model{{i}}"
+            return training.train(tiny_params(**changes), model, out / "metrics", data, scratch)
         summary = friendly(run)()
         if summary:
             print("trained", json.dumps([changes, summary["loss"]]), flush=True)
@@ -103,20 +104,29 @@ def two_processes(
     )
 
 
-LOSSES = ("reference", "focal", "dice", "intersection", "consistency", "encoder_reference")
+LOSSES = {
+    **dict.fromkeys(("reference", "focal", "dice", "encoder_reference"), "mttr"),
+    **dict.fromkeys(("intersection", "consistency"), "train"),
+}
+"""Each loss, and the section of params.yaml that has its weight."""
+
+
+def off(*losses: str) -> dict[str, float]:
+    """The change of params.yaml that switches losses off."""
+    return {f"{LOSSES[name]}__losses__{name}": 0.0 for name in losses}
+
+
+def alone(loss: str) -> dict[str, float]:
+    """The change of params.yaml that switches all losses off but one."""
+    return off(*(name for name in LOSSES if name != loss))
+
+
 OFF = {
-    **{f"{name} off": {f"train__losses__{name}": 0.0} for name in LOSSES},
-    "reference heads off": {
-        "train__losses__reference": 0.0,
-        "train__losses__encoder_reference": 0.0,
-    },
-    "masks off": {f"train__losses__{name}": 0.0 for name in ("focal", "dice", "intersection")},
-    "consistency alone": {
-        f"train__losses__{name}": 0.0 for name in LOSSES if name != "consistency"
-    },
-    "encoder_reference alone": {
-        f"train__losses__{name}": 0.0 for name in LOSSES if name != "encoder_reference"
-    },
+    **{f"{name} off": off(name) for name in LOSSES},
+    "reference heads off": off("reference", "encoder_reference"),
+    "masks off": off("focal", "dice", "intersection"),
+    "consistency alone": alone("consistency"),
+    "encoder_reference alone": alone("encoder_reference"),
     "auxiliary off": {"train__losses__auxiliary": False},
     "frozen backbone": {"train__backbone_learning_rate": 0.0},
     "trained text encoder": {"train__text_encoder_learning_rate": 1e-4},
@@ -136,30 +146,36 @@ def test_two_processes_train_with_each_loss_and_rate_off(tiny_data: Path, tmp_pa
     assert len(losses) == len(OFF) and all(loss["total"] >= 0 for loss in losses)
     by_name = dict(zip(OFF, losses, strict=True))
     assert set(by_name["consistency alone"]) == {"consistency", "total"}
-    assert "no loss reaches" in done.stdout and "base.reference_head" in done.stdout
+    where = list(OFF).index("reference heads off")
+    assert "no loss reaches, and nothing changes, base.reference_head\n" in done.stdout
+    assert untouched(tmp_path / f"model{where}", each[where]) == REFERENCE_HEAD
 
 
-def test_what_no_loss_reaches_keeps_its_start_and_all_else_is_trained(
-    tiny_data: Path, tmp_path: Path
-):
-    from losh.model.build import build_model
-    from losh.model.checkpoint import load_model
+REFERENCE_HEAD = {"base.reference_head.weight", "base.reference_head.bias"}
 
-    params = tiny_params(train__epochs=1, **OFF["reference heads off"])
-    train(params, tmp_path / "model", tmp_path / "metrics", tiny_data, tmp_path / "scratch")
+
+def untouched(model: Path, changes: dict[str, Any]) -> set[str]:
+    """The parameters that a training left as they were, but for the frozen text encoder's."""
+    params = tiny_params(**changes)
     torch.manual_seed(params.train.seed)
-    start = dict(build_model(params.model).named_parameters())
-    end = dict(load_model(tmp_path / "model" / "last.safetensors")[0].named_parameters())
+    start = dict(build_model(params.model, params.pipeline).named_parameters())
+    end = dict(load_model(model / "last.safetensors")[0].named_parameters())
     same = {name for name in start if torch.equal(start[name], end[name])}
-    untrained = {name for name in same if not name.startswith("base.text_encoder.")}
-    assert untrained == {"base.reference_head.weight", "base.reference_head.bias"}
+    return {name for name in same if not name.startswith("base.text_encoder.")}
+
+
+def test_one_process_leaves_the_same_parameters_as_they_are(tiny_data: Path, tmp_path: Path):
+    changes = {"train__epochs": 1, **OFF["reference heads off"]}
+    model, metrics, scratch = (tmp_path / name for name in ("model", "metrics", "scratch"))
+    train(tiny_params(**changes), model, metrics, tiny_data, scratch)
+    assert untouched(model, changes) == REFERENCE_HEAD
 
 
 def test_without_any_loss_one_line_says_so(tiny_data: Path, tmp_path: Path):
-    off = {f"train__losses__{name}": 0.0 for name in LOSSES if name != "consistency"}
-    params = tiny_params(**off, train__backbone_learning_rate=0.0)
+    params = tiny_params(**alone("consistency"), train__backbone_learning_rate=0.0)
+    model, metrics, scratch = (tmp_path / name for name in ("model", "metrics", "scratch"))
     with pytest.raises(UserError, match="no loss reaches a parameter whose learning rate"):
-        train(params, tmp_path / "model", tmp_path / "metrics", tiny_data, tmp_path / "scratch")
+        train(params, model, metrics, tiny_data, scratch)
 
 
 def test_processes_without_a_shared_folder_stop_with_one_line(tiny_data: Path, tmp_path: Path):

@@ -114,13 +114,6 @@ def warn_if_changed(digest: str, stage: str, **values: Any) -> None:
         )
 
 
-def scratch_folder(name: str) -> Path:
-    """Make scratch/<name>, for large temporary files: the system's folder for them may be memory."""
-    folder = SCRATCH / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def link(source: Path, target: Path) -> None:
     """Hard-link `source` to `target`, or copy it where the file system has no links; an existing
     target is replaced.

@@ -27,7 +27,7 @@ def training_fingerprint(params: Params, root: Path, code: str) -> str:
         root: the folder data/.
         code: `stage_digest` of the stage train.
     """
-    decisive = stage_params("train", **params.model_dump())
+    decisive = stage_params("train", **params.by_section())
     decisive["train"] = {
         key: value for key, value in decisive["train"].items() if key not in WITHOUT_EFFECT
     }

@@ -11,16 +11,13 @@ from losh.errors import UserError
 from losh.params import TrainParams
 
 
-def freeze_unreached(model: nn.Module, loss: Tensor) -> list[str]:
-    """Freeze the parameters that are not in the graph of `loss`; returns their names.
+def unreached_parameters(model: nn.Module, loss: Tensor) -> list[str]:
+    """Names of the parameters with requires_grad that are not in the graph of `loss`.
 
-    With a loss switched off some heads get no gradient. DistributedDataParallel would wait for it
-    for ever; its own search (find_unused_parameters) begins at the model's outputs, which reach
-    every head, and not at the loss.
+    With a loss switched off some heads get no gradient.
 
-    Args:
-        loss: of any batch. What it reaches follows from the parameters, not from the data: sums
-            over no pair or no flow belong to the graph too.
+    Raises:
+        UserError: none is in it.
     """
     reached: set[int] = set()
     waiting, seen = [loss.grad_fn], set()
@@ -32,22 +29,19 @@ def freeze_unreached(model: nn.Module, loss: Tensor) -> list[str]:
         if hasattr(node, "variable"):  # where a leaf's gradient adds up
             reached.add(id(node.variable))
         waiting += [above for above, _ in node.next_functions]
-    unreached = [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and id(parameter) not in reached
-    ]
-    for name in unreached:
-        model.get_parameter(name).requires_grad_(False)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    unreached = [name for name, parameter in trained.items() if id(parameter) not in reached]
+    if len(unreached) == len(trained):
+        raise UserError(
+            "no loss reaches a parameter whose learning rate is above 0",
+            "Raise a loss's weight, or a learning rate",
+        )
     return unreached
 
 
 def make_optimizer(model: nn.Module, params: TrainParams) -> AdamW:
     """Three groups: the transformer and heads, the visual backbone, the text encoder. A rate of 0
     freezes a group.
-
-    Raises:
-        UserError: nothing is left to train.
     """
     groups: dict[str, list[nn.Parameter]] = {"main": [], "backbone": [], "text_encoder": []}
     rates = {
@@ -72,11 +66,6 @@ def make_optimizer(model: nn.Module, params: TrainParams) -> AdamW:
         for name, rate in rates.items()
         if groups[name]
     ]
-    if not members:
-        raise UserError(
-            "no loss reaches a parameter whose learning rate is above 0",
-            "Raise a weight of train.losses, or a rate",
-        )
     return AdamW(members, weight_decay=params.weight_decay, fused=True)
 
 

@@ -21,10 +21,11 @@ from losh.errors import UserError
 from losh.inference.text_features import TextFeatures
 from losh.model.criterion import Counts, Criterion
 from losh.model.losh import LoSh
+from losh.model.training_step import TrainingStep
 from losh.params import TrainParams
 from losh.runtime.distributed import Processes
 from losh.runtime.machine import loader_workers, pick_precision
-from losh.train.optimizer import freeze_unreached, make_optimizer, rate_factor, set_rates
+from losh.train.optimizer import make_optimizer, rate_factor, set_rates, unreached_parameters
 from losh.train.state import Clock, Progress, StopRequest, TrainableWeights, load_state, save_state
 
 
@@ -53,12 +54,10 @@ class Trainer:
         self.dataset, self.batches, self.texts = dataset, batches, texts
         self.device = processes.device
         self.model = model.to(self.device)
-        self.criterion = Criterion(params.losses, params.consistency)
-        self.dtype = pick_precision(params.precision, self.device)
-        self.wrapped: nn.Module = self.model
-        self._freeze_unreached()
         self.optimizer = make_optimizer(self.model, params)
         self.trainable = TrainableWeights(self.model)
+        self.criterion = Criterion(self.model.base, params.losses, params.consistency)
+        self.dtype = pick_precision(params.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.progress = Progress()
         if state.exists():
@@ -66,25 +65,38 @@ class Trainer:
                 state, model=self.trainable, optimizer=self.optimizer, scaler=self.scaler
             )
         self._require_same_state()
+        self.wrapped: nn.Module = TrainingStep(self.model, self.criterion)
+        unused = self._announce_unreached()
         if params.compile:
-            self.wrapped = torch.compile(self.model)
+            self.wrapped = TrainingStep(torch.compile(self.model), self.criterion)
         if processes.world > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             self.wrapped = DistributedDataParallel(
-                self.wrapped, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+                self.wrapped,
+                device_ids=ids,
+                broadcast_buffers=False,
+                gradient_as_bucket_view=True,
+                find_unused_parameters=bool(unused),
             )
         self.stop = StopRequest()
         self.clock = Clock()
 
-    def _freeze_unreached(self) -> None:
-        """Freeze what no loss reaches, found with the first clip; every process finds the same."""
+    def _announce_unreached(self) -> list[str]:
+        """Names of the parameters that no loss reaches, found with the first clip; says which.
+
+        DistributedDataParallel expects a gradient of each parameter, unless it is told to look for
+        those without one; told so where all have one, it prints a warning.
+        """
         self.model.train()
-        batch = make_batch(readable([self.dataset[0]]), self.device)
+        multiple = self.model.base.image_multiple(training=True)
+        batch = make_batch(readable([self.dataset[0]]), self.device, multiple)
         loss = self._forward(batch, self._global_counts([batch]))["total"]
-        parts = sorted({name.rpartition(".")[0] for name in freeze_unreached(self.model, loss)})
+        names = unreached_parameters(self.model, loss)
+        parts = sorted({name.rpartition(".")[0] for name in names})
         if parts and self.processes.is_main:
             shown = ", ".join(parts[:8]) + (", ..." if len(parts) > 8 else "")
-            print(f"train: no loss reaches {len(parts)} parts, which stay as they are: {shown}")
+            print(f"train: no loss reaches, and nothing changes, {shown}")
+        return names
 
     def _require_same_state(self) -> None:
         """Stop where the processes would go on from different steps."""
@@ -175,7 +187,8 @@ class Trainer:
             hash((self.params.seed, self.progress.epoch, self.progress.step, self.processes.rank))
             % 2**31
         )
-        parts = [make_batch(part, self.device) for part in micro_batches(loaded)]
+        multiple = self.model.base.image_multiple(training=True)
+        parts = [make_batch(part, self.device, multiple) for part in micro_batches(loaded)]
         counts = self._global_counts(parts)
         totals: dict[str, Tensor] = {}
         for i, batch in enumerate(parts):
@@ -200,20 +213,15 @@ class Trainer:
     def _forward(self, batch: Batch, counts: Counts) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             long, short = self.texts.inputs(batch.long), self.texts.inputs(batch.short)
-            output = self.wrapped(batch.clips, long, short)
-        return self.criterion(output, batch.targets, batch.flow, counts)
+            return self.wrapped(batch.clips, long, short, batch.targets, batch.flow, counts)
 
     def _global_counts(self, parts: list[Batch]) -> Counts:
-        local = sum(
-            (Counts.of(batch.targets, batch.flow) for batch in parts[1:]),
-            start=Counts.of(parts[0].targets, parts[0].flow),
-        )
-        values = torch.tensor(
-            [float(v) for v in (local.masks, local.frames, local.flow_pairs)],
-            dtype=torch.float64,
-            device=self.device,
-        )
-        return Counts(*self.processes.sum(values).tolist())
+        """What the losses of the whole global batch are divided by."""
+        local = [self.criterion.count(batch.targets, batch.flow) for batch in parts]
+        names = sorted(local[0])
+        sums = [sum(count[name] for count in local) for name in names]
+        values = torch.tensor(sums, dtype=torch.float64, device=self.device)
+        return dict(zip(names, self.processes.sum(values).tolist(), strict=True))
 
     def _update(self, terms: dict[str, float], loaded: list[LoadedClip]) -> None:
         """Clip and step, unless the loss is not finite."""

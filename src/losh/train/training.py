@@ -18,6 +18,7 @@ from losh.clips.sampler import GlobalBatches
 from losh.clips.samples import Sample, group_samples
 from losh.clips.transforms import mirror_words
 from losh.errors import UserError
+from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.inference.validation import validate
 from losh.model.build import build_model
@@ -70,7 +71,7 @@ def train(
     Raises:
         SystemExit: 128 + the signal's number, where a signal stopped it; the state is saved.
     """
-    code = stage_digest("train", **params.model_dump())
+    code = stage_digest("train", **params.by_section())
     work = scratch / "train" / training_fingerprint(params, root, code)
     processes = start()
     try:
@@ -85,7 +86,7 @@ def train(
         raise SystemExit(128 + stopped.signal) from None
     finally:
         stop()
-    warn_if_changed(code, "train", **params.model_dump())
+    warn_if_changed(code, "train", **params.by_section())
     return summary
 
 
@@ -111,7 +112,7 @@ def _train(
     )
     _announce(training, validation, left_out, processes)
     torch.manual_seed(params.train.seed)
-    model = build_model(params.model)
+    model = build_model(params.model, params.pipeline)
     model.base.backbone.checkpoint_blocks = params.train.checkpoint_blocks
     texts = _texts(model, samples, params, work, processes)
     sizes = (params.train.short_side, params.train.long_side)
@@ -132,6 +133,7 @@ def _train(
     trainer = Trainer(model, texts, dataset, batches, params.train, processes, work / "state.pt")
     config = {
         "model": params.model.model_dump(),
+        "pipeline": params.pipeline.model_dump(),
         "window": _window(training),
         "short_side": sizes[0],
         "long_side": sizes[1],
@@ -156,7 +158,7 @@ def _texts(
         sentences = {text for sample in samples for text in (sample.long, sample.short)}
         sentences |= {mirror_words(text) for text in sentences}
         weights = named_weights(params.model).get("model.text_encoder", "")
-        code = stage_digest("train", **params.model_dump())
+        code = stage_digest("train", **params.by_section())
         encode_together(
             texts, sentences, [params.model.text_encoder, weights, code], work, processes
         )
@@ -173,6 +175,8 @@ def _epochs(
 ) -> None:
     """Run what is left of the epochs; after each, validate where it is due, keep the best, save."""
     steps, progress = trainer.batches.steps, trainer.progress
+    sides = (config["short_side"], config["long_side"])
+    predictor = Predictor(trainer.model, trainer.texts, sides, trainer.dtype)
     done = progress.epoch * steps + progress.step
     with tqdm(
         total=params.train.epochs * steps,
@@ -190,15 +194,7 @@ def _epochs(
             }
             last = progress.epoch == params.train.epochs
             if validation and (last or progress.epoch % params.train.validation_every == 0):
-                scores = validate(
-                    trainer.model,
-                    trainer.texts,
-                    validation,
-                    root,
-                    config,
-                    trainer.dtype,
-                    trainer.processes,
-                )
+                scores = validate(predictor, validation, root, trainer.processes)
                 row |= {f"val/{name}": value for name, value in scores.items()}
                 bar.write(
                     f"epoch {progress.epoch}: loss {means.get('total', float('nan')):.3f}, "
