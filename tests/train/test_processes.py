@@ -88,13 +88,17 @@ if __name__ == "__main__":
 
 
 def two_processes(
-    out: Path, data: Path, each: list[dict[str, Any]], scratch: str = "scratch"
+    out: Path,
+    data: Path,
+    each: list[dict[str, Any]],
+    scratch: str = "scratch",
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     """Train with each of the changes, one after the other, in two processes that talk by gloo."""
     out.mkdir(parents=True, exist_ok=True)
     script = out / "script.py"
     script.write_text(SCRIPT.format(src=str(ROOT / "src")))
-    environment = {"LOSH_WORKERS": "0", "LOSH_PROCESSES": "2", "LOSH_DEVICE": "cpu"}
+    environment |= {"LOSH_WORKERS": "0", "LOSH_PROCESSES": "2", "LOSH_DEVICE": "cpu"}
     return subprocess.run(
         [sys.executable, str(script), str(out), str(data), scratch, json.dumps(each)],
         env={**os.environ, **environment, "OMP_NUM_THREADS": "1"},
@@ -136,7 +140,8 @@ OFF = {
 
 def test_two_processes_train_with_each_loss_and_rate_off(tiny_data: Path, tmp_path: Path):
     each = [{"train__epochs": 1, **changes} for changes in OFF.values()]
-    done = two_processes(tmp_path, tiny_data, each)
+    # In parts of one clip: gradients are then awaited for the last part alone.
+    done = two_processes(tmp_path, tiny_data, each, LOSH_CLIPS_PER_DEVICE="1")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     losses = [
         json.loads(line.removeprefix("trained "))[1]

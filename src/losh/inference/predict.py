@@ -74,8 +74,8 @@ def predict(
     with extracted(clip) as (store, name):
         count = store.videos[name]["num_frames"]
         frame_of = partial(store.frame, name)
-        sentences = [(sentence, short)]
-        with track(predictor, frame_of, count, sentences, chunk, "youtube_vos", SCRATCH) as [found]:
+        sentences, scratch = [(sentence, short)], SCRATCH / "predict"
+        with track(predictor, frame_of, count, sentences, chunk, "youtube_vos", scratch) as [found]:
             covered: list[float] = []
             frames = _overlays(store, name, count, found, sentence, masks, covered)
             write_video(tqdm(frames, total=count, desc="overlay", unit="frame"), out, rate)
