@@ -70,17 +70,22 @@ def test_other_weights_behind_the_same_path_are_another_training(data: Path, tmp
 
 
 def test_a_hub_name_stands_for_the_commit_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    config = tmp_path / "snapshots" / "c0ffee" / "config.json"
-    monkeypatch.setattr(
-        "losh.train.fingerprint.try_to_load_from_cache", lambda name, file: str(config)
-    )
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    commit = "0" * 39 + "1"
+    cache = tmp_path / "models--roberta-base"
+    (cache / "snapshots" / commit).mkdir(parents=True)
+    (cache / "snapshots" / commit / "config.json").write_text("{}")
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
     params = tiny_params(
         model__text_encoder="roberta-base",
         model__backbone__name="video_swin_t",
         model__backbone__checkpoint="torchvision",
     )
     named = named_weights(params.model)
-    assert named["model.text_encoder"] == "c0ffee"
+    assert named["model.text_encoder"] == commit
     assert named["model.backbone.checkpoint"].endswith("swin3d_t-7615ae03.pth")
 
 

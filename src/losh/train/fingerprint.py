@@ -5,9 +5,10 @@ Work that waits in scratch/train is reused only where all of it is the same.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from transformers.utils import cached_file
 
 from losh.backbones.weights import TORCHVISION
 from losh.params import ModelParams, Params
@@ -61,9 +62,7 @@ def named_weights(params: ModelParams) -> dict[str, str]:
 
 def _commit(name: str) -> str:
     """The commit of a Hugging Face model that loading it takes: the cached one, else the newest."""
-    try:
-        cached = try_to_load_from_cache(name, "config.json")
-        config = cached if isinstance(cached, str) else hf_hub_download(name, "config.json")
-    except (OSError, ValueError):
-        return ""
-    return Path(config).parent.name
+    for local in (True, False):
+        with contextlib.suppress(OSError, ValueError):
+            return Path(cached_file(name, "config.json", local_files_only=local)).parent.name
+    return ""
