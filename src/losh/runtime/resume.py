@@ -51,18 +51,14 @@ def stage_digest(stage: str, **values: Any) -> str:
             template `${model.base}` is `values["model"]["base"]`).
 
     Raises:
-        UserError: there is no dvc.yaml beside src/, or it names a file that is missing.
+        UserError: there is no dvc.yaml beside src/.
     """
     deps = [dep for dep in _of_stage(stage, "deps") if dep.startswith(CODE)]
-    digests = []
-    for dep in sorted(_filled(dep, values) for dep in deps):
-        if not (ROOT / dep).exists():
-            raise UserError(
-                f"{ROOT / 'dvc.yaml'}: the stage {stage} depends on {dep}, which is missing",
-                "Restore it, for example by `git checkout`",
-            )
-        digests.append((dep, content_digest(ROOT / dep)))
-    return fingerprint(digests)
+    names = sorted(_filled(dep, values) for dep in deps)
+    # A dep that is missing stops DVC itself.
+    return fingerprint(
+        [(dep, content_digest(ROOT / dep)) for dep in names if (ROOT / dep).exists()]
+    )
 
 
 def stage_params(stage: str, **values: Any) -> dict[str, Any]:
