@@ -17,14 +17,17 @@ from losh.errors import friendly
 from losh.params import load_params
 from losh.runtime.distributed import relaunch
 from losh.runtime.stage import run_stage
-from losh.train.training import a_clip_each, train
+from losh.train.training import divisible_into_clips, train
 
 if __name__ == "__main__":
     # Without a GPU two processes of one thread each train faster on two cores than one of two
     # threads: small operations do not divide well.
     friendly(
         lambda: relaunch(
-            __file__, sys.argv[1:], on_cpu=2, work=a_clip_each(load_params().train.batch_size)
+            __file__,
+            sys.argv[1:],
+            on_cpu=2,
+            work=divisible_into_clips(load_params().train.batch_size),
         )
     )()
     run_stage(lambda params: train(params, Path("data/model"), Path("metrics")))

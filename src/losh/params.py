@@ -242,7 +242,7 @@ class Params(Section):
         return self.pipelines[self.model.base]
 
     def by_section(self) -> dict[str, Any]:
-        """All values as in params.yaml: section -> key -> value."""
+        """Return all values as in params.yaml: section -> key -> value."""
         values = self.model_dump()
         return values | values.pop("pipelines")
 

@@ -23,7 +23,7 @@ from losh.runtime.distributed import Processes, processes_wanted
 from losh.testing.tiny_training import ROOT, tiny_params
 from losh.train import text_cache
 from losh.train.text_cache import encode_together
-from losh.train.training import a_clip_each, train
+from losh.train.training import divisible_into_clips, train
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_no_more_gpus_are_used_than_the_batch_has_clips(
     monkeypatch.delenv("LOSH_PROCESSES")
     monkeypatch.setattr(distributed, "pick_device", lambda: torch.device("cuda", 0))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert processes_wanted(2, a_clip_each(batch)) == wanted
+    assert processes_wanted(2, divisible_into_clips(batch)) == wanted
     assert capsys.readouterr().out == said
 
 
@@ -57,9 +57,9 @@ def test_without_a_gpu_the_cores_and_the_batch_limit_the_processes(
     monkeypatch.delenv("LOSH_PROCESSES")
     monkeypatch.setattr(distributed, "pick_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(distributed, "core_count", lambda: cores)
-    assert processes_wanted(2, a_clip_each(batch)) == wanted
+    assert processes_wanted(2, divisible_into_clips(batch)) == wanted
     monkeypatch.setenv("LOSH_PROCESSES", "5")
-    assert processes_wanted(2, a_clip_each(batch)) == 5
+    assert processes_wanted(2, divisible_into_clips(batch)) == 5
 
 
 SCRIPT = """

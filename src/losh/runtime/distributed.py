@@ -143,8 +143,8 @@ class Divisible:
 
 
 def processes_wanted(on_cpu: int, work: Divisible | None = None) -> int:
-    """LOSH_PROCESSES, else one for each visible GPU, else `on_cpu` or as many as there are cores.
-    Not a parameter: results do not depend on it.
+    """Return LOSH_PROCESSES, else one for each visible GPU, else `on_cpu` or as many as there are
+    cores. Not a parameter: results do not depend on it.
 
     Args:
         on_cpu: processes where there is no GPU.

@@ -79,7 +79,7 @@ def sha256_of(path: Path) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """Hex SHA-256 of a file's contents, or of the names and contents of all files in a folder.
+    """Digest a file's contents, or names and contents of all files in a folder: hex SHA-256.
 
     Python's `__pycache__` is left out: it is made by reading.
     """

@@ -37,13 +37,13 @@ TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
 
 
 def fingerprint(*parts: Any) -> str:
-    """16 hex digits that change when any of the JSON-able parts changes."""
+    """Return 16 hex digits that change when any of the JSON-able parts changes."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def stage_digest(stage: str, **values: Any) -> str:
-    """16 hex digits over names and bytes of the code and weight files that a stage depends on.
+    """Digest names and bytes of the code and weight files that a stage depends on: 16 hex digits.
 
     Args:
         stage: its name in dvc.yaml.
@@ -62,7 +62,7 @@ def stage_digest(stage: str, **values: Any) -> str:
 
 
 def stage_params(stage: str, **values: Any) -> dict[str, Any]:
-    """The parameters that a stage depends on, by their dotted names in dvc.yaml.
+    """Pick the parameters that a stage depends on, by their dotted names in dvc.yaml.
 
     Args:
         stage: its name in dvc.yaml.

@@ -22,7 +22,7 @@ value.
 
 
 def training_fingerprint(params: Params, root: Path, code: str) -> str:
-    """16 hex digits that name a training's folder in scratch/train.
+    """Return 16 hex digits that name a training's folder in scratch/train.
 
     Args:
         root: the folder data/.
@@ -40,8 +40,8 @@ def training_fingerprint(params: Params, root: Path, code: str) -> str:
 
 
 def named_weights(params: ModelParams) -> dict[str, str]:
-    """What identifies the weights that `model` names, by parameter: other weights of the same name
-    give other values.
+    """Identify the weights that `model` names, by parameter: other weights of the same name give
+    other values.
 
     A file or folder is digested, a torchvision name stands for its address (which holds a digest),
     a Hugging Face name for the commit that is in use. Embedded weights are files of the stage's

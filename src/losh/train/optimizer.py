@@ -12,7 +12,7 @@ from losh.params import TrainParams
 
 
 def unreached_parameters(model: nn.Module, loss: Tensor) -> list[str]:
-    """Names of the parameters with requires_grad that are not in the graph of `loss`.
+    """Name the parameters with requires_grad that are not in the graph of `loss`.
 
     With a loss switched off some heads get no gradient.
 

@@ -4,6 +4,8 @@ scratch/, and shared by all.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,7 +55,8 @@ def encode_together(
                 part.unlink()
     if processes.is_main:
         link(kept, shared)  # the training's own: another one may remove the other name
-        kept.touch()
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(kept)  # used again: it counts as new
         keep_newest(cache, KEPT)
     processes.wait()
     texts.features.update(_load(shared))

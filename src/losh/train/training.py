@@ -54,8 +54,8 @@ last.
 """
 
 
-def a_clip_each(batch_size: int) -> Divisible:
-    """Into how many processes a training can be divided: each has a clip of every batch."""
+def divisible_into_clips(batch_size: int) -> Divisible:
+    """Say into how many processes a training divides: each needs a clip of every batch."""
     return Divisible(batch_size, f"train.batch_size is {batch_size}")
 
 
@@ -86,7 +86,8 @@ def train(
         raise SystemExit(128 + stopped.signal) from None
     finally:
         stop()
-    warn_if_changed(code, "train", **params.by_section())
+    if processes.is_main:
+        warn_if_changed(code, "train", **params.by_section())
     return summary
 
 
