@@ -42,7 +42,7 @@ def test_evaluation_and_prediction_name_a_folder_in_scratch(
     monkeypatch.setattr(videos, "track", track)
     rows = pd.DataFrame([{"video": "v", "text": "a disc", "short_text": "a disc"}])
     with pytest.raises(Seen) as evaluation:
-        next(videos._tracks(setup, rows))
+        videos._each_video(setup, rows, None, None)
     assert evaluation.value.args == (Path("scratch/evaluate"),)
 
     @contextmanager
