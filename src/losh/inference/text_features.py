@@ -18,20 +18,23 @@ class TextFeatures:
     With a frozen encoder each sentence is encoded once and kept on the CPU: padding is masked, so
     that the features do not depend on the batch beyond rounding (a test states by how much). The
     released code ran its frozen encoder twice a step.
+
+    Attributes:
+        features: of the sentences that are known, on the CPU.
     """
 
     def __init__(self, encoder: TextEncoder, device: torch.device, frozen: bool = True) -> None:
         self.encoder, self.device, self.frozen = encoder, device, frozen
-        self._features: dict[str, SentenceFeatures] = {}
+        self.features: dict[str, SentenceFeatures] = {}
 
     def add(self, sentences: Iterable[str]) -> None:
         """Encode those sentences that are new."""
-        new = sorted(set(sentences) - self._features.keys())
+        new = sorted(set(sentences) - self.features.keys())
         if new:
             # Full precision even inside autocast: they are kept for good.
             with torch.autocast(self.device.type, enabled=False):
                 features = self.encoder.features(new, self.device, batch_size=64)
-            self._features |= dict(zip(new, features, strict=True))
+            self.features |= dict(zip(new, features, strict=True))
 
     def inputs(self, sentences: list[str]) -> TextFeats | TextIds:
         """Features [B, S, D] or tokens [B, S] of a batch, on the device."""
@@ -39,4 +42,4 @@ class TextFeatures:
             ids, mask = self.encoder.tokenize(sentences)
             return TextIds(ids.to(self.device), mask.to(self.device))
         self.add(sentences)
-        return pad_features([self._features[sentence] for sentence in sentences]).to(self.device)
+        return pad_features([self.features[sentence] for sentence in sentences]).to(self.device)
