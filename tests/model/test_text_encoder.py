@@ -240,13 +240,14 @@ def test_the_pooler_is_the_files_own_where_it_has_one(
     assert all(features.sentence is None for features in embedded.features(SENTENCES))
 
 
-def test_a_lacking_pooler_starts_afresh_by_the_seed() -> None:
+def test_a_lacking_pooler_starts_afresh_the_same_way_every_time() -> None:
+    """Features of a frozen encoder are kept in scratch/, whatever a training's seed."""
     weights = []
-    for seed in (0, 0, 1):
+    for seed in (0, 1):
         torch.manual_seed(seed)
         weights.append(TextEncoder("embedded", pooled=True).model.pooler.dense.weight)
-    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
-    assert weights[0].std() > 0
+    assert torch.equal(*weights)
+    assert float(weights[0].std()) == pytest.approx(0.02, rel=0.1)
 
 
 def test_an_encoder_without_a_pooler_is_refused_where_one_is_needed(tmp_path: Path) -> None:

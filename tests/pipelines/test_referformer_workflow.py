@@ -1,4 +1,4 @@
-"""LoSh on ReferFormer through the workflow's own functions: it trains, resumes, evaluates, predicts."""
+"""LoSh on ReferFormer through the workflow's own functions: trains, resumes, scores, predicts."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ class TextEncoder(nn.Module):
     def __init__(self, name_or_path: str, frozen: bool = True, pooled: bool = False) -> None:
         """Load an encoder.
 
-        Many encoders on the hub come without a trained pooler: its weights are then fresh, as they
-        are where ReferFormer's authors start from one.
+        Many encoders on the hub come without a trained pooler: its weights are then drawn afresh,
+        the same ones every time.
 
         Args:
             name_or_path: `embedded`, a folder, or a name on the Hugging Face hub such as
@@ -227,7 +227,22 @@ def load_encoder(name_or_path: str, pooled: bool = False) -> PreTrainedModel:
         raise UserError(
             f"model.text_encoder: {name_or_path} lacks weights: {', '.join(missing[:8])}", ADVICE
         )
+    if any(key.startswith("pooler.") for key in info["missing_keys"]):
+        _fresh_pooler(model)
     return model
+
+
+def _fresh_pooler(model: PreTrainedModel) -> None:
+    """Draw a pooler's weights, the same ones every time: they are part of a frozen encoder, whose
+    features are kept from one training to the next.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.pooler.named_parameters():
+        if name.endswith("weight"):
+            spread = model.config.initializer_range
+            nn.init.normal_(parameter, std=spread, generator=generator)
+        else:
+            nn.init.zeros_(parameter)
 
 
 def encoder_config(name_or_path: str) -> PretrainedConfig:

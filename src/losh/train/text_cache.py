@@ -9,7 +9,6 @@ import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -45,8 +44,8 @@ def encode_together(
     """
     ordered = sorted(set(sentences))
     cache = work.parents[1] / "text_features"
-    mark = (encoder, _pooler(texts.encoder), texts.device.type, ordered)
-    kept = cache / f"{fingerprint(*mark)}.pt"
+    key = fingerprint(encoder, _pooler(texts.encoder), texts.device.type, ordered)
+    kept = cache / f"{key}.pt"
     shared = work / "text_features.pt"
     if not processes.gather(kept.exists())[0]:
         _encode_share(texts, ordered, work, processes)
@@ -94,25 +93,25 @@ def _pooler(encoder: TextEncoder) -> str | None:
 
 
 def _save(path: Path, features: dict[str, SentenceFeatures]) -> None:
-    """Write features by sentence as views of two tensors: thousands would load slowly."""
-    content: dict[str, Any] = {"sentences": list(features), "words": [], "pooled": None}
+    """Write features by sentence, as views of one tensor: thousands would load slowly."""
+    words, pooled = {}, {}
     if features:
         lengths = [len(one.words) for one in features.values()]
-        content["words"] = torch.cat([one.words for one in features.values()]).split(lengths)
-        pooled = [one.sentence for one in features.values()]
-        content["pooled"] = None if pooled[0] is None else torch.stack(pooled)
+        joined = torch.cat([one.words for one in features.values()]).split(lengths)
+        words = dict(zip(features, joined, strict=True))
+    vectors = {name: one.sentence for name, one in features.items() if one.sentence is not None}
+    if vectors:
+        pooled = dict(zip(vectors, torch.stack(list(vectors.values())).unbind(), strict=True))
     with atomic_write(path) as part:
-        torch.save(content, part)
+        torch.save({"words": words, "sentence": pooled}, part)
 
 
 def _load(path: Path) -> dict[str, SentenceFeatures]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, OSError, EOFError) as error:
         raise UserError(f"{path} cannot be read ({error})", "Remove it") from None
-    sentences, words, pooled = (content[name] for name in ("sentences", "words", "pooled"))
-    every = [None] * len(sentences) if pooled is None else pooled
     return {
-        sentence: SentenceFeatures(one, vector)
-        for sentence, one, vector in zip(sentences, words, every, strict=True)
+        name: SentenceFeatures(words, found["sentence"].get(name))
+        for name, words in found["words"].items()
     }
