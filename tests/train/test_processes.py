@@ -249,24 +249,19 @@ def test_sentences_encoded_together_are_bit_equal_to_those_of_one_process(
             assert features[one].sentence is alone.features[one].sentence is None
 
 
-def test_sentence_vectors_are_encoded_together_too(tmp_path: Path):
-    texts = [TextFeatures(TextEncoder("embedded", pooled=True), torch.device("cpu"))]
-    texts += [
-        TextFeatures(texts[0].encoder, torch.device("cpu")),
-        TextFeatures(TextEncoder("embedded", pooled=True), torch.device("cpu")),
-    ]
+def test_sentence_vectors_are_kept_apart_from_features_without_them(tmp_path: Path):
+    one = Processes(0, 1, torch.device("cpu"))
+    alone = TextFeatures(TextEncoder("embedded", pooled=True), one.device)
+    alone.add(SENTENCES)
     work = tmp_path / "train" / "mark"
     work.mkdir(parents=True)
-    for one in texts:
-        encode_together(one, SENTENCES, ["mark"], work, Processes(0, 1, torch.device("cpu")))
-    alone = TextFeatures(texts[0].encoder, torch.device("cpu"))
-    alone.add(SENTENCES)
-    for sentence in SENTENCES:
-        expected = alone.features[sentence].sentence
-        for one in texts[:2]:
-            assert torch.equal(one.features[sentence].sentence, expected)
-        # Another pooler, whose weights are drawn anew: not what the cache holds of the first.
-        assert not torch.equal(texts[2].features[sentence].sentence, expected)
+    for pooled in (False, True, True):  # the last time from the file
+        texts = TextFeatures(TextEncoder("embedded", pooled=pooled), one.device)
+        encode_together(texts, SENTENCES, ["mark"], work, one)
+        for sentence in SENTENCES:
+            vector = texts.features[sentence].sentence
+            assert (vector is not None) == pooled
+            assert not pooled or torch.equal(vector, alone.features[sentence].sentence)
 
 
 def test_sentences_are_encoded_once_and_again_for_another_encoder(

@@ -5,7 +5,6 @@ scratch/, and shared by all.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 
 from losh.errors import UserError
 from losh.inference.text_features import TextFeatures
-from losh.model.text_encoder import SentenceFeatures, TextEncoder
+from losh.model.text_encoder import SentenceFeatures
 from losh.runtime.distributed import Processes
 from losh.runtime.files import atomic_write
 from losh.runtime.resume import fingerprint, keep_newest, link
@@ -44,7 +43,7 @@ def encode_together(
     """
     ordered = sorted(set(sentences))
     cache = work.parents[1] / "text_features"
-    key = fingerprint(encoder, _pooler(texts.encoder), texts.device.type, ordered)
+    key = fingerprint(encoder, texts.encoder.pooled, texts.device.type, ordered)
     kept = cache / f"{key}.pt"
     shared = work / "text_features.pt"
     if not processes.gather(kept.exists())[0]:
@@ -77,19 +76,6 @@ def _encode_share(
 
 def _part(work: Path, rank: int) -> Path:
     return work / f"text_features.{rank}.pt"
-
-
-def _pooler(encoder: TextEncoder) -> str | None:
-    """Digest the weights that make sentence vectors, which are fresh where an encoder comes without
-    them; None where none are made.
-    """
-    if not encoder.pooled:
-        return None
-    digest = hashlib.sha256()
-    for name, value in encoder.model.state_dict().items():
-        if "pooler" in name:
-            digest.update(value.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _save(path: Path, features: dict[str, SentenceFeatures]) -> None:
