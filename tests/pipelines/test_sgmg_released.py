@@ -30,7 +30,7 @@ from losh.model.structures import TextIds
 from losh.model.text_encoder import EMBEDDED, TextEncoder
 from losh.params import ModelParams
 from losh.pipelines.sgmg.parameters import Parameters
-from losh.pipelines.sgmg.released import FORMAT, LOSSES
+from losh.pipelines.sgmg.released import RELEASED_FORMAT, LOSSES
 from losh.testing.parity_fixture import FOLDER
 from losh.testing.small_models import small_clips, small_model
 from losh.testing.tiny_training import tiny_params
@@ -73,7 +73,7 @@ def made() -> tuple[LoSh, dict[str, Tensor]]:
     ).eval()
     for parameter in built.parameters():  # what starts as zeros or copies says nothing
         parameter.data.add_(0.02 * torch.randn_like(parameter))
-    return built, export_released(built, FORMAT)
+    return built, export_released(built, RELEASED_FORMAT)
 
 
 def written(state: dict[str, Tensor], path: Path, prefix: str = "") -> Path:
@@ -111,7 +111,7 @@ def test_parity_sgmg_full_size_manifest_round_trip(with_positions: bool) -> None
     model.base.text_encoder.frozen = True
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert trainable == manifest["n_trainable_with_frozen_text"]
-    back = export_released(model, FORMAT)
+    back = export_released(model, RELEASED_FORMAT)
     assert len(back) == manifest["n_state_dict"] and back.keys() == state.keys()
     assert all(back[k].dtype == state[k].dtype and torch.equal(back[k], state[k]) for k in state)
 
@@ -178,4 +178,4 @@ def test_what_the_format_and_sizes_are_read_from_is_missing(made: tuple, missing
 
 def test_cross_attention_has_no_place_in_the_released_format() -> None:
     with pytest.raises(UserError, match="cross_attention: false"):
-        export_released(small_model(base="sgmg"), FORMAT)
+        export_released(small_model(base="sgmg"), RELEASED_FORMAT)

@@ -65,7 +65,7 @@ def pipeline_section(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-FORMAT = ReleasedFormat(
+RELEASED_FORMAT = ReleasedFormat(
     base="sgmg",
     title="SgMg",
     mark="mask_refine.conv1_1div8.weight",
