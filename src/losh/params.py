@@ -16,6 +16,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 OnError = Literal["stop", "skip"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 class Section(BaseModel):
@@ -148,9 +149,11 @@ class TrainParams(Section):
     sampling_weights: list[Positive] | None
     epochs: Count
     batch_size: Count
+    last_batch: Literal["keep", "drop"]
     expressions_per_window: Count
     short_side: int = Field(ge=32)
     long_side: int = Field(ge=32)
+    resize_filter: Literal["area", "pil_bilinear"]
     flip: Fraction
     learning_rate: Positive
     backbone_learning_rate: NotNegative
@@ -161,7 +164,7 @@ class TrainParams(Section):
     schedule: Literal["milestones", "cosine"]
     milestones: list[Count]
     gamma: float = Field(gt=0, le=1)
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    precision: Precision
     compile: bool
     seed: int = Field(ge=0)
     validation_fraction: float = Field(ge=0, le=0.5)
@@ -182,9 +185,11 @@ class TrainParams(Section):
 class EvaluateParams(Section):
     checkpoint: str | None
     rule: Literal["long", "product", "intersection", "mean"]
+    precision: Precision
     batch_size: Count
+    order: Literal["window", "file"]
     threshold: Fraction
-    chunk: Count
+    chunk: Count | None
     trivial: bool
     pictures: int = Field(ge=0)
     on_error: OnError
