@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from losh.commands.recipe import list_recipes, read_recipe, use_recipe
 from losh.errors import UserError
 from losh.params import StrictLoader, check_params, load_params
 
@@ -85,65 +84,3 @@ def test_exponents_are_numbers_however_they_are_written(text):
 
 def test_words_that_look_like_numbers_stay_words():
     assert yaml.load("[e5, 1e, v1e-4, e-5]", StrictLoader) == ["e5", "1e", "v1e-4", "e-5"]
-
-
-def test_the_default_recipe_is_the_shipped_file():
-    assert (ROOT / "recipes" / "moving_shapes.yaml").read_text() == (
-        ROOT / "params.yaml"
-    ).read_text()
-
-
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml")))
-def test_every_recipe_gives_valid_parameters_and_keeps_the_comments(name, tmp_path):
-    before = tmp_path / "params.yaml"
-    before.write_text("mine: 1\n")
-    use_recipe(name, ROOT / "recipes", before, tmp_path / "params.previous.yaml")
-    params = load_params(before)
-    assert set(params.train.datasets) <= set(params.datasets)
-    assert "# a pixel belongs to the mask above this probability" in before.read_text()
-    assert (tmp_path / "params.previous.yaml").read_text() == "mine: 1\n"
-
-
-def test_published_sizes_are_in_the_a2d_recipe():
-    recipe = read_recipe("a2d_sentences", ROOT / "recipes")
-    assert (
-        recipe["frames"]["window"],
-        recipe["train"]["short_side"],
-        recipe["train"]["long_side"],
-    ) == (10, 320, 576)
-    assert (
-        recipe["model"]["d_model"],
-        recipe["model"]["num_queries"],
-        recipe["model"]["text_encoder"],
-    ) == (256, 50, "roberta-base")
-
-
-@pytest.mark.parametrize(
-    "name", ["a2d_sentences", "a2d_to_jhmdb", "refer_youtube_vos", "youtube_vos_to_davis"]
-)
-def test_recipes_of_published_datasets_have_the_published_values(name, tmp_path):
-    """The default's own weights and shortcuts must not leak into them."""
-    use_recipe(name, ROOT / "recipes", tmp_path / "params.yaml", tmp_path / "before.yaml")
-    params = load_params(tmp_path / "params.yaml")
-    train, losses = params.train, params.train.losses
-    assert (losses.reference, losses.focal, losses.dice, losses.intersection, losses.no_object) == (
-        2.0,
-        2.0,
-        5.0,
-        0.8,
-        0.1,
-    )
-    assert (
-        losses.encoder_reference,
-        losses.mask_stride,
-        losses.intersection_form,
-        train.expressions_per_window,
-    ) == (0.0, 1, "hard", 1)
-    assert (train.schedule, params.evaluate.rule) == ("milestones", "long")
-
-
-def test_an_unknown_recipe_names_the_known_ones(capsys):
-    with pytest.raises(UserError, match="a2d_sentences"):
-        use_recipe("coco", ROOT / "recipes")
-    list_recipes(ROOT / "recipes")
-    assert "refer_youtube_vos" in capsys.readouterr().out

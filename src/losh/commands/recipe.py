@@ -16,14 +16,16 @@ from losh.runtime.files import atomic_write
 RECIPES = Path("recipes")
 DEFAULT = "moving_shapes"
 """The recipe that is a whole params.yaml; what another recipe does not name is as it is there."""
+SHIPPED = "The shipped params.yaml: LoSh on the generated dataset MovingShapes, on a CPU in minutes."
 PARAMS = Path("params.yaml")
 PREVIOUS = Path("params.previous.yaml")
 
 
 def list_recipes(folder: Path = RECIPES) -> None:
-    """Print each recipe with the first line of its comment."""
+    """Print each recipe with what it is: the first line of its comment."""
     for path in sorted(folder.glob("*.yaml")):
-        print(f"{path.stem:24}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+        what = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        print(f"{path.stem:31}{SHIPPED if path.stem == DEFAULT else what}")
 
 
 def use_recipe(
@@ -53,7 +55,11 @@ def use_recipe(
 
 
 def read_recipe(name: str, folder: Path = RECIPES) -> dict[str, Any]:
-    """The recipe's values, with those of the recipe that it is based on."""
+    """The recipe's values, with those of the recipe that its key `base` names.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
     path = folder / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
