@@ -45,7 +45,7 @@ def evaluate(
         out.mkdir(parents=True, exist_ok=True)
         texts = TextFeatures(network.base.text_encoder, processes.device)
         store = FrameStore(root / "frames" / name)
-        precision = pick_precision("auto", processes.device)
+        precision = pick_precision(params.precision, processes.device)
         context = EvaluationSetup(
             network, texts, config, store, root, params, precision, processes, out
         )

@@ -17,6 +17,7 @@ from losh.clips.samples import Sample, group_samples
 from losh.errors import UserError
 from losh.inference.streams import Rule, masks_and_scores
 from losh.inference.text_features import TextFeatures
+from losh.media.resizing import InputSize
 from losh.model.losh import LoSh
 from losh.model.structures import Clips, LoShOutput
 from losh.runtime.machine import loader_workers
@@ -42,29 +43,32 @@ def score_windows(
     texts: TextFeatures,
     samples: list[Sample],
     root: Path,
-    size: tuple[int, int],
+    size: InputSize,
     batch_size: int,
     dtype: torch.dtype,
     rule: Rule,
     best_only: bool,
     skipped: list[str] | None = None,
+    by_window: bool = True,
 ) -> Iterator[tuple[Batch, Tensor, Tensor]]:
     """For each batch of E samples: the batch, scores [E, K, N], mask probabilities [E, K, N or 1,
-    H, W] at the network's size. Samples of one window are encoded together, so that batches do not
-    follow the samples' order.
+    H, W] at the network's size.
 
     Args:
-        size: (short_side, long_side) of the network's input.
+        size: of the network's input.
         best_only: only the best query's masks.
         skipped: gathers why samples cannot be read; None: the first such sample is an error.
+        by_window: samples of one window are encoded once and together, so that batches do not
+            follow the samples' order. Else each is a clip of its own, in the order given, as
+            published: what a clip is padded to depends on the others in its batch.
     """
     device = texts.device
     if texts.frozen:
         texts.add(text for sample in samples for text in (sample.long, sample.short))
     workers = loader_workers(device)
-    groups = group_samples(samples, batch_size)
+    groups = group_samples(samples, batch_size) if by_window else [[one] for one in samples]
     loader = DataLoader(
-        ClipDataset(root, groups, *size),
+        ClipDataset(root, groups, size),
         batch_sampler=_batches(groups, batch_size),
         num_workers=workers,
         collate_fn=list,

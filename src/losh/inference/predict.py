@@ -18,6 +18,7 @@ from losh.inference.own_clip import extracted
 from losh.inference.text_features import TextFeatures
 from losh.inference.whole_video import Trajectory, track
 from losh.media.drawing import caption, overlay, write_video
+from losh.media.resizing import InputSize
 from losh.model.checkpoint import load_model
 from losh.params import FlowParams, Params
 from losh.runtime.files import atomic_write
@@ -60,11 +61,10 @@ def predict(
     texts = TextFeatures(network.base.text_encoder, device)
     if short is None:
         short = shorten([sentence], params.short_text.mode)[0].text
-    sides = (config["short_side"], config["long_side"])
-    chunk = max(config["window"], params.evaluate.chunk)
+    chunk = params.evaluate.chunk and max(config["window"], params.evaluate.chunk)
     with extracted(clip) as (store, name):
         count = store.videos[name]["num_frames"]
-        precision = pick_precision(params.train.precision, device)
+        precision = pick_precision(params.evaluate.precision, device)
         frame_of = lambda t: store.frame(name, t)  # noqa: E731
         with track(
             network,
@@ -72,7 +72,7 @@ def predict(
             frame_of,
             count,
             [(sentence, short)],
-            sides,
+            InputSize.of_config(config),
             chunk,
             precision,
             params.evaluate.rule,

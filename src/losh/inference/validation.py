@@ -13,6 +13,7 @@ from losh.inference.forward import score_windows
 from losh.inference.overlap import Overlap
 from losh.inference.streams import to_original
 from losh.inference.text_features import TextFeatures
+from losh.media.resizing import InputSize
 from losh.model.losh import LoSh
 
 BATCH = 8
@@ -47,7 +48,7 @@ def validate(
     }
     overlap = Overlap()
     mine = samples[processes.rank :: processes.world]
-    size = (config["short_side"], config["long_side"])
+    size = InputSize.of_config(config)
     for batch, _, masks in score_windows(
         model, texts, mine, root, size, BATCH, dtype, "long", best_only=True
     ):

@@ -23,7 +23,7 @@ from torch import Tensor
 from losh.clips.batches import pad_frames
 from losh.inference.streams import Rule, joined, to_original
 from losh.inference.text_features import TextFeatures
-from losh.media.resizing import network_size, resize_frame
+from losh.media.resizing import InputSize
 from losh.media.windows import chunks
 from losh.model.losh import LoSh
 from losh.model.mask_losses import resized
@@ -88,8 +88,8 @@ def track(
     frame_of: FrameOf,
     num_frames: int,
     sentences: Sequence[tuple[str, str]],
-    sides: tuple[int, int],
-    chunk: int,
+    input_size: InputSize,
+    chunk: int | None,
     dtype: torch.dtype,
     rule: Rule,
     scratch: Path | None = None,
@@ -100,18 +100,18 @@ def track(
     The visual encoder runs once a chunk, whatever the number of expressions.
 
     Args:
-        sides: (short_side, long_side) of the network's input.
-        chunk: frames at once.
+        input_size: of the network's input.
+        chunk: frames at once; None: the whole video.
         scratch: where the temporary files go; None: the system's temporary folder.
     """
     device = texts.device
     first = frame_of(0)
-    size = network_size(*first.shape[:2], *sides)
+    size = input_size.size_of(*first.shape[:2])
     streams = 2 if model.short_stream and rule != "long" else 1
     with tempfile.TemporaryDirectory(prefix="losh-", dir=scratch) as folder:
         tracks: list[Trajectory] = []
-        for frames in chunks(num_frames, chunk):
-            images = np.stack([resize_frame(frame_of(t), size) for t in frames])
+        for frames in chunks(num_frames, chunk or num_frames):
+            images = np.stack([input_size.resize(frame_of(t), size) for t in frames])
             pixels, pad = pad_frames([torch.from_numpy(images)], device)
             clips = Clips(pixels, pad, torch.arange(len(frames), device=device)[None])
             for i, (scores, logits) in enumerate(

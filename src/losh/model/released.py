@@ -184,7 +184,8 @@ def import_checkpoint(
     input, in pixels, are given; the defaults are those published for A2D-Sentences.
     """
     state, config = import_released(source)
-    config |= {"window": window, "short_side": short_side, "long_side": long_side}
+    sizes = {"window": window, "short_side": short_side, "long_side": long_side}
+    config |= {**sizes, "resize_filter": "pil_bilinear"}
     model = _blank(config)
     model.load_state_dict(state, assign=True)
     save_model(out, model, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from losh.clips.transforms import mirror_words
 from losh.errors import UserError
 from losh.inference.text_features import TextFeatures
 from losh.inference.validation import validate
+from losh.media.resizing import InputSize
 from losh.model.build import build_model
 from losh.model.checkpoint import save_model
 from losh.params import Params
@@ -94,10 +96,10 @@ def _train(
         # that it is encoded with, and a resumed training would meet them in other company.
         sentences = {text for sample in samples for text in (sample.long, sample.short)}
         texts.add(sentences | {mirror_words(text) for text in sentences})
-    sizes = (params.train.short_side, params.train.long_side)
+    size = InputSize(params.train.short_side, params.train.long_side, params.train.resize_filter)
     groups = group_samples(training, params.train.expressions_per_window)
     dataset = ClipDataset(
-        root, groups, *sizes, flip=params.train.flip, with_flow=params.train.losses.consistency > 0
+        root, groups, size, flip=params.train.flip, with_flow=params.train.losses.consistency > 0
     )
     weights = params.train.sampling_weights
     named = dict(zip(params.train.datasets, weights, strict=True)) if weights else None
@@ -108,13 +110,13 @@ def _train(
         named,
         processes.rank,
         processes.world,
+        params.train.last_batch == "keep",
     )
     trainer = Trainer(model, texts, dataset, batches, params.train, processes, work / "state.pt")
     config = {
         "model": params.model.model_dump(),
         "window": _window(training),
-        "short_side": sizes[0],
-        "long_side": sizes[1],
+        **asdict(size),
     }
     _epochs(trainer, params, validation, root, work, config)
     if processes.is_main:

@@ -13,6 +13,7 @@ import torch
 from losh.evaluate.report.table import ExpressionRow
 from losh.frames import FrameStore
 from losh.inference.text_features import TextFeatures
+from losh.media.resizing import InputSize
 from losh.model.losh import LoSh
 from losh.params import EvaluateParams
 from losh.runtime.distributed import Processes
@@ -25,7 +26,7 @@ class EvaluationSetup:
     model: LoSh
     texts: TextFeatures
     config: dict[str, Any]
-    """Saved with the model: window, short_side, long_side."""
+    """Saved with the model: window, short_side, long_side, resize_filter."""
     store: FrameStore
     root: Path
     params: EvaluateParams
@@ -34,9 +35,9 @@ class EvaluationSetup:
     out: Path
 
     @property
-    def sides(self) -> tuple[int, int]:
-        """(short_side, long_side) of the network's input, in pixels."""
-        return self.config["short_side"], self.config["long_side"]
+    def input_size(self) -> InputSize:
+        """How frames become the network's input."""
+        return InputSize.of_config(self.config)
 
 
 Picture = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]

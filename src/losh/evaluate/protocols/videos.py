@@ -105,7 +105,7 @@ def _tracks(
             lambda t, video=video: store.frame(video, t),
             store.videos[video]["num_frames"],
             sentences,
-            context.sides,
+            context.input_size,
             context.params.chunk,
             context.dtype,
             context.params.rule,

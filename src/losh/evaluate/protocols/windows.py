@@ -40,12 +40,13 @@ def evaluate_a2d(context: EvaluationSetup, samples: list[Sample]) -> Result:
         context.texts,
         mine,
         context.root,
-        context.sides,
+        context.input_size,
         params.batch_size,
         context.dtype,
         params.rule,
         False,
         skipped,
+        by_window=params.order == "window",
     )
     with tqdm(
         total=len(mine),
