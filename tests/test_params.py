@@ -31,7 +31,9 @@ def test_the_shipped_file_is_valid_and_has_every_section():
         "model",
         "train",
         "evaluate",
+        "pipelines",
     ]
+    assert params.pipeline.num_queries == 8
 
 
 @pytest.mark.parametrize(
@@ -42,9 +44,16 @@ def test_the_shipped_file_is_valid_and_has_every_section():
         ("train.epochs", 0, ["train.epochs", "greater than or equal to 1"]),
         ("train.epochs", 2.5, ["train.epochs", "integer"]),
         ("train.epochs", True, ["train.epochs", "integer"]),
-        ("model.base", "referformer", ["model.base", "'mttr'"]),
+        ("model.base", "other", ["model.base", "'other'", "mttr"]),
         ("model.cross_attention", "no", ["model.cross_attention", "boolean"]),
-        ("model.cross_attention_blocks", 9, ["cross_attention_blocks is at most encoder_layers"]),
+        (
+            "model.cross_attention_blocks",
+            9,
+            ["cross_attention_blocks is at most mttr.encoder_layers"],
+        ),
+        ("mttr.num_heads", 3, ["mttr", "multiple of num_heads"]),
+        ("mttr.d_modell", 8, ["mttr.d_modell is not a parameter", "d_model"]),
+        ("pipelines", {}, ["pipelines is not a parameter"]),
         ("model.backbone.embed_dim", 33, ["model.backbone", "multiple of num_heads[0]"]),
         ("train.datasets", ["kinetics"], ["train.datasets", "kinetics", "moving_shapes"]),
         ("train.sampling_weights", [1.0, 2.0], ["sampling_weights needs one number"]),

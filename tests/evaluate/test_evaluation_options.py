@@ -14,7 +14,7 @@ import torch
 from losh.clips.samples import Sample, build_samples, read_expressions
 from losh.evaluate.evaluation import evaluate
 from losh.frames import FrameStore
-from losh.inference.forward import score_windows
+from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.media.resizing import InputSize
 from losh.model.build import build_model
@@ -28,8 +28,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     params = tiny_params()
-    config = {"model": params.model.model_dump(), "window": 4, "short_side": 48, "long_side": 576}
-    save_model(path, build_model(params.model), config)
+    config = {"model": params.model.model_dump(), "pipeline": params.pipeline.model_dump()}
+    sizes = {"window": 4, "short_side": 48, "long_side": 576}
+    save_model(path, build_model(params.model, params.pipeline), config | sizes)
     return path
 
 
@@ -62,11 +63,12 @@ def samples_of(data: Path) -> list[Sample]:
 def batches_of(data: Path, model: Path, samples: list[Sample], by_window: bool) -> list[list[str]]:
     network, config = load_model(model)
     texts = TextFeatures(network.base.text_encoder, torch.device("cpu"))
-    found = score_windows(
-        network, texts, samples, data, InputSize.of_config(config), 3, torch.float32, "long", True,
-        by_window=by_window,
-    )  # fmt: skip
-    return [[sample.sample_id for _, sample in batch.samples()] for batch, _, _ in found]
+    size = InputSize.of_config(config)
+    predictor = Predictor(network, texts, size, torch.float32, batch_size=3, by_window=by_window)
+    return [
+        [sample.sample_id for _, sample in batch.samples()]
+        for batch, _ in predictor.windows(samples, data, True)
+    ]
 
 
 def test_in_the_files_order_each_expression_is_a_clip_of_its_own(tiny_data: Path, model: Path):

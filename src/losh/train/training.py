@@ -16,6 +16,8 @@ from losh.clips.sampler import GlobalBatches
 from losh.clips.samples import Sample, group_samples
 from losh.clips.transforms import mirror_words
 from losh.errors import UserError
+from losh.frames import FrameStore
+from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.inference.validation import validate
 from losh.media.resizing import InputSize
@@ -60,7 +62,13 @@ def train(
     work = (
         scratch
         / "train"
-        / fingerprint(params.model.model_dump(), params.train.model_dump(), inputs, digest)
+        / fingerprint(
+            params.model.model_dump(),
+            params.pipeline.model_dump(),
+            params.train.model_dump(),
+            inputs,
+            digest,
+        )
     )
     processes = start()
     try:
@@ -87,10 +95,15 @@ def _train(
     )
     _announce(training, validation, left_out, processes)
     torch.manual_seed(params.train.seed)
-    model = build_model(params.model)
+    model = build_model(params.model, params.pipeline)
     frozen = params.train.text_encoder_learning_rate == 0
     model.base.text_encoder.frozen = frozen
-    texts = TextFeatures(model.base.text_encoder.to(processes.device), processes.device, frozen)
+    folds = all(
+        model.base.folds_text(FrameStore(root / "frames" / name).index["protocol"], training=True)
+        for name in params.train.datasets
+    )
+    encoder = model.base.text_encoder.to(processes.device)
+    texts = TextFeatures(encoder, processes.device, frozen, folds)
     if frozen:
         # All at once, mirrored ones too: a sentence's features depend, in their last bits, on those
         # that it is encoded with, and a resumed training would meet them in other company.
@@ -115,6 +128,7 @@ def _train(
     trainer = Trainer(model, texts, dataset, batches, params.train, processes, work / "state.pt")
     config = {
         "model": params.model.model_dump(),
+        "pipeline": params.pipeline.model_dump(),
         "window": _window(training),
         **asdict(size),
     }
@@ -134,6 +148,8 @@ def _epochs(
 ) -> None:
     """Run what is left of the epochs; after each, validate where it is due, keep the best, save."""
     steps, progress = trainer.batches.steps, trainer.progress
+    size = InputSize.of_config(config)
+    predictor = Predictor(trainer.model, trainer.texts, size, trainer.dtype)
     done = progress.epoch * steps + progress.step
     with tqdm(
         total=params.train.epochs * steps,
@@ -151,15 +167,7 @@ def _epochs(
             }
             last = progress.epoch == params.train.epochs
             if validation and (last or progress.epoch % params.train.validation_every == 0):
-                scores = validate(
-                    trainer.model,
-                    trainer.texts,
-                    validation,
-                    root,
-                    config,
-                    trainer.dtype,
-                    trainer.processes,
-                )
+                scores = validate(predictor, validation, root, trainer.processes)
                 row |= {f"val/{name}": value for name, value in scores.items()}
                 bar.write(
                     f"epoch {progress.epoch}: loss {means.get('total', float('nan')):.3f}, "
