@@ -22,6 +22,7 @@ from losh.inference.predict import predict
 from losh.inference.text_features import TextFeatures
 from losh.model.structures import TextFeats
 from losh.model.text_encoder import TextEncoder
+from losh.pipelines.mttr.network import Pipeline
 from losh.testing.tiny_training import tiny_params
 from losh.train.training import train
 
@@ -153,6 +154,32 @@ def test_evaluation_does_not_depend_on_case(
         table = pd.read_csv(copy / "evaluate" / "tiny" / "expressions.csv")
         found[name] = table[["score", "iou"]]
     assert len(found["plain"]) and found["plain"].equals(found["shouted"])
+
+
+def test_the_pipelines_rule_decides_by_protocol_and_use(
+    trained: dict[str, Path], tiny_data: Path, shouted: Path, tmp_path: Path, monkeypatch
+):
+    asked: list[tuple[str, bool]] = []
+
+    def rule(protocol: str, training: bool) -> bool:
+        asked.append((protocol, training))
+        return training
+
+    monkeypatch.setattr(Pipeline, "folds_text", staticmethod(rule))
+    params = tiny_params(evaluate__rule="mean", evaluate__pictures=0).evaluate
+    model = trained["plain"] / "model" / "model.safetensors"
+    found = []
+    for name, data in (("plain", tiny_data), ("shouted", shouted)):
+        shutil.copytree(data, tmp_path / name)
+        evaluate("tiny", params, tmp_path / name, tmp_path / f"{name}-metrics", model)
+        table = pd.read_csv(tmp_path / name / "evaluate" / "tiny" / "expressions.csv")
+        found.append(table["score"].tolist())
+    assert found[0] != found[1] and set(asked) == {("a2d", False)}
+    asked.clear()
+    out = tmp_path / "training"
+    short = tiny_params(train__epochs=1, train__milestones=[1])
+    train(short, out / "model", out / "metrics", tiny_data, out / "scratch")
+    assert set(asked) == {("a2d", True)}
 
 
 def test_prediction_does_not_depend_on_case(trained: dict[str, Path], tmp_path: Path):

@@ -23,7 +23,7 @@ SHORT = {
 
 
 def weights(out: Path, data: Path, **changes: object) -> dict[str, torch.Tensor]:
-    params = tiny_params(**SHORT, **changes)
+    params = tiny_params(**{**SHORT, **changes})
     train(params, out / "model", out / "metrics", data, out / "scratch")
     return load_file(out / "model" / "last.safetensors")
 
@@ -46,6 +46,11 @@ def test_a_kept_last_batch_is_trained_on(tiny_data: Path, tmp_path: Path, monkey
     read.clear()
     kept = weights(tmp_path / "keep", tiny_data, train__batch_size=batch, train__last_batch="keep")
     assert len(read) == count and not equal(kept, dropped)
+
+
+def test_with_nothing_held_out_the_last_epoch_is_kept(tiny_data: Path, tmp_path: Path):
+    last = weights(tmp_path, tiny_data, train__epochs=2)
+    assert equal(load_file(tmp_path / "model" / "model.safetensors"), last)
 
 
 def test_the_filter_is_used_and_saved_with_the_model(tiny_data: Path, tmp_path: Path):
