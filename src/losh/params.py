@@ -198,6 +198,7 @@ class TrainParams(Section):
     gamma: float = Field(gt=0, le=1)
     precision: Precision
     compile: bool
+    checkpoint_blocks: bool = False
     seed: int = Field(ge=0)
     validation_fraction: float = Field(ge=0, le=0.5)
     validation_every: Count
@@ -244,6 +245,11 @@ class Params(Section):
     def pipeline(self) -> PipelineParams:
         """The section of the base pipeline that `model.base` names."""
         return self.pipelines[self.model.base]
+
+    def by_section(self) -> dict[str, Any]:
+        """Return all values as in params.yaml: section -> key -> value."""
+        values = self.model_dump()
+        return values | values.pop("pipelines")
 
     @model_validator(mode="after")
     def names_are_known(self) -> Params:

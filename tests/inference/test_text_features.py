@@ -97,7 +97,7 @@ def test_a_pipeline_that_does_not_fold_gets_the_sentence_as_written(roberta: Pat
 def test_a_sentence_is_encoded_once_however_it_is_written(roberta: Path):
     texts = texts_of(roberta)
     texts.add([WRITTEN, READ, READ.upper()])
-    assert len(texts._features) == 1
+    assert len(texts.features) == 1
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,8 @@ from losh.frames.packing import pack_video
 from losh.params import FramesParams
 from losh.runtime.files import quoted, read_json, write_json
 from losh.runtime.parallel import map_in_processes
-from losh.runtime.resume import SCRATCH, fingerprint, link, prune
+from losh.runtime.resume import SCRATCH, fingerprint, link, prune, stage_digest
 
-FORMAT = 2
-"""Raise it when the zip's contents change, so that old scratch items are not taken for new ones."""
 SKIPPING = {
     True: "Or set frames.on_error to skip, which leaves the whole video out and counts it",
     False: "Or set frames.on_error to skip, which leaves that instance out of that frame, keeps "
@@ -88,7 +86,8 @@ def _pack_all(reader: DatasetReader, raw: Path, items: Path, params: FramesParam
     """Every video through `pack_video`, on all cores; zips lie in `items` then."""
     videos, outcome = reader.videos(), _Outcome()
     items.mkdir(parents=True, exist_ok=True)
-    with map_in_processes(partial(_extract_or_explain, raw, items, params), videos) as results:
+    work = partial(_extract_or_explain, raw, items, params, stage_digest("extract_frames"))
+    with map_in_processes(work, videos) as results:
         for video, (row, fault) in zip(
             videos,
             tqdm(results, total=len(videos), desc=f"frames {reader.name}", unit="video"),
@@ -120,13 +119,13 @@ def _show(name: str, what: str, notes: list[dict[str, str]]) -> None:
 
 
 def _extract_or_explain(
-    raw: Path, items: Path, params: FramesParams, video: Video
+    raw: Path, items: Path, params: FramesParams, code: str, video: Video
 ) -> tuple[dict[str, Any], str]:
     """(index row, fault): runs in a worker, where a fault is data and not an exception."""
     reader = open_reader(raw)
     try:
         mark = fingerprint(
-            FORMAT,
+            code,
             params.window,
             params.short_side,
             params.jpeg_quality,

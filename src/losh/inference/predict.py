@@ -25,6 +25,7 @@ from losh.model.checkpoint import load_model
 from losh.params import FlowParams, Params
 from losh.runtime.files import atomic_write
 from losh.runtime.machine import pick_device, pick_precision
+from losh.runtime.resume import SCRATCH
 from losh.short_text.parse import shorten
 
 PROTOCOL = "youtube_vos"
@@ -79,8 +80,8 @@ def predict(
     with extracted(clip) as (store, name):
         count = store.videos[name]["num_frames"]
         frame_of = partial(store.frame, name)
-        sentences = [(sentence, short)]
-        with track(predictor, frame_of, count, sentences, chunk, PROTOCOL) as [found]:
+        sentences, scratch = [(sentence, short)], SCRATCH / "predict"
+        with track(predictor, frame_of, count, sentences, chunk, PROTOCOL, scratch) as [found]:
             covered: list[float] = []
             frames = _overlays(store, name, count, found, sentence, masks, covered)
             write_video(tqdm(frames, total=count, desc="overlay", unit="frame"), out, rate)

@@ -23,7 +23,10 @@ class TextFeatures:
 
     Args:
         fold: lower-case each sentence and fold its white space first. The base pipeline's rule
-            says when (`fold_text`): not every published system does so everywhere.
+            says when (`folds_text`): not every published system does so everywhere.
+
+    Attributes:
+        features: of the sentences that are known, as they are read, [S, D] each, on the CPU.
     """
 
     def __init__(
@@ -34,27 +37,28 @@ class TextFeatures:
         fold: bool = True,
     ) -> None:
         self.encoder, self.device, self.frozen, self.fold = encoder, device, frozen, fold
-        self._features: dict[str, Tensor] = {}
+        self.features: dict[str, Tensor] = {}
 
     def add(self, sentences: Iterable[str]) -> None:
         """Encode those sentences that are new."""
-        new = sorted({self._as_read(sentence) for sentence in sentences} - self._features.keys())
+        new = sorted({self.as_read(sentence) for sentence in sentences} - self.features.keys())
         if new:
             # Full precision even inside autocast: they are kept for good.
             with torch.autocast(self.device.type, enabled=False):
                 features = self.encoder.features(new, self.device, batch_size=64)
-            self._features |= {
+            self.features |= {
                 sentence: feature.cpu() for sentence, feature in zip(new, features, strict=True)
             }
 
     def inputs(self, sentences: list[str]) -> TextFeats | TextIds:
         """Features [B, S, D] or tokens [B, S] of a batch, on the device."""
-        sentences = [self._as_read(sentence) for sentence in sentences]
+        sentences = [self.as_read(sentence) for sentence in sentences]
         if not self.frozen:
             ids, mask = self.encoder.tokenize(sentences)
             return TextIds(ids.to(self.device), mask.to(self.device))
         self.add(sentences)
-        return pad_features([self._features[sentence] for sentence in sentences]).to(self.device)
+        return pad_features([self.features[sentence] for sentence in sentences]).to(self.device)
 
-    def _as_read(self, sentence: str) -> str:
+    def as_read(self, sentence: str) -> str:
+        """Return the sentence as the tokenizer gets it."""
         return fold_text(sentence) if self.fold else sentence
