@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,10 +18,47 @@ Count = Annotated[int, Field(ge=1)]
 OnError = Literal["stop", "skip"]
 
 
-class Section(BaseModel):
-    """A part of params.yaml: unknown keys are errors, and a word is never taken for a number."""
+LARGEST = {
+    "embed_dim": 4096,
+    "d_model": 8192,
+    "ffn_dim": 65536,
+    "num_heads": 256,
+    "depths": 256,
+    "window_size": 256,
+    "encoder_layers": 64,
+    "decoder_layers": 64,
+    "num_queries": 10_000,
+    "kernel_dim": 4096,
+    "batch_size": 65536,
+    "expressions_per_window": 1024,
+    "epochs": 100_000,
+    "chunk": 100_000,
+    "train_videos": 1_000_000,
+    "test_videos": 1_000_000,
+    "num_frames": 10_000,
+    "pictures": 10_000,
+    "long_side": 8192,
+    "short_side": 8192,
+}
+"""The largest value of a size, in whichever section it is: above it there is a slip of the finger,
+which would end in a machine without memory."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+class Section(BaseModel):
+    """A part of params.yaml: unknown keys are errors, a word is never taken for a number, and
+    numbers are finite.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def sizes_have_an_end(self) -> Self:
+        for key in type(self).model_fields.keys() & LARGEST.keys():
+            value = getattr(self, key)
+            for one in value if isinstance(value, list) else [value]:
+                if one is not None and one > LARGEST[key]:
+                    raise ValueError(f"{key} is at most {LARGEST[key]}, not {one}")
+        return self
 
 
 class MovingShapesParams(Section):
@@ -77,6 +114,10 @@ class ShortTextParams(Section):
     on_error: OnError
 
 
+PUBLISHED_LEVELS = 3
+"""Stages kept of a published backbone."""
+
+
 class BackboneParams(Section):
     name: Literal[
         "video_swin_t", "video_swin_s", "video_swin_b", "resnet50", "resnet101", "video_swin"
@@ -95,6 +136,11 @@ class BackboneParams(Section):
         if self.embed_dim % self.num_heads[0]:
             raise ValueError("embed_dim must be a multiple of num_heads[0]")
         return self
+
+    @property
+    def levels(self) -> int:
+        """Feature maps that the backbone gives, 0 the finest; known without building it."""
+        return len(self.depths) if self.name == "video_swin" else PUBLISHED_LEVELS
 
 
 class ModelParams(Section):
@@ -176,6 +222,16 @@ class TrainParams(Section):
             raise ValueError("long_side is at least short_side")
         if self.sampling_weights is not None and len(self.sampling_weights) != len(self.datasets):
             raise ValueError("sampling_weights needs one number for each of train.datasets")
+        if self.schedule == "milestones" and max(self.milestones, default=1) > self.epochs:
+            raise ValueError(
+                f"milestones name epoch {max(self.milestones)}, but there are {self.epochs} epochs. "
+                "Lower them, or give [] to keep the rates"
+            )
+        if self.validation_fraction and self.validation_every > self.epochs:
+            raise ValueError(
+                f"validation_every is {self.validation_every}, but there are {self.epochs} epochs. "
+                "Set it to at most train.epochs"
+            )
         return self
 
 
@@ -203,11 +259,54 @@ class Params(Section):
 
     @model_validator(mode="after")
     def names_are_known(self) -> Params:
+        if not self.datasets:
+            raise ValueError(
+                "datasets is empty. Name at least one, or start from a recipe (`losh recipe`)"
+            )
         for name in self.train.datasets:
             if name not in self.datasets:
                 raise ValueError(
                     f"train.datasets names {name!r}, which `datasets` does not have "
                     f"({', '.join(self.datasets)})"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def something_is_learnt(self) -> Params:
+        parts = [self.train, getattr(self, self.model.base, None)]
+        weights = {
+            key: value
+            for losses in (getattr(part, "losses", None) for part in parts)
+            if losses is not None
+            for key, value in losses.model_dump().items()
+            if isinstance(value, float) and key != "no_object"
+        }
+        if not self.model.short_stream:
+            weights.pop("intersection", None)
+        if not any(weights.values()):
+            raise ValueError(f"all losses have weight 0 ({', '.join(weights)}). Give one a weight")
+        return self
+
+    @model_validator(mode="after")
+    def weights_fit_the_backbone(self) -> Params:
+        own = self.model.backbone.name == "video_swin"
+        checkpoint = self.model.backbone.checkpoint
+        if checkpoint == ("torchvision" if own else "embedded"):
+            raise ValueError(
+                f"model.backbone.checkpoint: there are no {checkpoint} weights of "
+                f"{self.model.backbone.name}. Set it to {'embedded' if own else 'torchvision'}, "
+                "a file's path or null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def levels_exist(self) -> Params:
+        levels = self.model.backbone.levels
+        for level in self.train.consistency.levels:
+            if level >= levels:
+                raise ValueError(
+                    f"train.consistency.levels names {level}, but {self.model.backbone.name} has "
+                    f"levels 0 to {levels - 1}"
                 )
         return self
 

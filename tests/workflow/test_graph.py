@@ -40,7 +40,9 @@ class Project:
         )
         (root / "stages").mkdir()
         for script in (ROOT / "stages").glob("*.py"):
-            shutil.copy(ROOT / "tests" / "workflow" / "stub.py", root / "stages" / script.name)
+            # `check` is quick and runs for real.
+            source = script if script.stem == "check" else ROOT / "tests" / "workflow" / "stub.py"
+            shutil.copy(source, root / "stages" / script.name)
         shutil.copytree(
             ROOT / ".dvc",
             root / ".dvc",
@@ -50,15 +52,16 @@ class Project:
         self.run("git", "config", "user.email", "test@example.invalid")
         self.run("git", "config", "user.name", "test")
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, fails: bool = False) -> str:
+        """Run a command that must end well, or (`fails`) must not; its output."""
         done = subprocess.run(
             command, cwd=self.root, env=self.environment, capture_output=True, text=True
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stdout + (done.stderr if fails else "")
 
-    def dvc(self, *command: str) -> str:
-        return self.run(sys.executable, "-m", "dvc", *command)
+    def dvc(self, *command: str, fails: bool = False) -> str:
+        return self.run(sys.executable, "-m", "dvc", *command, fails=fails)
 
     def repro(self) -> list[str]:
         """Run what needs to run; the stages that did."""
@@ -171,6 +174,73 @@ def test_experiments_metrics_params_and_plots(project):
     }
     assert "metrics/eval/moving_shapes.json" in project.dvc("metrics", "diff", "--json")
     assert "no-cross" in project.dvc("exp", "show", "--csv")
+
+
+@pytest.mark.parametrize(
+    ("key", "stages"),
+    [
+        ("short_text.overrides", [f"parse_text@{MS}", "train_data", "train", f"evaluate@{MS}"]),
+        ("flow.checkpoint", [f"compute_flow@{MS}", "train_data", "train", f"evaluate@{MS}"]),
+        ("model.backbone.checkpoint", ["train", f"evaluate@{MS}"]),
+        ("model.text_encoder", ["train", f"evaluate@{MS}"]),
+        ("evaluate.checkpoint", [f"evaluate@{MS}"]),
+    ],
+)
+def test_other_contents_behind_a_name_run_its_readers_again(project, key, stages):
+    project.run("git", "checkout", "-q", "params.yaml")
+    named = project.root / "tmp" / key / ("encoder" if "text_encoder" in key else "given.bin")
+    file = named / "vocab.json" if "text_encoder" in key else named
+    file.parent.mkdir(parents=True)
+    file.write_text("one")
+    if file != named:
+        (named / "config.json").write_text("{}")
+    project.set(key, str(named.relative_to(project.root)))
+    project.repro()
+    assert project.repro() == []
+    file.write_text("two")
+    assert sorted(project.repro()) == sorted(stages)
+    file.write_text("one")
+    assert project.repro() == []  # from the cache
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("model.dropout=abc", "model.dropout: input should be a valid number"),
+        ("train.consistency.levels=[3]", "levels 0 to 2"),
+        ("evaluate.checkpoint=nowhere.safetensors", "there is no file nowhere.safetensors"),
+        ("flow.checkpoint=./nowhere.ckpt", "flow.checkpoint: there is no file nowhere.ckpt"),
+    ],
+)
+def test_a_typo_costs_nothing(project, change, said):
+    project.run("git", "checkout", "-q", "params.yaml")
+    project.repro()
+    before = state_of_outputs(project)
+    output = project.dvc("exp", "run", "-S", change, fails=True)
+    [line] = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert said in line and line.endswith("`dvc checkout` brings back outputs of before")
+    assert "data/model/index.json" in before and "metrics/train.json" in before
+    assert state_of_outputs(project) == before
+    project.run("git", "checkout", "-q", "params.yaml")
+    assert project.repro() == []
+
+
+def test_no_dataset_is_a_fault(project):
+    text = (project.root / "params.yaml").read_text()
+    project.set("datasets", {})
+    output = project.dvc("repro", fails=True)
+    assert "datasets is empty" in output and "Traceback" not in output
+    (project.root / "params.yaml").write_text(text)
+
+
+def state_of_outputs(project: Project) -> dict[str, bytes]:
+    """Every file that the stages wrote."""
+    return {
+        str(path.relative_to(project.root)): path.read_bytes()
+        for folder in ("data", "metrics")
+        for path in sorted((project.root / folder).rglob("*"))
+        if path.is_file()
+    }
 
 
 def run_queue(project: Project) -> None:

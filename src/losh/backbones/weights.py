@@ -24,6 +24,7 @@ from losh.backbones.resnet import ResNet
 from losh.backbones.video_swin import PRESETS, SwinSizes, VideoSwin
 from losh.errors import UserError
 from losh.params import BackboneParams
+from losh.runtime.home import at_home
 
 Weights = Mapping[str, Tensor]
 
@@ -83,7 +84,7 @@ def read_weights(path: str | Path) -> Weights:
     Raises:
         UserError: the file is missing, is no such file, or holds anything but tensors.
     """
-    path = Path(path)
+    path = at_home(Path(path))
     if not path.is_file():
         raise UserError(
             f"model.backbone.checkpoint: {path} is no file",

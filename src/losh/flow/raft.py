@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from losh.errors import UserError
 from losh.runtime.files import sha256_of
+from losh.runtime.home import at_home
 
 if TYPE_CHECKING:
     from ptlflow.models.base_model.base_model import BaseModel
@@ -175,6 +176,7 @@ def _local_path(model: str, checkpoint: str) -> Path | None:
     path = Path(checkpoint)
     if not path.suffix and len(path.parts) == 1:
         return None  # a bare word is a name even where a file of that name lies around
+    path = at_home(path)
     if not path.is_file():
         raise UserError(
             f"flow.checkpoint: the file {checkpoint} does not exist",

@@ -25,6 +25,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from losh.errors import UserError
 from losh.model.structures import TextFeats
+from losh.runtime.home import at_home
 
 EMBEDDED = Path(__file__).parent / "embedded_text_encoder"
 """Our small RoBERTa for MovingShapes, made by scripts/train_text_encoder.py."""
@@ -222,7 +223,9 @@ def without_pooler(make: Any, *args: Any, **options: Any) -> Any:
 
 def _from_files(name_or_path: str, load: Any) -> Any:
     """Load from our package, a folder, the hub's cache, or else from the hub."""
-    where = str(EMBEDDED) if name_or_path == "embedded" else name_or_path
+    where = str(EMBEDDED) if name_or_path == "embedded" else str(at_home(Path(name_or_path)))
+    if not Path(where).is_dir():
+        where = name_or_path  # a name on the hub
     try:
         return load(
             where, local_files_only=True
