@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from losh import __version__
@@ -42,6 +43,27 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=10.0,
         help="frames a second of the overlay (default: %(default)s)",
+    )
+    one.add_argument(
+        "--rule",
+        choices=["long", "product", "intersection", "mean"],
+        default="mean",
+        help="how the masks of both streams become one (default: %(default)s)",
+    )
+    one.add_argument(
+        "--threshold",
+        type=_fraction,
+        default=0.5,
+        help="probability above which a pixel belongs to the mask (default: %(default)s)",
+    )
+    one.add_argument(
+        "--chunk", type=_count, default=24, help="frames at once (default: %(default)s)"
+    )
+    one.add_argument(
+        "--mode",
+        choices=["subject", "subject_with_position"],
+        default="subject_with_position",
+        help="of the short expression that is made (default: %(default)s)",
     )
     one.set_defaults(run=_predict)
 
@@ -123,18 +145,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _predict(arguments: argparse.Namespace) -> None:
-    from losh.inference.predict import predict
+def _fraction(text: str) -> float:
+    """A number from 0 to 1."""
+    if not 0 <= float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
+    return float(text)
 
+
+def _count(text: str) -> int:
+    """A whole number of at least 1."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(text)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from losh.inference.predict import Settings, predict
+
+    names = (field.name for field in dataclasses.fields(Settings))
     found = predict(
         arguments.clip,
         arguments.sentence,
         arguments.out,
         arguments.model,
-        load_params(),
         arguments.short,
         arguments.masks,
-        arguments.rate,
+        Settings(**{name: getattr(arguments, name) for name in names}),
     )
     print(f"short expression: {found['short']}")
     print(

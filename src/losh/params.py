@@ -224,8 +224,8 @@ class TrainParams(Section):
             raise ValueError("sampling_weights needs one number for each of train.datasets")
         if self.schedule == "milestones" and max(self.milestones, default=1) > self.epochs:
             raise ValueError(
-                f"milestones name epoch {max(self.milestones)}, but there are {self.epochs} epochs. "
-                "Lower them, or give [] to keep the rates"
+                f"milestones name epoch {max(self.milestones)}, but there are {self.epochs} "
+                "epochs. Lower them, or give [] to keep the rates"
             )
         if self.validation_fraction and self.validation_every > self.epochs:
             raise ValueError(

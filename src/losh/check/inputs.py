@@ -7,6 +7,7 @@ from pathlib import Path
 from losh.check.digests import Digests
 from losh.check.named_files import named_files, require
 from losh.params import Params
+from losh.runtime.environment import check_numbers
 from losh.runtime.files import write_json
 
 STAGES = ("download", "parse_text", "compute_flow", "train", "evaluate")
@@ -24,8 +25,9 @@ def check_inputs(
     dependency by which DVC sees other contents behind the same name.
 
     Raises:
-        UserError: a file is missing.
+        UserError: a file is missing, or an environment variable holds no number.
     """
+    check_numbers()
     named = list(named_files(params))
     for one in named:
         require(one)

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from losh.errors import ERROR_FILE, UserError
+from losh.runtime.environment import whole_number
 from losh.runtime.machine import core_count, pick_device
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -92,11 +93,9 @@ def processes_wanted(on_cpu: int) -> int:
     """LOSH_PROCESSES, else one a visible GPU, else `on_cpu`. Not a parameter: results do not depend
     on it.
     """
-    asked = os.environ.get("LOSH_PROCESSES")
+    asked = whole_number("LOSH_PROCESSES")
     if asked is not None:
-        if not asked.isdigit() or int(asked) < 1:
-            raise UserError(f"LOSH_PROCESSES is {asked!r}", "Give a whole number of at least 1")
-        return int(asked)
+        return asked
     return torch.cuda.device_count() if pick_device().type == "cuda" else on_cpu
 
 
