@@ -6,8 +6,9 @@ from typing import get_args
 import pytest
 import torch
 import yaml
+from dvc.utils.serialize import modify_yaml
 
-from losh.commands.recipe import list_recipes, read_recipe, use_recipe
+from losh.commands.recipe import as_dvc_writes, list_recipes, read_recipe, use_recipe
 from losh.errors import UserError
 from losh.params import BackboneParams, StrictLoader, check_params, load_params
 
@@ -145,6 +146,32 @@ def test_every_recipe_gives_valid_parameters_and_keeps_the_comments(name, tmp_pa
     assert set(params.train.datasets) <= set(params.datasets)
     assert "# a pixel belongs to the mask above this probability" in before.read_text()
     assert (tmp_path / "params.previous.yaml").read_text() == "mine: 1\n"
+
+
+@pytest.mark.parametrize("key", ["train.epochs", "evaluate.checkpoint", "model.dropout"])
+def test_a_value_that_dvc_changes_changes_one_line(key, tmp_path):
+    """DVC's own writer, as `dvc exp run -S` uses it; `as_dvc_writes` puts the file into its form."""
+    shipped = (ROOT / "params.yaml").read_text()
+    assert as_dvc_writes(shipped) == shipped, "write as_dvc_writes(text) of losh.commands.recipe"
+    (tmp_path / "params.yaml").write_text(shipped)
+    *parents, last = key.split(".")
+    with modify_yaml(str(tmp_path / "params.yaml")) as document:
+        part = document
+        for parent in parents:
+            part = part[parent]
+        part[last] = 7
+    after = (tmp_path / "params.yaml").read_text().splitlines()
+    changed_lines = [
+        (a, b) for a, b in zip(shipped.splitlines(), after, strict=True) if a != b
+    ]
+    assert len(changed_lines) == 1 and changed_lines[0][1].lstrip().startswith(f"{last}: 7")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml")))
+def test_a_recipe_is_written_as_dvc_writes_it(name, tmp_path):
+    use_recipe(name, ROOT / "recipes", tmp_path / "params.yaml", tmp_path / "before.yaml")
+    text = (tmp_path / "params.yaml").read_text()
+    assert as_dvc_writes(text) == text
 
 
 def test_published_sizes_are_in_the_a2d_recipe():

@@ -125,6 +125,10 @@ def _parser() -> argparse.ArgumentParser:
         "ablation", help="queue the ablation of the method's parts, or show its table"
     )
     one.add_argument("what", choices=["queue", "show"])
+    one.add_argument("--rows", nargs="+", metavar="ROW", help="these rows alone, such as base all")
+    one.add_argument(
+        "--base", metavar="NAME", help="the base pipeline (default: model.base of params.yaml)"
+    )
     one.add_argument(
         "--seeds", type=int, nargs="+", default=[0], help="training seeds, a row each (default: 0)"
     )
@@ -137,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
         help="for every row, as in `dvc exp run -S`",
     )
     one.set_defaults(run=_ablation)
+
+    one = commands.add_parser("compare", help="the experiments: what each changed, and its scores")
+    one.add_argument(
+        "-A", "--all", action="store_true", help="those started from other commits too"
+    )
+    one.set_defaults(run=_compare)
 
     one = commands.add_parser(
         "summary", help="print the last run's scores and where its pictures are"
@@ -231,9 +241,15 @@ def _ablation(arguments: argparse.Namespace) -> None:
     from losh.commands.ablation import queue, show
 
     if arguments.what == "queue":
-        queue(arguments.seeds, arguments.set)
+        queue(arguments.seeds, arguments.set, arguments.base, arguments.rows)
     else:
         show()
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from losh.commands.compare import compare
+
+    compare(arguments.all)
 
 
 def _summary(arguments: argparse.Namespace) -> None:

@@ -19,9 +19,11 @@ def fill(text: str) -> str:
     return text.replace("${key}", dataset).replace("${model.base}", "mttr")
 
 
+params = yaml.safe_load(Path("params.yaml").read_text())
+if name == "train" and params["train"]["seed"] == 13:
+    sys.exit("error: a training that fails")
 stage = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][name]
 stage = stage.get("do", stage)
-params = yaml.safe_load(Path("params.yaml").read_text())
 digest = hashlib.sha256()
 for key in stage.get("params", []):
     value = params
@@ -57,7 +59,7 @@ for out in [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots
     path = Path(fill(next(iter(out)) if isinstance(out, dict) else out))
     if path.suffix == ".json":
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f'{{"value": {int(digest.hexdigest()[:8], 16)}}}\n')
+        path.write_text(f'{{"mean_iou": {int(digest.hexdigest()[:4], 16) / 65536:.4f}}}\n')
     elif path.suffix:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(digest.hexdigest())

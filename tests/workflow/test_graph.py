@@ -2,6 +2,7 @@
 stand-ins for the stages.
 """
 
+import csv
 import json
 import os
 import shutil
@@ -12,8 +13,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from losh.commands.ablation import ROWS
 
 ROOT = Path(__file__).parents[2]
 DATASET_STAGES = ["download", "extract_frames", "compute_flow", "parse_text", "evaluate"]
@@ -285,42 +284,43 @@ def test_an_experiment_in_another_folder_runs_its_own_code(project, where):
 
 
 def test_the_ablation_is_queued_run_and_shown(project):
+    """After an experiment that left its values in params.yaml, and with one dataset more."""
     project.run("git", "checkout", "-q", ".")
     shutil.copy(ROOT / "tests" / "workflow" / "stub.py", project.root / "stages" / "train_data.py")
     project.run("git", "commit", "-qam", "stand-ins again")
+    project.set("model.cross_attention", False)
+    project.set("train.losses.consistency", 0.0)
     losh = [sys.executable, "-m", "losh.cli", "ablation"]
-    project.run(*losh, "queue", "--seeds", "3", "-S", "train.epochs=2")
-    assert project.dvc("queue", "status").count("Queued") == len(ROWS)
+    options = ["--rows", "base", "+consistency", "all", "-S", "train.epochs=2"]
+    project.run(*losh, "queue", "--seeds", "3", *options)
+    project.run(*losh, "queue", "--seeds", "13", "--rows", "all", "-S", "train.epochs=2")
+    assert project.dvc("queue", "status").count("Queued") == 4
     run_queue(project)
-    lines = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in project.run(*losh, "show").splitlines()[2:]
+    project.set("datasets.other", {"kind": "jhmdb_sentences"})
+    shown = project.run(*losh, "show")
+    with (project.root / "metrics" / "ablation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["row"], row["seed"], row["dataset"], row["state"]) for row in rows] == [
+        ("base", "3", MS, "success"),
+        ("+consistency", "3", MS, "success"),
+        ("all", "3", MS, "success"),
+        ("all", "13", "", "failed"),
     ]
-    assert [line[:3] for line in lines] == [[row, "3", MS] for row in ROWS]
-    stated = {}
-    for row in ROWS:
+    for row in rows:
+        assert "train.epochs=2" in row["changes"] and row["base"] == "mttr"
+        assert bool(row["mean_iou"]) == (row["state"] == "success")
+    assert len({row["mean_iou"] for row in rows}) == 4 and "failed" in shown
+    assert (project.root / "metrics" / "ablation.png").stat().st_size > 1000
+    for name, expected in {
+        "base": (False, False, 0.0, 0.0),
+        "only-consistency": (True, False, 0.0, 0.5),
+        "all": (True, True, 0.8, 0.5),
+    }.items():
         reference = project.run(
-            "git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/ablation-{row}-3"
+            "git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/ablation-mttr-{name}-3"
         ).strip()
         params = yaml.safe_load(project.run("git", "show", f"{reference}:params.yaml"))
         model, losses = params["model"], params["train"]["losses"]
         assert params["train"]["seed"] == 3 and params["train"]["epochs"] == 2
-        stated[row] = (
-            model["short_stream"],
-            model["cross_attention"],
-            losses["intersection"] > 0,
-            losses["consistency"] > 0,
-        )
-    assert stated == {
-        "mttr": (
-            False,
-            False,
-            True,
-            False,
-        ),  # without a short stream the intersection's weight means nothing
-        "mttr-short": (True, False, False, False),
-        "intersection": (True, False, True, False),
-        "cross-attention": (True, True, False, False),
-        "consistency": (True, False, False, True),
-        "losh": (True, True, True, True),
-    }
+        found = (model["short_stream"], model["cross_attention"])
+        assert (*found, losses["intersection"], losses["consistency"]) == expected

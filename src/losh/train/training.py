@@ -160,8 +160,8 @@ def _epochs(
                 )
                 row |= {f"val/{name}": value for name, value in scores.items()}
                 bar.write(
-                    f"epoch {progress.epoch}: loss {means.get('total', float('nan')):.3f}, "
-                    f"validation mean IoU {scores['mean_iou']:.3f}"
+                    f"epoch {progress.epoch}: loss.total {means.get('total', float('nan')):.3f}, "
+                    f"validation.mean_iou {scores['mean_iou']:.3f}"
                 )
             progress.history.append(row)
             score = row.get("val/mean_iou", -1.0)
