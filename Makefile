@@ -27,6 +27,6 @@ install: $(VENV)/.installed
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null 2>&1 && $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/bin/python -m pip install --quiet --progress-bar off -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --progress-bar off --require-hashes -r requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --no-deps -e .
 	@touch $@

@@ -161,9 +161,7 @@ def test_a_value_that_dvc_changes_changes_one_line(key, tmp_path):
             part = part[parent]
         part[last] = 7
     after = (tmp_path / "params.yaml").read_text().splitlines()
-    changed_lines = [
-        (a, b) for a, b in zip(shipped.splitlines(), after, strict=True) if a != b
-    ]
+    changed_lines = [(a, b) for a, b in zip(shipped.splitlines(), after, strict=True) if a != b]
     assert len(changed_lines) == 1 and changed_lines[0][1].lstrip().startswith(f"{last}: 7")
 
 

@@ -5,6 +5,7 @@ stand-ins for the stages.
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -240,6 +241,56 @@ def state_of_outputs(project: Project) -> dict[str, bytes]:
         for path in sorted((project.root / folder).rglob("*"))
         if path.is_file()
     }
+
+
+def test_plots_name_each_value_once_and_need_no_network(project):
+    project.run("git", "checkout", "-q", ".")
+    project.repro()
+    shown = json.loads(project.dvc("plots", "show", "--json"))["data"]
+    assert set(shown) == {
+        "loss.total",
+        "validation.mean_iou",
+        "metrics/train/curves.png",
+        f"metrics/plots/{MS}/precision.csv",
+        f"metrics/plots/{MS}/iou_histogram.csv",
+    }
+    project.dvc("plots", "show", "-o", "plots_page")
+    page = (project.root / "plots_page" / "index.html").read_text()
+    assert "Training loss" in page and "vegaEmbed=" in page
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=.https?:", page)
+
+
+def test_plots_are_compared_with_the_commit(project):
+    project.run("git", "checkout", "-q", ".")
+    project.repro()
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "run", "--allow-empty")
+    project.set("train.seed", 21)
+    project.repro()
+    output = json.loads(project.dvc("plots", "diff", "HEAD", "workspace", "--json"))
+    assert not output.get("errors")
+    [loss] = output["data"]["loss.total"]
+    assert {row["rev"] for row in loss["datapoints"]["HEAD"]} == {"HEAD"}
+    assert {row["step"] for row in loss["datapoints"]["workspace"]} == {"1", "2"}
+    project.run("git", "checkout", "-q", ".")
+
+
+def test_lock_and_scores_are_tracked_and_nothing_else(project):
+    """What `git add -A` takes after a run: dvc.lock and the scores, no data."""
+    project.run("git", "checkout", "-q", ".")
+    project.repro()
+    (project.root / "metrics" / "ablation.csv").write_text("base,row\n")
+    project.run("git", "add", "-A")
+    tracked = project.run("git", "ls-files").split()
+    assert {"dvc.lock", "metrics/train.json", f"metrics/eval/{MS}.json"} <= set(tracked)
+    assert [name for name in tracked if name.startswith(("metrics/", "data/"))] == [
+        "metrics/ablation.csv",
+        f"metrics/eval/{MS}.json",
+        "metrics/train.json",
+    ]
+    project.run("git", "commit", "-qm", "run", "--allow-empty")
+    project.dvc("repro", "-f", "-q")
+    assert project.run("git", "status", "--short") == ""
 
 
 def run_queue(project: Project) -> None:

@@ -90,11 +90,7 @@ def read_weights(path: str | Path) -> Weights:
             'Give a file\'s path, "torchvision" or null',
         )
     try:
-        weights = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else load_tensors(path)
-        )
+        weights = load_file(path) if path.suffix == ".safetensors" else load_tensors(path)
     except (*UNREADABLE, SafetensorError) as error:
         raise UserError(
             f"{path} cannot be read as weights ({reason_of(error)})",

@@ -67,7 +67,7 @@ def named_files(params: Params) -> Iterator[NamedFile]:
             "evaluate.checkpoint",
             at_home(Path(params.evaluate.checkpoint)),
             ("evaluate",),
-            "Give a model file such as `losh import-checkpoint` writes, or null for the trained one",
+            "Give a model file, such as `losh import-checkpoint` writes, or null",
         )
 
 

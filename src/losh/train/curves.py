@@ -13,7 +13,9 @@ for one value, in text, files and pictures.
 def named(row: dict[str, float]) -> dict[str, float]:
     """An epoch's row of the history, with the names of metrics/train.json."""
     return {
-        next((new + key.removeprefix(old) for old, new in NAMES.items() if key.startswith(old)), key): value
+        next(
+            (new + key.removeprefix(old) for old, new in NAMES.items() if key.startswith(old)), key
+        ): value
         for key, value in row.items()
     }
 
