@@ -27,13 +27,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = tiny_params()
     config = {
         "model": params.model.model_dump(),
+        "pipeline": params.pipeline.model_dump(),
         "window": 4,
         "short_side": 64,
         "long_side": 96,
     }
-    if hasattr(params, params.model.base):
-        config[params.model.base] = getattr(params, params.model.base).model_dump()
-    save_model(place / "model.safetensors", build_model(params.model), config)
+    model = build_model(params.model, params.pipeline)
+    save_model(place / "model.safetensors", model, config)
     (place / "clip").mkdir()
     random = np.random.default_rng(0)
     for t in range(6):

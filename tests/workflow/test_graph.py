@@ -206,7 +206,7 @@ def test_other_contents_behind_a_name_run_its_readers_again(project, key, stages
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("model.dropout=abc", "model.dropout: input should be a valid number"),
+        ("mttr.dropout=abc", "mttr.dropout: input should be a valid number"),
         ("train.consistency.levels=[3]", "levels 0 to 2"),
         ("evaluate.checkpoint=nowhere.safetensors", "there is no file nowhere.safetensors"),
         ("flow.checkpoint=./nowhere.ckpt", "flow.checkpoint: there is no file nowhere.ckpt"),
@@ -270,8 +270,12 @@ def test_plots_are_compared_with_the_commit(project):
     output = json.loads(project.dvc("plots", "diff", "HEAD", "workspace", "--json"))
     assert not output.get("errors")
     [loss] = output["data"]["loss.total"]
-    assert {row["rev"] for row in loss["datapoints"]["HEAD"]} == {"HEAD"}
-    assert {row["step"] for row in loss["datapoints"]["workspace"]} == {"1", "2"}
+    assert sorted(loss["revisions"]) == ["HEAD", "workspace"]
+    points = loss["content"]["data"]["values"]
+    assert {(row["rev"], row["step"]) for row in points} == {
+        (revision, step) for revision in ("HEAD", "workspace") for step in ("1", "2")
+    }
+    assert len({row["total"] for row in points}) == 2
     project.run("git", "checkout", "-q", ".")
 
 

@@ -4,17 +4,18 @@ maps and single expressions).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from losh.errors import UserError
 from losh.evaluate.metrics.average_precision import encode
 from losh.evaluate.metrics.j_and_f import RunningJF
 from losh.evaluate.protocols.davis import (
-    VOID,
     ObjectScore,
     UnsupervisedVideo,
     davis_results,
@@ -25,24 +26,28 @@ from losh.evaluate.protocols.setup import EvaluationSetup, Result
 from losh.evaluate.protocols.youtube_vos import SubmissionWriter, local_scores, merge_submissions
 from losh.evaluate.report.table import ExpressionRow
 from losh.inference.whole_video import Trajectory, track
+from losh.runtime.resume import SCRATCH
 
 FRAMES_AT_ONCE = 16
 """Frames that J and F are computed on at once: enough for all cores, few enough for any memory."""
 
 
-def evaluate_youtube_vos(context: EvaluationSetup, expressions: pd.DataFrame) -> Result:
+def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
     """Write the submission zip, and score locally every expression whose masks are public."""
-    processes, result = context.processes, Result.empty()
-    part = context.out / f"part{processes.rank}.zip"
+    processes, result = setup.processes, Result.empty()
+    part = setup.out / f"part{processes.rank}.zip"
     with SubmissionWriter(part) as submission:
-        for video, rows, tracks in _tracks(context, expressions):
+
+        def score(video: str, rows: list[Any], tracks: list[Trajectory]) -> None:
             for row, found in zip(rows, tracks, strict=True):
-                _add(result, _score_expression(context, video, row, found, submission))
-    total = _gathered(context, result)
+                _add(result, _score_expression(setup, video, row, found, submission))
+
+        _each_video(setup, expressions, result, score)
+    total = _gathered(setup, result)
     processes.wait()
     if processes.is_main:
-        parts = sorted(context.out.glob("part*.zip"))
-        merge_submissions(parts, context.out / "submission.zip")
+        parts = sorted(setup.out.glob("part*.zip"))
+        merge_submissions(parts, setup.out / "submission.zip")
         for path in parts:
             path.unlink()
     scored = [
@@ -51,29 +56,40 @@ def evaluate_youtube_vos(context: EvaluationSetup, expressions: pd.DataFrame) ->
         if row.j is not None
     ]
     total.metrics = local_scores(scored) if scored else {}
+    if processes.is_main and len(scored) < len(total.rows):
+        print(
+            f"{len(scored)} of {len(total.rows)} expressions have public masks and are scored "
+            f"here; the submission holds all of them"
+        )
     return total
 
 
-def evaluate_davis(context: EvaluationSetup, expressions: pd.DataFrame) -> Result:
+def evaluate_davis(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
     """Score the four expression sets, as papers print them (`davis_unsupervised`) and each
     expression alone (`per_expression`).
     """
     result = Result.empty()
     unsupervised: dict[str, list[ObjectScore]] = {}
     for name in sorted(set(expressions["expression_set"])):
-        for video, rows, tracks in _tracks(
-            context, expressions[expressions["expression_set"] == name]
-        ):
+        objects = unsupervised.setdefault(name, [])
+
+        def score(
+            video: str,
+            rows: list[Any],
+            tracks: list[Trajectory],
+            objects: list[ObjectScore] = objects,
+        ) -> None:
+            objects += _score_label_maps(setup, video, rows, tracks)
             for row, found in zip(rows, tracks, strict=True):
-                _add(result, _score_expression(context, video, row, found, None))
-            unsupervised.setdefault(name, []).extend(
-                _score_label_maps(context, video, rows, tracks)
-            )
-    total = _gathered(context, result)
+                _add(result, _score_expression(setup, video, row, found, None))
+
+        _each_video(setup, expressions[expressions["expression_set"] == name], result, score)
+    total = _gathered(setup, result)
     by_set: dict[str, list[ObjectScore]] = {}
-    for part in context.processes.gather(unsupervised):
+    for part in setup.processes.gather(unsupervised):
         for name, scores in part.items():
-            by_set.setdefault(name, []).extend(scores)
+            if scores:
+                by_set.setdefault(name, []).extend(scores)
     plain: dict[str, list[ObjectScore]] = {}
     for row in total.rows:
         if row.j is not None:
@@ -84,13 +100,18 @@ def evaluate_davis(context: EvaluationSetup, expressions: pd.DataFrame) -> Resul
     return total
 
 
-def _tracks(
-    context: EvaluationSetup, expressions: pd.DataFrame
-) -> Iterator[tuple[str, list[Any], list[Trajectory]]]:
-    """This process's videos, each with its expressions and their trajectories; trajectories are
-    valid until the next video.
+def _each_video(
+    setup: EvaluationSetup,
+    expressions: pd.DataFrame,
+    result: Result,
+    score: Callable[[str, list[Any], list[Trajectory]], None],
+) -> None:
+    """Call `score` with each of this process's videos, its expressions and their trajectories.
+
+    A video whose stored frames or masks cannot be read is an error; with on_error `skip` each of
+    its expressions is counted in `result.skipped`, and neither scored nor submitted.
     """
-    store, processes = context.store, context.processes
+    store, processes = setup.store, setup.processes
     groups = sorted(expressions.groupby("video", sort=True))
     mine = [(video, list(rows.itertuples())) for video, rows in groups if video in store.videos][
         processes.rank :: processes.world
@@ -99,22 +120,35 @@ def _tracks(
         mine, desc=f"evaluate {store.index['name']}", unit="video", disable=not processes.is_main
     ):
         sentences = [(row.text, row.short_text) for row in rows]
-        with track(
-            context.model,
-            context.texts,
-            lambda t, video=video: store.frame(video, t),
-            store.videos[video]["num_frames"],
-            sentences,
-            context.sides,
-            context.params.chunk,
-            context.dtype,
-            context.params.rule,
-        ) as tracks:
-            yield video, rows, tracks
+        frames = store.videos[video]["num_frames"]
+        frame_of = partial(store.frame, video)
+        chunk, scratch = setup.params.chunk, SCRATCH / "evaluate"
+        try:
+            if setup.params.on_error == "skip":
+                _read_masks(setup, video)
+            with track(
+                setup.predictor, frame_of, frames, sentences, chunk, setup.protocol, scratch
+            ) as tracks:
+                score(video, rows, tracks)
+        except UserError as error:
+            if setup.params.on_error == "stop":
+                raise
+            result.skipped += [
+                f"{video}, expression {row.expression_set} {row.expression_id}: {error}"
+                for row in rows
+            ]
+
+
+def _read_masks(setup: EvaluationSetup, video: str) -> None:
+    """Read all masks of a video once, so that one that cannot be read is found before anything of
+    the video is scored or submitted.
+    """
+    for t in setup.store.videos[video]["annotated"]:
+        setup.store.masks(video, t)
 
 
 def _score_expression(
-    context: EvaluationSetup,
+    setup: EvaluationSetup,
     video: str,
     row: Any,
     found: Trajectory,
@@ -123,7 +157,7 @@ def _score_expression(
     """One expression over its video: its row of the table, and a frame's prediction for the
     pictures.
     """
-    store, threshold = context.store, context.params.threshold
+    store = setup.store
     index = store.videos[video]
     annotated = set(index["annotated"]) if row.instance else set()
     size = (index["height"], index["width"])
@@ -134,7 +168,7 @@ def _score_expression(
         if t in annotated:
             truths = store.masks(video, t)
             truth = truths.get(row.instance)
-            void = truths.get(str(VOID))
+            void = store.void(video, t)
             truth = (
                 np.zeros(next(iter(truths.values())).shape if truths else size, bool)
                 if truth is None
@@ -142,7 +176,7 @@ def _score_expression(
             )
             waiting.append(
                 (
-                    found.mask(t, truth.shape, threshold),
+                    found.mask(t, truth.shape),
                     truth,
                     np.zeros_like(truth) if void is None else void,
                 )
@@ -152,7 +186,7 @@ def _score_expression(
                 running.add(*(np.stack(masks) for masks in zip(*waiting, strict=True)))
                 waiting = []
         elif submission is not None or t == middle:
-            predicted = found.mask(t, size, threshold)
+            predicted = found.mask(t, size)
         else:
             continue
         if t == middle:
@@ -187,15 +221,13 @@ def _score_expression(
 
 
 def _score_label_maps(
-    context: EvaluationSetup, video: str, rows: list[Any], tracks: list[Trajectory]
+    setup: EvaluationSetup, video: str, rows: list[Any], tracks: list[Trajectory]
 ) -> list[ObjectScore]:
     """One video of one expression set through DAVIS's unsupervised task."""
-    store = context.store
+    store = setup.store
     annotated = store.videos[video]["annotated"]
     instances = objects_to_score(
-        name
-        for name, mask in store.masks(video, annotated[0]).items()
-        if name != str(VOID) and mask.any()
+        name for name, mask in store.masks(video, annotated[0]).items() if mask.any()
     )
     order = sorted(range(len(rows)), key=lambda i: int(rows[i].instance))
     scorer = UnsupervisedVideo(video, len(rows), instances)
@@ -211,7 +243,8 @@ def _score_label_maps(
             absent = np.zeros(size, bool)
             labels.append(label_map(np.stack([tracks[i].probability(t, size) for i in order])))
             truths.append([masks.get(name, absent) for name in instances])
-            voids.append(masks.get(str(VOID), absent))
+            void = store.void(video, t)
+            voids.append(absent if void is None else void)
         # [frames, objects, H, W] -> [objects, frames, H, W]
         scorer.add(np.stack(labels), np.stack(truths).swapaxes(0, 1), np.stack(voids))
     return scorer.scores()
@@ -224,8 +257,8 @@ def _add(result: Result, scored: tuple[ExpressionRow, tuple[int, Any] | None]) -
         result.predictions[row.key] = shown
 
 
-def _gathered(context: EvaluationSetup, result: Result) -> Result:
+def _gathered(setup: EvaluationSetup, result: Result) -> Result:
     total = Result.empty()
-    for other in context.processes.gather(result):
+    for other in setup.processes.gather(result):
         total.merge(other)
     return total
