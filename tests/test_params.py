@@ -159,7 +159,7 @@ def test_every_recipe_gives_valid_parameters_and_keeps_the_comments(name, tmp_pa
 
 @pytest.mark.parametrize("key", ["train.epochs", "evaluate.checkpoint", "mttr.dropout"])
 def test_a_value_that_dvc_changes_changes_one_line(key, tmp_path):
-    """DVC's own writer, as `dvc exp run -S` uses it; `as_dvc_writes` puts the file into its form."""
+    """By DVC's own writer, as `dvc exp run -S` uses it."""
     shipped = (ROOT / "params.yaml").read_text()
     assert as_dvc_writes(shipped) == shipped, "write as_dvc_writes(text) of losh.commands.recipe"
     (tmp_path / "params.yaml").write_text(shipped)

@@ -1,4 +1,4 @@
-"""requirements.lock: exact versions with hashes, no addresses, and every dependency of ours in it."""
+"""requirements.lock: exact versions with hashes, no addresses, every dependency of ours."""
 
 import re
 import tomllib

@@ -60,7 +60,7 @@ def load_model(path: Path, tokenizer: bool = True) -> tuple[LoSh, dict[str, Any]
         UserError: a missing file, one that is not ours, one whose weights do not fit its own
             configuration, or no tokenizer.
     """
-    advice = "Make it with `dvc repro train` or `losh import-checkpoint`"
+    advice = "Bring it back with `dvc checkout`, or make it with `dvc repro train` or `losh import-checkpoint`"
     if not path.is_file():
         raise UserError(f"{path} is missing", advice)
     try:

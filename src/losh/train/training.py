@@ -116,6 +116,8 @@ def _train(
         processes.rank,
         processes.world,
     )
+    if batches.notice and processes.is_main:
+        print(batches.notice)
     trainer = Trainer(model, texts, dataset, batches, params.train, processes, work / "state.pt")
     config = {
         "model": params.model.model_dump(),
