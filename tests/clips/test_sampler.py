@@ -91,3 +91,10 @@ def test_too_few_clips_for_the_processes_is_said():
     with pytest.raises(UserError, match="batch_size"):
         GlobalBatches(["a"] * 40, 2, seed=0, world=4)
     assert GlobalBatches(["a"] * 3, 8, seed=0).steps == 1
+
+
+def test_a_batch_larger_than_the_data_is_said():
+    assert GlobalBatches(["a"] * 5, 4, seed=0).notice is None
+    batches = GlobalBatches(["a"] * 5, 8, seed=0)
+    assert "train.batch_size is 8, but there are 5 windows" in batches.notice
+    assert [len(batch) for batch in batches.epoch(0)] == [5]

@@ -40,7 +40,7 @@ class GlobalBatches:
                 "Give each at least one clip",
             )
         self.dataset_of = np.array(dataset_of)
-        self.batch_size = min(batch_size, len(dataset_of))
+        self.asked, self.batch_size = batch_size, min(batch_size, len(dataset_of))
         if self.batch_size < world:
             raise UserError(
                 f"there are {len(dataset_of)} training samples for {world} processes",
@@ -48,6 +48,16 @@ class GlobalBatches:
             )
         self.seed, self.weights, self.rank, self.world = seed, weights, rank, world
         self.keep_last = keep_last
+
+    @property
+    def notice(self) -> str | None:
+        """What to say where train.batch_size is more than there is."""
+        if self.asked == self.batch_size:
+            return None
+        return (
+            f"train.batch_size is {self.asked}, but there are {self.batch_size} windows to train "
+            f"on: a step takes all {self.batch_size}"
+        )
 
     @property
     def steps(self) -> int:

@@ -20,6 +20,7 @@ from losh.model.checkpoint import load_model
 from losh.params import EvaluateParams
 from losh.runtime.distributed import Processes, start, stop
 from losh.runtime.files import write_json
+from losh.runtime.home import at_home
 from losh.runtime.machine import pick_precision
 
 DIGITS = 4
@@ -38,7 +39,7 @@ def evaluate(
     Writes metrics/eval/<name>.json, metrics/plots/<name>/ (for `dvc plots`) and
     data/evaluate/<name>/ (the table, pictures, a submission).
     """
-    given = Path(params.checkpoint) if params.checkpoint else None
+    given = at_home(Path(params.checkpoint)) if params.checkpoint else None
     network, config = load_model(model or given or root / "model" / "model.safetensors")
     processes = start()
     try:

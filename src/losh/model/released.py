@@ -19,6 +19,7 @@ from losh.errors import UserError
 from losh.model.checkpoint import load_model, model_from, save_model
 from losh.model.losh import LoSh
 from losh.pipelines.mttr.released import INPUT, infer_params, infer_text_config
+from losh.runtime.torch_files import UNREADABLE, load_tensors, reason_of
 
 POSITION_IDS = "transformer.text_encoder.embeddings.position_ids"
 TABLE, INDEX = "relative_position_bias_table", "relative_position_index"
@@ -69,11 +70,11 @@ def read_released(path: Path) -> dict[str, Tensor]:
             values is unpickled.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = load_tensors(path, mmap=True)
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
-    except Exception as error:
-        reason = str(error).splitlines()[0]
+    except UNREADABLE as error:
+        reason = reason_of(error)
         raise UserError(
             f"{path} is no checkpoint that can be read safely ({reason})",
             "Give a file of the released code",

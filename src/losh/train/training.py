@@ -135,6 +135,8 @@ def _train(
         processes.world,
         params.train.last_batch == "keep",
     )
+    if batches.notice and processes.is_main:
+        print(batches.notice)
     trainer = Trainer(model, texts, dataset, batches, params.train, processes, work / "state.pt")
     config = {
         "model": params.model.model_dump(),
@@ -210,8 +212,8 @@ def _epochs(
                 scores = validate(predictor, validation, root, trainer.processes)
                 row |= {f"val/{name}": value for name, value in scores.items()}
                 bar.write(
-                    f"epoch {progress.epoch}: loss {means.get('total', float('nan')):.3f}, "
-                    f"validation mean IoU {scores['mean_iou']:.3f}"
+                    f"epoch {progress.epoch}: loss.total {means.get('total', float('nan')):.3f}, "
+                    f"validation.mean_iou {scores['mean_iou']:.3f}"
                 )
             progress.history.append(row)
             score = row.get("val/mean_iou", -1.0)
