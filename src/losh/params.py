@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -25,6 +25,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 OnError = Literal["stop", "skip"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def _check_quality(value: object) -> int | str:
@@ -37,10 +38,41 @@ def _check_quality(value: object) -> int | str:
 JpegQuality = Annotated[int | Literal["lossless"], PlainValidator(_check_quality)]
 
 
-class Section(BaseModel):
-    """A part of params.yaml: unknown keys are errors, and a word is never taken for a number."""
+LARGEST = {
+    "embed_dim": 4096,
+    "num_heads": 256,
+    "depths": 256,
+    "window_size": 256,
+    "batch_size": 65536,
+    "expressions_per_window": 1024,
+    "epochs": 100_000,
+    "chunk": 100_000,
+    "train_videos": 1_000_000,
+    "test_videos": 1_000_000,
+    "num_frames": 10_000,
+    "pictures": 10_000,
+    "long_side": 8192,
+    "short_side": 8192,
+}
+"""The largest value of a size, in whichever section it is: above it there is a slip of the finger,
+which would end in a machine without memory."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+class Section(BaseModel):
+    """A part of params.yaml: unknown keys are errors, a word is never taken for a number, and
+    numbers are finite.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def sizes_have_an_end(self) -> Self:
+        for key in type(self).model_fields.keys() & LARGEST.keys():
+            value = getattr(self, key)
+            for one in value if isinstance(value, list) else [value]:
+                if one is not None and one > LARGEST[key]:
+                    raise ValueError(f"{key} is at most {LARGEST[key]}, not {one}")
+        return self
 
 
 class MovingShapesParams(Section):
@@ -107,6 +139,10 @@ class ShortTextParams(Section):
     on_error: OnError
 
 
+PUBLISHED_LEVELS = 3
+"""Stages kept of a published backbone."""
+
+
 class BackboneParams(Section):
     name: Literal[
         "video_swin_t", "video_swin_s", "video_swin_b", "resnet50", "resnet101", "video_swin"
@@ -125,6 +161,11 @@ class BackboneParams(Section):
         if self.embed_dim % self.num_heads[0]:
             raise ValueError("embed_dim must be a multiple of num_heads[0]")
         return self
+
+    @property
+    def levels(self) -> int:
+        """Feature maps that the backbone gives, 0 the finest; known without building it."""
+        return len(self.depths) if self.name == "video_swin" else PUBLISHED_LEVELS
 
 
 class PipelineParams(Section):
@@ -183,9 +224,11 @@ class TrainParams(Section):
     sampling_weights: list[Positive] | None
     epochs: Count
     batch_size: Count
+    last_batch: Literal["keep", "drop"]
     expressions_per_window: Count
     short_side: int = Field(ge=32)
     long_side: int = Field(ge=32)
+    resize_filter: Literal["area", "pil_bilinear"]
     flip: Fraction
     learning_rate: Positive
     backbone_learning_rate: NotNegative
@@ -196,7 +239,7 @@ class TrainParams(Section):
     schedule: Literal["milestones", "cosine"]
     milestones: list[Count]
     gamma: float = Field(gt=0, le=1)
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    precision: Precision
     compile: bool
     checkpoint_blocks: bool = False
     seed: int = Field(ge=0)
@@ -212,15 +255,27 @@ class TrainParams(Section):
             raise ValueError("long_side is at least short_side")
         if self.sampling_weights is not None and len(self.sampling_weights) != len(self.datasets):
             raise ValueError("sampling_weights needs one number for each of train.datasets")
+        if self.schedule == "milestones" and max(self.milestones, default=1) > self.epochs:
+            raise ValueError(
+                f"milestones name epoch {max(self.milestones)}, but there are {self.epochs} "
+                "epochs. Lower them, or give [] to keep the rates"
+            )
+        if self.validation_fraction and self.validation_every > self.epochs:
+            raise ValueError(
+                f"validation_every is {self.validation_every}, but there are {self.epochs} epochs. "
+                "Set it to at most train.epochs"
+            )
         return self
 
 
 class EvaluateParams(Section):
     checkpoint: str | None
     rule: Literal["long", "product", "intersection", "mean"]
+    precision: Precision
     batch_size: Count
+    order: Literal["window", "file"]
     threshold: Fraction
-    chunk: Count
+    chunk: Count | None
     trivial: bool
     pictures: int = Field(ge=0)
     on_error: OnError
@@ -251,6 +306,10 @@ class Params(Section):
 
     @model_validator(mode="after")
     def names_are_known(self) -> Params:
+        if not self.datasets:
+            raise ValueError(
+                "datasets is empty. Name at least one, or start from a recipe (`losh recipe`)"
+            )
         for name in self.train.datasets:
             if name not in self.datasets:
                 raise ValueError(
@@ -262,6 +321,45 @@ class Params(Section):
                 "model.cross_attention_blocks is at most "
                 f"{self.model.base}.encoder_layers ({self.pipeline.encoder_layers})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def something_is_learnt(self) -> Params:
+        own = getattr(self.pipeline, "losses", None)
+        weights = {
+            key: value
+            for losses in (self.train.losses, own)
+            if isinstance(losses, Section)
+            for key, value in losses.model_dump().items()
+            if isinstance(value, float) and key != "no_object"
+        }
+        if not self.model.short_stream:
+            weights.pop("intersection", None)
+        if isinstance(own, Section) and not any(weights.values()):
+            raise ValueError(f"all losses have weight 0 ({', '.join(weights)}). Give one a weight")
+        return self
+
+    @model_validator(mode="after")
+    def weights_fit_the_backbone(self) -> Params:
+        own = self.model.backbone.name == "video_swin"
+        checkpoint = self.model.backbone.checkpoint
+        if checkpoint == ("torchvision" if own else "embedded"):
+            raise ValueError(
+                f"model.backbone.checkpoint: there are no {checkpoint} weights of "
+                f"{self.model.backbone.name}. Set it to {'embedded' if own else 'torchvision'}, "
+                "a file's path or null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def levels_exist(self) -> Params:
+        levels = self.model.backbone.levels
+        for level in self.train.consistency.levels:
+            if level >= levels:
+                raise ValueError(
+                    f"train.consistency.levels names {level}, but {self.model.backbone.name} has "
+                    f"levels 0 to {levels - 1}"
+                )
         return self
 
 

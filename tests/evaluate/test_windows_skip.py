@@ -15,6 +15,7 @@ from losh.evaluate.protocols.windows import evaluate_a2d
 from losh.frames import FrameStore
 from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
+from losh.media.resizing import InputSize
 from losh.model.build import build_model
 from losh.runtime.distributed import Processes
 from losh.testing.tiny_training import tiny_params
@@ -34,7 +35,7 @@ def test_scored_and_skipped_samples_add_up(on_error: str, tiny_data: Path, tmp_p
     params, device = tiny_params(), torch.device("cpu")
     model = build_model(params.model, params.pipeline).eval()
     predictor = Predictor(
-        model, TextFeatures(model.base.text_encoder, device), (48, 576), torch.float32
+        model, TextFeatures(model.base.text_encoder, device), InputSize(48, 576), torch.float32
     )
     given = params.evaluate.model_copy(update={"on_error": on_error})
     setup = EvaluationSetup(predictor, store, data, given, Processes(0, 1, device), tmp_path)

@@ -101,13 +101,12 @@ def test_it_writes_weights_curves_and_a_summary(whole: Path):
         for path in (whole / "metrics" / "train").rglob("*.tsv")
     }
     assert {
-        "plots/metrics/train/dice.tsv",
+        "plots/metrics/loss/dice.tsv",
         "plots/metrics/rate/main.tsv",
-        "plots/metrics/val/mean_iou.tsv",
+        "plots/metrics/validation/mean_iou.tsv",
     } <= curves
     assert (
-        len((whole / "metrics/train/plots/metrics/train/dice.tsv").read_text().splitlines())
-        == 1 + 3
+        len((whole / "metrics/train/plots/metrics/loss/dice.tsv").read_text().splitlines()) == 1 + 3
     )
     assert (whole / "metrics" / "train" / "curves.png").stat().st_size > 10_000
     assert weights(whole, "model").keys() == weights(whole).keys()

@@ -9,7 +9,6 @@ from losh.datasets.listing import FileListing
 from losh.datasets.locate import (
     SOURCES,
     archives_in,
-    at_home,
     needs_unpacking,
     place_of,
     unpacked_folder,
@@ -24,6 +23,7 @@ from losh.download.verify import Report, verify
 from losh.errors import UserError
 from losh.params import DatasetParams, MovingShapesParams, PublishedParams
 from losh.runtime.files import atomic_write, write_json
+from losh.runtime.home import at_home
 
 
 def download(

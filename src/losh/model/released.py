@@ -19,14 +19,11 @@ from losh.backbones.video_swin_blocks import relative_position_index
 from losh.errors import UserError
 from losh.model.checkpoint import load_model, model_from, save_model
 from losh.model.losh import LoSh
-from losh.model.released_format import (
-    ReleasedFormat,
-    infer_config,
-    infer_text_config,
-)
+from losh.model.released_format import ReleasedFormat, infer_config, infer_text_config
 from losh.model.text_encoder import encoder_config
 from losh.pipelines import names, released_format
 from losh.runtime.files import atomic_write
+from losh.runtime.torch_files import UNREADABLE, load_tensors, reason_of
 
 POSITION_IDS = "embeddings.position_ids"
 TABLE, INDEX = "relative_position_bias_table", "relative_position_index"
@@ -69,11 +66,11 @@ def read_released(path: Path) -> dict[str, Tensor]:
     """
     try:
         with torch.serialization.safe_globals(PLAIN):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            content = load_tensors(path, mmap=True)
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
-    except Exception as error:
-        reason = str(error).splitlines()[0]
+    except UNREADABLE as error:
+        reason = reason_of(error)
         raise UserError(
             f"{path} is no checkpoint that can be read safely ({reason})",
             "Give a file of the released code",
@@ -195,6 +192,7 @@ def import_checkpoint(
     state, config = import_released(source, text_config)
     if text_encoder is not None:
         config["model"]["text_encoder"] = text_encoder
+    config |= {"resize_filter": "pil_bilinear"}
     config |= {name: value for name, value in given.items() if value is not None}
     model = _blank(config)
     model.load_state_dict(state, assign=True)

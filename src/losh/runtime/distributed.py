@@ -33,6 +33,7 @@ import torch
 import torch.distributed as dist
 
 from losh.errors import ERROR_FILE, UserError
+from losh.runtime.environment import whole_number
 from losh.runtime.machine import core_count, pick_device
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -150,11 +151,9 @@ def processes_wanted(on_cpu: int, work: Divisible | None = None) -> int:
         on_cpu: processes where there is no GPU.
         work: how many there may be; where that leaves GPUs idle, a line says so.
     """
-    asked = os.environ.get("LOSH_PROCESSES")
+    asked = whole_number("LOSH_PROCESSES")
     if asked is not None:
-        if not asked.isdigit() or int(asked) < 1:
-            raise UserError(f"LOSH_PROCESSES is {asked!r}", "Give a whole number of at least 1")
-        return int(asked)
+        return asked
     on_gpus = pick_device().type == "cuda"
     available = torch.cuda.device_count() if on_gpus else min(on_cpu, core_count())
     wanted = min(available, work.parts) if work else available

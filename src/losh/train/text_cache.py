@@ -41,7 +41,7 @@ def encode_together(
         encoder: what identifies the text encoder and the code that runs it.
         work: the training's folder in scratch/train; the features wait in scratch/text_features.
     """
-    ordered = sorted(set(sentences))
+    ordered = sorted({texts.as_read(sentence) for sentence in sentences})
     cache = work.parents[1] / "text_features"
     key = fingerprint(encoder, texts.encoder.pooled, texts.device.type, ordered)
     kept = cache / f"{key}.pt"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from losh.model.losh import LoSh
 from losh.model.training_step import TrainingStep
 from losh.params import TrainParams
 from losh.runtime.distributed import Processes
+from losh.runtime.environment import whole_number
 from losh.runtime.machine import loader_workers, pick_precision
 from losh.train.optimizer import make_optimizer, rate_factor, set_rates, unreached_parameters
 from losh.train.state import Clock, Progress, StopRequest, TrainableWeights, load_state, save_state
@@ -259,8 +259,7 @@ def micro_batches(loaded: list[LoadedClip]) -> list[list[LoadedClip]]:
     Gradients add up over the parts: the result is that of the whole, exactly where all clips have
     one size (else the padding differs).
     """
-    asked = os.environ.get("LOSH_CLIPS_PER_DEVICE", "")
-    limit = int(asked) if asked.isdigit() and int(asked) > 0 else len(loaded)
+    limit = whole_number("LOSH_CLIPS_PER_DEVICE") or len(loaded)
     groups: dict[tuple[int, int], list[LoadedClip]] = {}
     for clip in loaded:
         groups.setdefault((clip.frames.shape[0], clip.masks.shape[1]), []).append(clip)

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from losh.clips.sampler import GlobalBatches
 from losh.clips.samples import Sample, group_samples
 from losh.clips.transforms import mirror_words
 from losh.errors import UserError
+from losh.frames import FrameStore
 from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.inference.validation import validate
+from losh.media.resizing import InputSize
 from losh.model.build import build_model
 from losh.model.checkpoint import save_model
 from losh.model.losh import LoSh
@@ -115,11 +118,11 @@ def _train(
     torch.manual_seed(params.train.seed)
     model = build_model(params.model, params.pipeline)
     model.base.backbone.checkpoint_blocks = params.train.checkpoint_blocks
-    texts = _texts(model, samples, params, work, processes)
-    sizes = (params.train.short_side, params.train.long_side)
+    texts = _texts(model, samples, params, root, work, processes)
+    size = InputSize(params.train.short_side, params.train.long_side, params.train.resize_filter)
     groups = group_samples(training, params.train.expressions_per_window)
     dataset = ClipDataset(
-        root, groups, *sizes, flip=params.train.flip, with_flow=params.train.losses.consistency > 0
+        root, groups, size, flip=params.train.flip, with_flow=params.train.losses.consistency > 0
     )
     weights = params.train.sampling_weights
     named = dict(zip(params.train.datasets, weights, strict=True)) if weights else None
@@ -130,14 +133,16 @@ def _train(
         named,
         processes.rank,
         processes.world,
+        params.train.last_batch == "keep",
     )
+    if batches.notice and processes.is_main:
+        print(batches.notice)
     trainer = Trainer(model, texts, dataset, batches, params.train, processes, work / "state.pt")
     config = {
         "model": params.model.model_dump(),
         "pipeline": params.pipeline.model_dump(),
         "window": _window(training),
-        "short_side": sizes[0],
-        "long_side": sizes[1],
+        **asdict(size),
     }
     _epochs(trainer, params, validation, root, work, config)
     if processes.is_main:
@@ -146,13 +151,22 @@ def _train(
 
 
 def _texts(
-    model: LoSh, samples: list[Sample], params: Params, work: Path, processes: Processes
+    model: LoSh,
+    samples: list[Sample],
+    params: Params,
+    root: Path,
+    work: Path,
+    processes: Processes,
 ) -> TextFeatures:
     """What the model gets of sentences; with a frozen encoder the features of all of them."""
     frozen = params.train.text_encoder_learning_rate == 0
     encoder = model.base.text_encoder
     encoder.frozen = frozen
-    texts = TextFeatures(encoder.to(processes.device), processes.device, frozen)
+    folds = all(
+        model.base.folds_text(FrameStore(root / "frames" / name).index["protocol"], training=True)
+        for name in params.train.datasets
+    )
+    texts = TextFeatures(encoder.to(processes.device), processes.device, frozen, folds)
     if frozen:
         # All at once, mirrored ones too: a sentence's features depend, in their last bits, on those
         # that it is encoded with, and a resumed training would meet them in other company.
@@ -176,8 +190,8 @@ def _epochs(
 ) -> None:
     """Run what is left of the epochs; after each, validate where it is due, keep the best, save."""
     steps, progress = trainer.batches.steps, trainer.progress
-    sides = (config["short_side"], config["long_side"])
-    predictor = Predictor(trainer.model, trainer.texts, sides, trainer.dtype)
+    size = InputSize.of_config(config)
+    predictor = Predictor(trainer.model, trainer.texts, size, trainer.dtype)
     done = progress.epoch * steps + progress.step
     with tqdm(
         total=params.train.epochs * steps,
@@ -198,8 +212,8 @@ def _epochs(
                 scores = validate(predictor, validation, root, trainer.processes)
                 row |= {f"val/{name}": value for name, value in scores.items()}
                 bar.write(
-                    f"epoch {progress.epoch}: loss {means.get('total', float('nan')):.3f}, "
-                    f"validation mean IoU {scores['mean_iou']:.3f}"
+                    f"epoch {progress.epoch}: loss.total {means.get('total', float('nan')):.3f}, "
+                    f"validation.mean_iou {scores['mean_iou']:.3f}"
                 )
             progress.history.append(row)
             score = row.get("val/mean_iou", -1.0)
