@@ -30,7 +30,7 @@ from losh.model.structures import TextIds
 from losh.model.text_encoder import EMBEDDED, TextEncoder
 from losh.params import ModelParams
 from losh.pipelines.sgmg.parameters import Parameters
-from losh.pipelines.sgmg.released import RELEASED_FORMAT, LOSSES
+from losh.pipelines.sgmg.released import LOSSES, RELEASED_FORMAT
 from losh.testing.parity_fixture import FOLDER
 from losh.testing.small_models import small_clips, small_model
 from losh.testing.tiny_training import tiny_params
