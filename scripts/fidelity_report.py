@@ -15,6 +15,7 @@ import datetime
 import os
 import platform
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,19 +225,33 @@ def machine() -> str:
         ),
         "",
     )
-    return f"{os.cpu_count()} cores of {model or platform.processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads, float32"
+    processor = f"{os.cpu_count()} cores of {model or platform.processor()}"
+    return f"{processor}, torch {torch.__version__}, {torch.get_num_threads()} threads, float32"
+
+
+def prose(text: str) -> Iterator[str]:
+    """Yield a paragraph in lines of at most 100 columns."""
+    yield from textwrap.wrap(" ".join(text.split()), 100, break_on_hyphens=False)
 
 
 def report(with_compile: bool) -> Iterator[str]:
+    """Yield the lines of docs/fidelity.md."""
     yield "# Fidelity"
     yield ""
-    yield "How close this model is to the released LoSh on MTTR, measured on a fixture of arrays that the released code computed (case A: weights of"
-    yield "standard deviation 0.02; B: weights scaled by fan-in, the sensitive one; Cfix: B's weights, odd sizes, two annotated frames a clip, the"
-    yield "released code's mix-up of frames put right). No published checkpoint was at hand, so this says nothing of published scores."
+    yield from prose("""
+        How close this model is to the released LoSh on MTTR, measured on a fixture of arrays that
+        the released code computed (case A: weights of standard deviation 0.02; B: weights scaled by
+        fan-in, the sensitive one; Cfix: B's weights, odd sizes, two annotated frames per clip, the
+        released code's mix-up of frames put right). No published checkpoint was at hand, so this
+        says nothing of published scores.
+    """)
     yield ""
-    yield f"Printed by `python scripts/fidelity_report.py{' --compile' if with_compile else ''}` on {datetime.date.today()}: {machine()}."
-    yield "`pytest tests/model -k parity` asserts the same numbers. Tolerances (in brackets) are the fixture's, or, where it"
-    yield "suggests none, those of the nearest array that it does."
+    command = f"python scripts/fidelity_report.py{' --compile' if with_compile else ''}"
+    yield from prose(f"""
+        Printed by `{command}` on {datetime.date.today()}: {machine()}. `pytest tests -k parity`
+        asserts the same numbers. Tolerances (in brackets) are the fixture's, or, where it suggests
+        none, those of the nearest array that it does.
+    """)
     yield ""
     yield "## Arrays: largest absolute difference"
     yield ""
@@ -251,18 +266,27 @@ def report(with_compile: bool) -> Iterator[str]:
             ],
             array_rows(group),
         )
-    yield "Under recipe A all queries are nearly alike, so that its matchings are decided by noise: they are not compared. `*_stats` are [mean,"
-    yield "standard deviation, largest value]. `memory` is compared where it is not padding."
+    yield from prose("""
+        Under recipe A all queries are nearly alike, so that its matchings are decided by noise:
+        they are not compared. `*_stats` are [mean, standard deviation, largest value]. `memory` is
+        compared where it is not padding.
+    """)
     yield ""
     yield "## Losses, gradients, matchings"
     yield ""
     head = ["case", "quantity", "expected (fixture)", "ours", "difference"]
     yield from table(head, loss_rows() + gradient_rows() + match_rows())
-    yield "Two constants that no output shows are read instead: the LayerNorm after the text projection has eps 1e-12, RoBERTa's have 1e-5."
+    yield from prose("""
+        Two constants that no output shows are read instead: the LayerNorm after the text projection
+        has eps 1e-12, RoBERTa's have 1e-5.
+    """)
     yield ""
     yield "## Faster forms"
     yield ""
-    yield "Largest difference of the long stream's mask logits relative to the largest logit, weights and inputs of case B."
+    yield from prose("""
+        Largest difference of the long stream's mask logits relative to the largest logit, weights
+        and inputs of case B.
+    """)
     yield ""
     yield from table(["form", "against", "difference"], fast_rows(with_compile))
     yield "## Padding"
@@ -275,8 +299,11 @@ def report(with_compile: bool) -> Iterator[str]:
             ["alone without padding, against in the batch", number(cropped)],
         ],
     )
-    yield "The second number is released behaviour: the backbone and the spatial decoder's convolutions know no padding mask, and under case B's"
-    yield "random weights that shows. The transformer masks padding exactly (`tests/model/test_padding.py`)."
+    yield from prose("""
+        The second number is released behaviour: the backbone and the spatial decoder's convolutions
+        know no padding mask, and under case B's random weights that shows. The transformer masks
+        padding exactly (`tests/model/test_padding.py`).
+    """)
 
 
 def main() -> None:

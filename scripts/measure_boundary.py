@@ -58,7 +58,8 @@ def timed(task: Callable[[], object], frames: int, repeats: int) -> str:
         task()
         walls.append(time.perf_counter() - wall)
         processor.append(time.process_time() - used)
-    return f"{1000 * np.median(walls) / frames:8.3f} ms a frame (processor {1000 * np.median(processor) / frames:.3f})"
+    wall, used = (1000 * np.median(seconds) / frames for seconds in (walls, processor))
+    return f"{wall:8.3f} ms per frame (processor {used:.3f})"
 
 
 def main() -> None:

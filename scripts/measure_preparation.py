@@ -180,7 +180,8 @@ def main() -> None:
                 f"{row['width']}",
                 f"{packing:.2f} s, {size / 2**20:.1f} MB",
             ]
-            whole = f"{kind.videos * packing / 3600:.2f} core hours, {kind.videos * size / 2**30:.0f} GB"
+            hours, gigabytes = kind.videos * packing / 3600, kind.videos * size / 2**30
+            whole = f"{hours:.2f} core hours, {gigabytes:.0f} GB"
             if not kind.trained:
                 print(f"| {name} | {' | '.join(cells)} | none | {whole} | none |", flush=True)
                 continue

@@ -31,10 +31,8 @@ def test_every_fifth_frame_is_a_frame_of_ours(tmp_path):
 
 def test_valid_is_valid_minus_test(tmp_path):
     reader = reader_of(KIND, make_refer_youtube_vos(tmp_path))
-    for number in range(
-        2
-        # even where the test set's frames lie in valid/JPEGImages, as they do in the published archive
-    ):
+    # Even where the test set's frames lie in valid/JPEGImages, as they do in the published archive.
+    for number in range(2):
         (tmp_path / "valid/JPEGImages" / f"hidden{number}").mkdir()
     assert [video.video for video in reader.videos() if video.split == "valid"] == [
         "valid000000",

@@ -17,8 +17,14 @@ from losh.flow.compute import compute_flow, neighbour_pairs, running_size, to_st
 from losh.params import FlowParams
 
 DEFAULT = {
-    "model": "raft_small", "checkpoint": "embedded", "short_side": 96, "iterations": 2, "stored_stride": 2, "batch_size": 3, "on_error": "stop",
-}  # fmt: skip
+    "model": "raft_small",
+    "checkpoint": "embedded",
+    "short_side": 96,
+    "iterations": 2,
+    "stored_stride": 2,
+    "batch_size": 3,
+    "on_error": "stop",
+}
 
 
 def params(**changes) -> FlowParams:

@@ -38,7 +38,8 @@ if __name__ == "__main__":
     from losh.train.training import train
     out = Path(sys.argv[1])
     changes = json.loads(sys.argv[3])
-    friendly(lambda: train(tiny_params(**changes), out / "model", out / "metrics", Path(sys.argv[2]), out / "scratch"))()
+    folders = out / "model", out / "metrics", Path(sys.argv[2]), out / "scratch"
+    friendly(lambda: train(tiny_params(**changes), *folders))()
 """
 
 
@@ -222,7 +223,10 @@ def test_two_processes_end_with_their_parent_and_go_on_exactly(
 
 def test_a_worker_that_does_not_listen_is_ended(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(distributed, "GRACE", 0.5)
-    deaf = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(120)"
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print(1, flush=True); time.sleep(120)"
+    )
     workers = [subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)]
     workers[0].stdout.readline()  # it is deaf from here on
     workers.append(subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]))

@@ -66,7 +66,9 @@ def closure(script: Path) -> set[str]:
 @pytest.mark.parametrize("name", list(PIPELINE))
 def test_deps_cover_the_imports(name):
     deps = [
-        filled(dep).removeprefix("src/losh/") for dep in stage(name)["deps"] if dep.startswith("src/losh")
+        filled(dep).removeprefix("src/losh/")
+        for dep in stage(name)["deps"]
+        if dep.startswith("src/losh")
     ]
     # A package's __init__ only names what lies beside it; where a single file is a dep, its
     # package's __init__ is not the point.

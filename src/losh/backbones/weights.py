@@ -69,11 +69,10 @@ def torchvision_weights(name: str) -> Weights:
     entry = TORCHVISION[name]
     try:
         return entry.get_state_dict(progress=False, check_hash=True)
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
-        advice = f"Fetch {entry.url} elsewhere and set model.backbone.checkpoint to its path, or set it to null"
+    # URLError is an OSError; a wrong hash is a RuntimeError.
+    except (OSError, RuntimeError) as error:
+        key = "model.backbone.checkpoint"
+        advice = f"Fetch {entry.url} elsewhere and set {key} to its path, or set it to null"
         raise UserError(f"The weights of {name} cannot be downloaded ({error})", advice) from None
 
 

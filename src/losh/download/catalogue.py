@@ -110,9 +110,7 @@ CATALOGUE: dict[str, tuple[Item, ...]] = {
 
 
 def instructions(kind: str, folder: str, variable: str, found: dict[str, str]) -> str:
-    """Which files are still to be fetched, from which page, into which folder: a few lines for a
-    person.
-    """
+    """Say in a few lines which files to fetch, from which page, into which folder."""
     lines = []
     for item in CATALOGUE[kind]:
         if not all(part in found for part in item.parts):
@@ -120,5 +118,8 @@ def instructions(kind: str, folder: str, variable: str, found: dict[str, str]) -
                 f"  {item.file}{' (optional)' if item.optional else ''}\n    from "
                 f"{item.url or item.page}"
             )
-    where = f"put these files, packed or unpacked, into {folder}, or name the folder that has them in {variable}:"
+    where = (
+        f"put these files, packed or unpacked, into {folder}, or name the folder that has them "
+        f"in {variable}:"
+    )
     return "\n".join([where, *lines, f"docs/datasets/{kind}.md says more."])

@@ -45,9 +45,10 @@ def quantise(field: np.ndarray, video: str, pair: Pair, quantum: float = QUANTUM
     steps = np.rint(np.asarray(field, np.float64) / quantum)
     limit = np.iinfo(np.int16).max
     if np.abs(steps).max(initial=0) > limit:
-        reach = f"reaches {np.abs(field).max():.0f} px, more than the {limit * quantum:.0f} px that can be stored"
+        most, longest = limit * quantum, np.abs(field).max()
         raise NotStorable(
-            f"{where} {reach}", "Try a smaller flow.short_side, or flow.on_error: skip"
+            f"{where} reaches {longest:.0f} px, more than the {most:.0f} px that can be stored",
+            "Try a smaller flow.short_side, or flow.on_error: skip",
         )
     return steps.astype(np.int16)
 

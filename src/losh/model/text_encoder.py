@@ -28,7 +28,10 @@ from losh.model.structures import TextFeats
 
 EMBEDDED = Path(__file__).parent / "embedded_text_encoder"
 """Our small RoBERTa for MovingShapes, made by scripts/train_text_encoder.py."""
-ADVICE = "Give the path of a folder with config.json, the weights and the tokenizer; a mere name needs the Hugging Face hub"
+ADVICE = (
+    "Give the path of a folder with config.json, the weights and the tokenizer; a mere name needs "
+    "the Hugging Face hub"
+)
 
 
 class TextEncoder(nn.Module):

@@ -134,10 +134,9 @@ def positions(words: list[Word], kept: list[int]) -> set[int]:
     for span in spans(SUBJECT_POSITION, words, kept):
         found.update(span)
         before, rest = kept[: kept.index(span[0])], kept[kept.index(span[-1]) + 1 :]
-        if stands_alone(
-            [words[i] for i in before]
-            # the place's own words go too, "in the middle of the group", but not "second from left man"
-        ):
+        # The place's own words go too, "in the middle of the group", but not in "second from left
+        # man".
+        if stands_alone([words[i] for i in before]):
             found.update(takewhile(lambda i: words[i].lower not in ends, rest))
     for i, after in pairwise(kept):
         if is_head(words[i]) or words[after].lower in lists.PREPOSITIONS:

@@ -211,7 +211,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
         clips = ", ".join(sample.sample_id for clip in loaded for sample in clip.samples)
-        what = f"the loss is not finite in epoch {self.progress.epoch + 1}, step {self.progress.step + 1} ({shown}); clips of this process: {clips}"
+        when = f"epoch {self.progress.epoch + 1}, step {self.progress.step + 1}"
+        what = f"the loss is not finite in {when} ({shown}); clips of this process: {clips}"
         if self.params.on_error == "stop":
             raise UserError(what, "Lower train.learning_rate, or set train.on_error to skip")
         if self.processes.is_main:
