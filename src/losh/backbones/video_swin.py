@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from losh.backbones.video_swin_blocks import PATCH, PatchEmbed, PatchMerging, SwinBlock, SwinStage
+from losh.backbones.video_swin_blocks import (
+    PATCH,
+    PatchEmbed,
+    PatchMerging,
+    SwinBlock,
+    SwinStage,
+    size3,
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,8 @@ class VideoSwin(nn.Module):
                 `drop_path` counts them.
         """
         super().__init__()
-        window = tuple(window_size)
-        half = tuple(length // 2 for length in window)
+        window = size3(window_size)
+        half = size3(length // 2 for length in window)
         last = max(1, sum(depths) + dropped_blocks - 1)
         self.channels = [embed_dim * 2**stage for stage in range(len(depths))]
         self.strides = [PATCH * 2**stage for stage in range(len(depths))]

@@ -8,6 +8,7 @@ h attention heads, d channels of a head. Features inside are channels-last, [B, 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -27,16 +28,19 @@ slower on a CPU. The results are the same.
 """
 
 
+def size3(lengths: Iterable[int]) -> Size3:
+    """Make a size of three lengths, along T, H and W."""
+    t, h, w = lengths
+    return t, h, w
+
+
 def fit_window(size: Size3, window: Size3, shift: Size3) -> tuple[Size3, Size3]:
     """Shrink the window to the feature map: an axis no longer than its window is one window of that
     length and is not shifted.
     """
-    fits = [cells <= reach for cells, reach in zip(size, window, strict=True)]
-    window = tuple(
-        cells if whole else reach for cells, reach, whole in zip(size, window, fits, strict=True)
-    )
-    shift = tuple(0 if whole else step for step, whole in zip(shift, fits, strict=True))
-    return window, shift
+    axes = list(zip(size, window, shift, strict=True))
+    fitted = size3(min(cells, reach) for cells, reach, _ in axes)
+    return fitted, size3(0 if cells <= reach else step for cells, reach, step in axes)
 
 
 def relative_position_index(window: Size3) -> Tensor:
@@ -44,16 +48,14 @@ def relative_position_index(window: Size3) -> Tensor:
     window's volume.
     """
     places = torch.cartesian_prod(*[torch.arange(length) for length in window]).reshape(-1, 3)
-    offsets = (
-        places[:, None] - places[None, :] + torch.tensor(window) - 1
-    )  # [N, N, 3], each from 0 to 2 * length - 2
+    # [N, N, 3], each from 0 to 2 * length - 2.
+    offsets = places[:, None] - places[None, :] + torch.tensor(window) - 1
     _, rows, columns = (2 * length - 1 for length in window)
     return (offsets[..., 0] * rows + offsets[..., 1]) * columns + offsets[..., 2]
 
 
-@torch.inference_mode(
-    False
-)  # the masks are kept, and training could not use what was made in inference mode
+# The masks are kept, and training could not use what was made in inference mode.
+@torch.inference_mode(False)
 def shift_masks(
     grid: Size3, window: Size3, shift: Size3, device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -111,9 +113,8 @@ def join_windows(x: Tensor, window: Size3, size: Size3) -> Tensor:
     return x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(B, *size, C)
 
 
-_remembered_masks = functools.lru_cache(maxsize=16)(
-    shift_masks
-)  # up to 5 MB each at the published window
+# Up to 5 MB each at the published window.
+_remembered_masks = functools.lru_cache(maxsize=16)(shift_masks)
 
 
 @torch.compiler.assume_constant_result
@@ -127,9 +128,9 @@ def cached_shift_masks(
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention inside windows of a feature map, with a learned bias for each
-    relative position.
-    """
+    """Multi-head self-attention inside windows, with a learned bias for each relative position."""
+
+    relative_position_index: Tensor
 
     def __init__(
         self, channels: int, num_heads: int, window: Size3, shift: Size3, qkv_bias: bool = True
@@ -160,8 +161,8 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> the same shape."""
-        size = x.shape[1:4]
-        window, shift = fit_window(tuple(size), self.window, self.shift)
+        size = size3(x.shape[1:4])
+        window, shift = fit_window(size, self.window, self.shift)
         missing = [-cells % reach for cells, reach in zip(size, window, strict=True)]
         if any(missing):
             # Zeros after the norm, attended to like any token: so was the published network
@@ -169,27 +170,21 @@ class WindowAttention(nn.Module):
             x = F.pad(x, (0, 0, 0, missing[2], 0, missing[1], 0, missing[0]))
         if any(shift):
             x = x.roll([-step for step in shift], (1, 2, 3))
-        padded = tuple(x.shape[1:4])
+        padded = size3(x.shape[1:4])
         x = cut_windows(x, window)
         B, G, N, C = x.shape
         h = self.num_heads
         bias = self.bias(N)
         qkv = self.qkv(x)
         if any(shift):
-            grid = tuple(cells // reach for cells, reach in zip(padded, window, strict=True))
+            grid = size3(cells // reach for cells, reach in zip(padded, window, strict=True))
             masks, kinds = cached_shift_masks(grid, window, shift, x.device)
-            bias = (
-                (bias + masks.to(bias.dtype)[:, None]).index_select(0, kinds).flatten(0, 1)
-            )  # [K, h, N, N] -> [G * h, N, N]
-            q, k, v = (
-                qkv.view(B, G, N, 3, h, -1).permute(3, 0, 1, 4, 2, 5).flatten(2, 3)
-            )  # [B, G * h, N, d] each
-            x = (
-                biased_attention(q, k, v, bias)
-                .view(B, G, h, N, -1)
-                .transpose(2, 3)
-                .reshape(B, G, N, C)
-            )
+            # [K, h, N, N] -> [G * h, N, N]
+            bias = (bias + masks.to(bias.dtype)[:, None]).index_select(0, kinds).flatten(0, 1)
+            # [B, G * h, N, d] each
+            q, k, v = qkv.view(B, G, N, 3, h, -1).permute(3, 0, 1, 4, 2, 5).flatten(2, 3)
+            x = biased_attention(q, k, v, bias).view(B, G, h, N, -1)
+            x = x.transpose(2, 3).reshape(B, G, N, C)
         else:
             q, k, v = qkv.view(B * G, N, 3, h, -1).permute(2, 0, 3, 1, 4)  # [B * G, h, N, d] each
             x = biased_attention(q, k, v, bias).transpose(1, 2).reshape(B, G, N, C)
@@ -298,7 +293,6 @@ class PatchMerging(nn.Module):
         H, W = x.shape[2:4]
         if H % 2 or W % 2:
             x = F.pad(x, (0, 0, 0, W % 2, 0, H % 2))
-        cells = [
-            x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)
-        ]  # (row, column): 00, 10, 01, 11
+        # (row, column): 00, 10, 01, 11
+        cells = [x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
         return self.reduction(self.norm(torch.cat(cells, -1)))

@@ -22,6 +22,7 @@ from torchvision.models.video import Swin3D_B_Weights, Swin3D_S_Weights, Swin3D_
 
 from losh.backbones.resnet import ResNet
 from losh.backbones.video_swin import PRESETS, SwinSizes, VideoSwin
+from losh.backbones.video_swin_blocks import size3
 from losh.errors import UserError
 from losh.params import BackboneParams
 
@@ -193,7 +194,7 @@ def beyond(name: str, stages: int) -> bool:
     there.
     """
     place = re.match(r"(layers|downsamples)\.(\d+)\.", name)
-    return bool(place) and int(place[2]) >= stages - (place[1] == "downsamples")
+    return place is not None and int(place[2]) >= stages - (place[1] == "downsamples")
 
 
 def load_strictly(model: nn.Module, weights: Weights, source: str) -> None:
@@ -245,12 +246,10 @@ def build_backbone(params: BackboneParams) -> nn.Module:
             "torchvision has no weights for a video_swin of your own sizes",
             f"Set model.backbone.name to one of {names}",
         )
-    weights = (
-        torchvision_weights(params.name)
-        if params.checkpoint == "torchvision"
-        else params.checkpoint
-    )
-    if weights == "embedded":
+    weights: Weights | str | Path | None = params.checkpoint
+    if weights == "torchvision":
+        weights = torchvision_weights(params.name)
+    elif weights == "embedded":
         weights = EMBEDDED
     if params.name in ("resnet50", "resnet101"):
         resnet = ResNet(params.name)
@@ -261,7 +260,7 @@ def build_backbone(params: BackboneParams) -> nn.Module:
         params.embed_dim,
         tuple(params.depths),
         tuple(params.num_heads),
-        tuple(params.window_size),
+        size3(params.window_size),
         dropped_blocks=0,
     )
     swin = VideoSwin(

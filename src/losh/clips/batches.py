@@ -77,7 +77,7 @@ def make_batch(loaded: list[LoadedClip], device: torch.device) -> Batch:
     return Batch(
         Clips(frames, pad, annotated, rows),
         targets,
-        _pad_flow(loaded, frames.shape[-2:], device),
+        _pad_flow(loaded, (frames.shape[-2], frames.shape[-1]), device),
         [text for clip in loaded for text in clip.long],
         [text for clip in loaded for text in clip.short],
         loaded,
@@ -87,19 +87,20 @@ def make_batch(loaded: list[LoadedClip], device: torch.device) -> Batch:
 def _pad_flow(
     loaded: list[LoadedClip], size: tuple[int, int], device: torch.device
 ) -> ClipFlow | None:
-    if loaded[0].flow is None:
+    flows = [clip.flow for clip in loaded if clip.flow is not None]
+    if len(flows) < len(loaded):  # all clips have their flow, or none has
         return None
     grid = tuple(-(-side // FLOW_STRIDE) for side in size)
 
     def stack(way: str) -> Tensor:
-        fields = np.zeros((len(loaded), *loaded[0].flow[way].shape[:3], *grid), np.float32)
-        for i, clip in enumerate(loaded):
-            h, w = clip.flow[way].shape[-2:]
-            fields[i, ..., :h, :w] = clip.flow[way]
+        fields = np.zeros((len(flows), *flows[0][way].shape[:3], *grid), np.float32)
+        for i, flow in enumerate(flows):
+            h, w = flow[way].shape[-2:]
+            fields[i, ..., :h, :w] = flow[way]
         return torch.from_numpy(fields).to(device)
 
     neighbour, valid = (
-        torch.from_numpy(np.stack([clip.flow[key] for clip in loaded])).to(device)
+        torch.from_numpy(np.stack([flow[key] for flow in flows])).to(device)
         for key in ("neighbour", "valid")
     )
     return ClipFlow(stack("forward"), stack("backward"), neighbour, valid)

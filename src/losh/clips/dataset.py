@@ -136,7 +136,7 @@ class ClipDataset(Dataset):
         if not self.flows:
             return None
         store = self.flows[sample.dataset]
-        grid = tuple(-(-side // FLOW_STRIDE) for side in size)
+        grid = (-(-size[0] // FLOW_STRIDE), -(-size[1] // FLOW_STRIDE))
         count = len(sample.annotated)
         fields: dict[str, Any] = {
             way: np.zeros((count, 2, 2, *grid), np.float32) for way in ("forward", "backward")

@@ -64,6 +64,7 @@ def build_samples(
         if video is None:
             left_out["video not extracted"] += 1
             continue
+        spans: list[tuple[int, tuple[int, ...], tuple[int, ...]]]
         if protocol == "a2d":
             spans = [
                 (t, tuple(window_around(t, window, video["num_frames"])), (window // 2,))

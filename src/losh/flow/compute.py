@@ -219,4 +219,4 @@ def _compute_video(
 def _frame(frames: FrameStore, video: str, t: int, params: FlowParams) -> np.ndarray:
     """Frame t at RAFT's size, uint8 [H, W, 3]."""
     image = frames.frame(video, t)
-    return resize_frame(image, running_size(*image.shape[:2], params))
+    return resize_frame(image, running_size(image.shape[0], image.shape[1], params))

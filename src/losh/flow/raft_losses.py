@@ -60,10 +60,11 @@ def sequence_loss(fields: list[Tensor], truth: Tensor, moving: float) -> Tensor:
     later ones weighing more.
     """
     weight = emphasis(truth, moving)
-    return sum(
+    terms = [
         GAMMA ** (len(fields) - 1 - i) * (weight * (field - truth).abs()).mean()
         for i, field in enumerate(fields)
-    )
+    ]
+    return sum(terms, start=truth.new_zeros(()))
 
 
 def matching_loss(features: Tensor, others: Tensor, truth: Tensor, moving: float) -> Tensor:

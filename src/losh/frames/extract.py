@@ -68,8 +68,8 @@ def extract_frames(
             "Check the report of the download stage",
         )
     out.mkdir(parents=True, exist_ok=True)
-    for video, row in rows.items():
-        link(items / f"{quoted(video)}.{row['fingerprint']}.zip", out / f"{quoted(video)}.zip")
+    for name, row in rows.items():
+        link(items / f"{quoted(name)}.{row['fingerprint']}.zip", out / f"{quoted(name)}.zip")
     prune(items, used | {name.replace(".zip", ".json") for name in used})
     for row in rows.values():
         del row["fingerprint"]
@@ -245,7 +245,7 @@ def _encode(frame: bytes | np.ndarray, name: str, params: FramesParams) -> bytes
     if isinstance(frame, bytes):
         _decode(frame, name)
         return frame
-    height, width = _shrunk(*frame.shape[:2], params.short_side)
+    height, width = _shrunk(frame.shape[0], frame.shape[1], params.short_side)
     if (height, width) != frame.shape[:2]:
         frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
     done, data = cv2.imencode(

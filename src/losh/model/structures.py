@@ -171,14 +171,11 @@ class LayerPred:
         """Split a doubled batch into (long, short). `state` must be None or split by the pipeline
         itself.
         """
-        parts = zip(
-            *(
-                x.chunk(2) if x is not None else (None, None)
-                for x in (self.scores, self.masks, self.boxes)
-            ),
-            strict=True,
+        boxes = self.boxes.chunk(2) if self.boxes is not None else (None, None)
+        long, short = (
+            LayerPred(*part, self.state)
+            for part in zip(self.scores.chunk(2), self.masks.chunk(2), boxes, strict=True)
         )
-        long, short = (LayerPred(*part, state=self.state) for part in parts)
         return long, short
 
 

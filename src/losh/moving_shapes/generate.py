@@ -79,9 +79,11 @@ def generate(params: MovingShapesParams, out: Path, progress: bool = True) -> No
 
 def _make_clip(
     params: MovingShapesParams, out: Path, place: tuple[str, int]
-) -> tuple[str, tuple, dict[int, dict[str, str]], list[Described]]:
-    """Write clip `place` (split, index); returns its name, its row for the table of videos, its
-    objects' attributes and its expressions.
+) -> tuple[str, tuple, dict[str, dict[str, str]], list[Described]]:
+    """Write clip `place` (split, index).
+
+    Returns:
+        Its name, its row for the table of videos, its objects' attributes and its expressions.
     """
     split, index = place
     video = f"ms_{split}_{index:04d}"

@@ -70,7 +70,7 @@ def referents(scene: Scene, meaning: Meaning) -> list[Shape]:
 
 def holds(scene: Scene, shape: Shape, meaning: Meaning) -> bool | None:
     """Whether everything said is true of the object."""
-    verdicts = [meaning.noun.fits(shape.look)]
+    verdicts: list[bool | None] = [meaning.noun.fits(shape.look)]
     if meaning.motion:
         verdicts.append(_moves(shape, meaning.motion))
     if meaning.place:

@@ -95,7 +95,8 @@ def draw(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng((scene.seed, 2))
     size = (scene.height, scene.width)
     pad = int(np.ceil(np.abs(scene.sway).max())) + 3
-    ground = background(rng, *(OVERSAMPLING * (side + 2 * pad) for side in size), scene.scale)
+    height, width = (OVERSAMPLING * (side + 2 * pad) for side in size)
+    ground = background(rng, height, width, scene.scale)
     sprites = _sprites(rng, scene)
     frames = np.empty((scene.num_frames, *size, 3), np.uint8)
     owners = np.full((scene.num_frames, *size), len(scene.shapes))

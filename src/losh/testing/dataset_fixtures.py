@@ -91,7 +91,7 @@ def make_a2d(
     masks.mkdir(parents=True)
     names = [COPIED_VIDEO, *(f"a-{i:04d}=_x" for i in range(1, train + test))]
     subsets = [0] * train + [1] * test
-    rows = []
+    rows: list[tuple[str, int | str, str, str]] = []
     for number, video in enumerate(names):
         clip = draw_clip(number, num_frames, size)
         write_video(release / "clips320H" / f"{video}.mp4", clip.frames)

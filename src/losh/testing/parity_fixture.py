@@ -1,5 +1,4 @@
-"""The parity fixture: weights by recipe, inputs from its arrays, and what our model makes of them,
-array by array.
+"""The parity fixture: weights by recipe, inputs from its arrays, and our model run on them.
 
 The folder comes from LOSH_PARITY_DIR, else `../shared/parity` beside the repository. Sizes are read
 off the arrays, so that another fixture of the same form (other draws, sizes, numbers of frames)
@@ -119,19 +118,18 @@ class Case:
 @functools.cache
 def case_inputs(case: str) -> Case:
     data, prefix = arrays(), INPUTS[case]
-    frames = torch.from_numpy(data[f"{prefix}.frames"]).transpose(
-        0, 1
-    )  # [T, B, ...] -> [B, T, ...]
+    # [T, B, ...] -> [B, T, ...]
+    frames = torch.from_numpy(data[f"{prefix}.frames"]).transpose(0, 1)
     pad = torch.from_numpy(data[f"{prefix}.pad_mask"]).transpose(0, 1)
     valid = torch.from_numpy(data[f"{prefix}.valid_indices"])
     clips = len(frames)
-    texts = [
+    long, short = (
         TextIds(
             torch.from_numpy(data[f"{prefix}.{which}_input_ids"]),
             torch.from_numpy(data[f"{prefix}.{which}_attention_mask"]),
         )
         for which in ("long", "short")
-    ]
+    )
     targets = []
     for b in range(clips):
         single = f"{prefix}.target{b}_masks"
@@ -149,16 +147,15 @@ def case_inputs(case: str) -> Case:
                 torch.from_numpy(flags[:, b].astype(bool)),
             )
         )
-    return Case(
-        Clips(frames.contiguous(), pad.contiguous(), valid.expand(clips, -1)), *texts, targets
-    )
+    inputs = Clips(frames.contiguous(), pad.contiguous(), valid.expand(clips, -1))
+    return Case(inputs, long, short, targets)
 
 
 @dataclass
 class Run:
     """An output with what happened on the way to it."""
 
-    output: LoShOutput
+    output: LoShOutput | None = None
     raw_text: list[TextFeats] = field(default_factory=list)
     words: list[Tensor] = field(default_factory=list)
     visual: list[Tensor] = field(default_factory=list)
@@ -171,7 +168,7 @@ class Run:
 
 def traced(model: LoSh, inputs: Case) -> Run:
     """Run the model through its own `forward`, keeping the intermediate results."""
-    base, run = model.base, Run(None)
+    base, run = model.base, Run()
     keep = {
         "raw_text": base.text_encoder,
         "words": base.text_projection,

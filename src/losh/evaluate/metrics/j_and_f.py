@@ -74,12 +74,12 @@ def pairwise_j_and_f(
     result = np.empty((2, len(predictions), len(truths), num_frames))
 
     def score(frames: slice) -> None:
-        masks = [bitmaps.pack(predictions[:, frames]), bitmaps.pack(truths[:, frames])]
+        predicted, true = bitmaps.pack(predictions[:, frames]), bitmaps.pack(truths[:, frames])
         if void is not None:
             seen = ~bitmaps.pack(void[frames])
-            masks = [words & seen for words in masks]
-        result[0, :, :, frames] = _pairwise_j(*masks)
-        result[1, :, :, frames] = pairwise_f(*masks, width=width)
+            predicted, true = predicted & seen, true & seen
+        result[0, :, :, frames] = _pairwise_j(predicted, true)
+        result[1, :, :, frames] = pairwise_f(predicted, true, width)
 
     threads = threads or core_count()
     pixels = min(max(num_frames * height * width // threads, FEWEST_AT_ONCE), MOST_AT_ONCE)
@@ -137,10 +137,8 @@ def mean_scores(js: list[float], fs: list[float]) -> dict[str, float]:
     """
     if not js:
         raise ValueError("no objects or expressions were scored")
-    j, f = (
-        fsum(js) / len(js),
-        fsum(fs) / len(fs),
-    )  # fsum: the same to the last bit in whatever order devices send them
+    # fsum: the same to the last bit in whatever order devices send them.
+    j, f = fsum(js) / len(js), fsum(fs) / len(fs)
     return {"j": j, "f": f, "j_and_f": (j + f) / 2}
 
 
