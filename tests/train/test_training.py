@@ -369,7 +369,7 @@ def test_groups_have_their_own_rates_and_a_rate_of_zero_freezes(tiny_data: Path)
     from losh.model.build import build_model
 
     params = tiny_params(train__backbone_learning_rate=1e-5)
-    model = build_model(params.model)
+    model = build_model(params.model, params.pipeline)
     groups = {group["name"]: group for group in make_optimizer(model, params.train).param_groups}
     assert groups.keys() == {"main", "backbone"} and groups["backbone"]["lr"] == 1e-5
     backbone = {id(parameter) for parameter in model.base.backbone.parameters()}
