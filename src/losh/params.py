@@ -228,8 +228,9 @@ class Params(Section):
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, since the first value would be lost in silence, and
-    that reads `1e-4` as a number.
+    """Safe YAML that refuses a key given twice, and that reads `1e-4` as a number.
+
+    The first value of a key given twice would be lost in silence.
 
     PyYAML follows YAML 1.1, where a number with an exponent needs a dot; DVC follows 1.2 and writes
     `1e-05` after `dvc exp run -S`.

@@ -1,6 +1,4 @@
-"""ResNet-50 and ResNet-101 as per-frame backbones, from torchvision, with frozen batch norm (DETR's
-way).
-"""
+"""ResNet-50 and ResNet-101 from torchvision as per-frame backbones, batch norm frozen (DETR)."""
 
 from __future__ import annotations
 
@@ -13,8 +11,9 @@ BUILDERS = {"resnet50": resnet50, "resnet101": resnet101}
 
 
 class ResNet(nn.Module):
-    """The first three stages of a ResNet, run on every frame by itself. Same interface as
-    `VideoSwin`.
+    """The first three stages of a ResNet, run on every frame by itself.
+
+    It has the interface of `VideoSwin`.
 
     Attributes:
         channels: channels of each level: 256, 512, 1024.

@@ -41,8 +41,9 @@ PRESETS = {
 
 
 class VideoSwin(nn.Module):
-    """The video backbone. Parameters have the names of the released checkpoints, without their
-    prefix `backbone.`.
+    """The video backbone.
+
+    Parameters have the names of the released checkpoints, without their prefix `backbone.`.
 
     Attributes:
         channels: channels of each level.

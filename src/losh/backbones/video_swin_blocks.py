@@ -1,5 +1,6 @@
-"""The parts of Video-Swin (Liu et al., CVPR 2022, arXiv 2106.13230): patches, windows, attention,
-block, merging.
+"""The parts of Video-Swin: patches, windows, attention, block, merging.
+
+Source: Liu et al., CVPR 2022, arXiv 2106.13230.
 
 Shapes: B clips, T frames, H W feature cells, C channels, G windows of a clip, N tokens of a window,
 h attention heads, d channels of a head. Features inside are channels-last, [B, T, H, W, C].
@@ -35,8 +36,9 @@ def size3(lengths: Iterable[int]) -> Size3:
 
 
 def fit_window(size: Size3, window: Size3, shift: Size3) -> tuple[Size3, Size3]:
-    """Shrink the window to the feature map: an axis no longer than its window is one window of that
-    length and is not shifted.
+    """Shrink the window to the feature map.
+
+    An axis no longer than its window is one window of that length and is not shifted.
     """
     axes = list(zip(size, window, shift, strict=True))
     fitted = size3(min(cells, reach) for cells, reach, _ in axes)
@@ -44,8 +46,9 @@ def fit_window(size: Size3, window: Size3, shift: Size3) -> tuple[Size3, Size3]:
 
 
 def relative_position_index(window: Size3) -> Tensor:
-    """Row of the bias table for each pair of tokens of a full window -> int64 [N, N], N = the
-    window's volume.
+    """Return the row of the bias table for each pair of tokens of a full window.
+
+    int64 [N, N], N = the window's volume.
     """
     places = torch.cartesian_prod(*[torch.arange(length) for length in window]).reshape(-1, 3)
     # [N, N, 3], each from 0 to 2 * length - 2.
@@ -96,8 +99,9 @@ def shift_masks(
 
 
 def cut_windows(x: Tensor, window: Size3) -> Tensor:
-    """[B, T, H, W, C] (multiples of the window) -> [B, G, N, C]; windows and their tokens in
-    row-major order.
+    """Cut a feature map into windows: [B, T, H, W, C] -> [B, G, N, C].
+
+    T, H and W are multiples of the window's; windows and their tokens are in row-major order.
     """
     B, T, H, W, C = x.shape
     t, h, w = window
@@ -121,8 +125,9 @@ _remembered_masks = functools.lru_cache(maxsize=16)(shift_masks)
 def cached_shift_masks(
     grid: Size3, window: Size3, shift: Size3, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """`shift_masks`, kept for the sizes that were last used; to torch.compile, which does not see
-    such caches, a constant.
+    """Return `shift_masks`, kept for the sizes that were last used.
+
+    To torch.compile, which does not see such caches, it is a constant.
     """
     return _remembered_masks(grid, window, shift, device)
 
@@ -210,8 +215,9 @@ class Mlp(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Pre-norm window attention and MLP, each with a residual and stochastic depth (a clip's branch
-    is dropped as a whole).
+    """Pre-norm window attention and MLP, each with a residual and stochastic depth.
+
+    Stochastic depth drops a clip's branch as a whole.
     """
 
     def __init__(
@@ -254,8 +260,9 @@ class SwinStage(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Each 4 x 4 patch of each frame becomes one token: a temporal patch of 1, so that every frame
-    keeps its features (MTTR).
+    """Make one token of each 4 x 4 patch of each frame.
+
+    The temporal patch is 1, so that every frame keeps its features (MTTR).
     """
 
     def __init__(self, channels: int) -> None:
@@ -264,8 +271,9 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(channels, eps=NORM_EPS)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[B, T, 3, H, W] -> [B, T, ceil(H / 4), ceil(W / 4), C]; padded with zeros at the bottom
-        and right.
+        """[B, T, 3, H, W] -> [B, T, ceil(H / 4), ceil(W / 4), C].
+
+        Frames are padded with zeros at the bottom and right.
         """
         H, W = frames.shape[-2:]
         if H % PATCH or W % PATCH:
@@ -279,8 +287,9 @@ class PatchEmbed(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Halve height and width: the four cells of each 2 x 2 square are concatenated, normed and
-    mapped to twice the channels.
+    """Halve height and width.
+
+    The four cells of each 2 x 2 square are concatenated, normed and mapped to twice the channels.
     """
 
     def __init__(self, channels: int) -> None:

@@ -1,5 +1,4 @@
-"""Pretrained weights for the backbones: torchvision's, the original Video-Swin's (Kinetics), and
-torchvision's ResNets.
+"""Pretrained weights for the backbones: torchvision's and the original Video-Swin's (Kinetics).
 
 Nothing is skipped in silence: a checkpoint's key is used, or is of a part that is left out by name
 (fourth stage, final norm, classifier, and the position index, which follows from the window), or is
@@ -190,9 +189,7 @@ def rename(key: str, rules: list) -> str:
 
 
 def beyond(name: str, stages: int) -> bool:
-    """Whether a parameter is of a stage that ours leaves out, or of the patch merging that leads
-    there.
-    """
+    """Whether a parameter is of a stage that ours leaves out, or of the merging before it."""
     place = re.match(r"(layers|downsamples)\.(\d+)\.", name)
     return place is not None and int(place[2]) >= stages - (place[1] == "downsamples")
 

@@ -37,8 +37,10 @@ class Batch:
 def pad_frames(
     frames: list[Tensor], device: torch.device, multiple: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """uint8 [T, H_i, W_i, 3] a clip -> normalised float [B, T, 3, H, W] and padding [B, T, H, W]
-    (True = padding).
+    """Normalise the frames of clips and pad them to one size.
+
+    uint8 [T, H_i, W_i, 3] per clip -> float [B, T, 3, H, W] and padding [B, T, H, W] (True =
+    padding).
 
     Padding is zero after the normalisation, at the bottom and right. All clips have the same T.
     """

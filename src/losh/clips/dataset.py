@@ -1,6 +1,4 @@
-"""Loading samples: frames, targets and flow of a window, at the network's size, augmented if
-asked.
-"""
+"""Loading of samples: frames, targets and flow of a window, at the network's size, augmented."""
 
 from __future__ import annotations
 
@@ -48,8 +46,9 @@ class LoadedClip:
 
 @dataclass(frozen=True)
 class ClipRequest:
-    """What a sampler asks for: which group of samples, and the seed of its augmentation (None: no
-    augmentation).
+    """What a sampler asks for: which group of samples, and the seed of its augmentation.
+
+    None is no augmentation.
     """
 
     index: int
@@ -78,8 +77,9 @@ class ClipDataset(Dataset):
         return len(self.groups)
 
     def __getitem__(self, order: ClipRequest | int) -> LoadedClip | UserError:
-        """A clip, or why it cannot be read: an exception that left a loader's worker would lose its
-        one line to a traceback.
+        """Return a clip, or why it cannot be read.
+
+        An exception that left a loader's worker would lose its one line to a traceback.
         """
         order = order if isinstance(order, ClipRequest) else ClipRequest(order, None)
         try:
@@ -164,8 +164,9 @@ class ClipDataset(Dataset):
 
 
 def readable(loaded: list[LoadedClip | UserError], on_error: str = "stop") -> list[LoadedClip]:
-    """The clips of what a loader gave; raises the first error, or with on_error `skip` leaves
-    errors out.
+    """Return the clips of what a loader gave.
+
+    The first error is raised; with on_error `skip` errors are left out.
     """
     for item in loaded:
         if isinstance(item, UserError) and on_error == "stop":

@@ -1,6 +1,4 @@
-"""The ablation of the method's parts: queued as DVC experiments by one command, shown as a table by
-another.
-"""
+"""The ablation of the method's parts: queued as DVC experiments, then shown as a table."""
 
 from __future__ import annotations
 

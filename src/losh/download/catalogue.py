@@ -1,5 +1,4 @@
-"""What to fetch for each published dataset: files, pages, and direct links where the publisher has
-them.
+"""What to fetch for each published dataset: files, pages, and direct links where there are any.
 
 The links were found in public repositories and in the datasets' own pages; none could be tried
 where this was written (no network but the package registries), so a dead one costs a retry and ends

@@ -1,6 +1,4 @@
-"""Stage compute_flow: RAFT between each annotated frame of the training videos and its neighbours,
-both ways.
-"""
+"""Stage compute_flow: RAFT between the annotated frames of training videos and their neighbours."""
 
 from __future__ import annotations
 
@@ -110,8 +108,9 @@ def neighbour_pairs(annotated: list[int], stored: list[int]) -> list[Pair]:
 
 
 def running_size(height: int, width: int, params: FlowParams) -> tuple[int, int]:
-    """(rows, columns) at which RAFT runs: short side params.short_side. Smaller frames are
-    enlarged: RAFT works on cells of 8 px, in which small objects would drown.
+    """Return (rows, columns) at which RAFT runs: short side params.short_side.
+
+    Smaller frames are enlarged: RAFT works on cells of 8 px, in which small objects would drown.
 
     Both are cut to a multiple of the stored stride: then the stored grid covers the frame exactly,
     without a part of a cell at its end.
@@ -125,8 +124,9 @@ def running_size(height: int, width: int, params: FlowParams) -> tuple[int, int]
 
 
 def to_stored_grid(fields: np.ndarray, stride: int) -> np.ndarray:
-    """[B, 2, H, W] in px -> [B, 2, H/stride, W/stride] in px of that coarser grid: the mean of each
-    cell, the vectors scaled.
+    """Reduce fields to the stored grid: the mean of each cell, the vectors scaled.
+
+    [B, 2, H, W] in px -> [B, 2, H/stride, W/stride] in px of that coarser grid.
     """
     if stride == 1:
         return fields
@@ -165,8 +165,9 @@ def _record(item: Path) -> Path:
 
 
 def _finished(item: Path, params: FlowParams) -> bool:
-    """Whether the item is whole; one that left pairs out is done anew when a fault shall stop the
-    stage.
+    """Whether the item is whole.
+
+    One that left pairs out is done anew when a fault shall stop the stage.
     """
     if not (_file(item).exists() and _record(item).exists()):
         return False

@@ -1,6 +1,4 @@
-"""Stage extract_frames: pack the frames that windows will need, and all masks, into one zip a
-video.
-"""
+"""Stage extract_frames: pack the frames that windows need, and all masks, in a zip per video."""
 
 from __future__ import annotations
 
@@ -96,8 +94,9 @@ def extract_frames(
 def _extract_or_explain(
     raw: Path, items: Path, params: FramesParams, video: Video
 ) -> tuple[str, dict[str, Any], str]:
-    """(scratch name, index row, fault): runs in a worker, where a fault is data and not an
-    exception.
+    """Return (scratch name, index row, fault).
+
+    It runs in a worker, where a fault is data and not an exception.
     """
     reader = open_reader(raw)
     try:
@@ -121,9 +120,7 @@ def _extract_or_explain(
 
 
 def _identity(reader: DatasetReader, video: Video) -> Any:
-    """What tells one version of a video's media and annotation files from another: names, sizes,
-    times of change.
-    """
+    """Return what tells versions of a video's files apart: names, sizes, times of change."""
     files = (
         [video.media]
         if video.media.is_file()
@@ -141,8 +138,9 @@ def _identity(reader: DatasetReader, video: Video) -> Any:
 def needed_frames(
     annotated: tuple[int, ...], num_frames: int, window: int, protocol: str
 ) -> list[int]:
-    """Indices that any window reads: around annotated frames where few are annotated (a2d), else
-    all.
+    """Return the indices that any window reads.
+
+    Those around annotated frames where few are annotated (a2d), else all.
 
     The neighbours t - 1 and t + 1 of an annotated frame are always among them, since flow needs
     them.
@@ -205,8 +203,9 @@ def pack_video(
 def _without_pixels(
     masks: dict[str, np.ndarray], video: Video, t: int, params: FramesParams
 ) -> list[str]:
-    """Instances annotated by an empty mask: a fault of the annotation where, as in A2D, an absent
-    object is not listed at all.
+    """Return the instances annotated by an empty mask.
+
+    That is a fault of the annotation where, as in A2D, an absent object is not listed at all.
     """
     empty = [f"frame {t + 1}, instance {name}" for name, mask in masks.items() if not mask.any()]
     if empty and params.on_error == "stop":

@@ -20,8 +20,9 @@ cv2.setNumThreads(0)
 
 
 class FrameStore:
-    """Random access to the frames and masks of one dataset in data/frames/<name>. Safe to hand to
-    loader workers.
+    """Random access to the frames and masks of one dataset in data/frames/<name>.
+
+    Safe to hand to loader workers.
     """
 
     def __init__(self, root: Path) -> None:
@@ -52,8 +53,9 @@ class FrameStore:
         return np.ascontiguousarray(image[:, :, ::-1])
 
     def masks(self, video: str, t: int) -> dict[str, np.ndarray]:
-        """Instance id -> bool [H, W] of the annotated frame `t`; instances without a pixel are
-        included.
+        """Return the masks of the annotated frame `t`: instance id -> bool [H, W].
+
+        Instances without a pixel are included.
         """
         entry = json.loads(self._read(video, f"masks/{t:06d}.json"))
         return {

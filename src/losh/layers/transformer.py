@@ -1,5 +1,6 @@
-"""Post-norm transformer layers of DETR (arXiv 2005.12872), as MTTR uses them: positions are added
-to queries and keys.
+"""Post-norm transformer layers of DETR (arXiv 2005.12872), as MTTR uses them.
+
+Positions are added to queries and keys.
 """
 
 from __future__ import annotations
@@ -31,9 +32,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention of the queries, attention to the memory, feed-forward; each followed by its
-    LayerNorm.
-    """
+    """Self-attention of the queries, attention to the memory, feed-forward; LayerNorm after each."""
 
     def __init__(self, width: int, heads: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
@@ -49,8 +48,9 @@ class DecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, query_pos: Tensor, memory: Tensor, memory_pos: Tensor, pad: Tensor
     ) -> Tensor:
-        """Queries x, query_pos [M, N, C]; memory, memory_pos [M, S, C]; pad [M, S] (True = padding)
-        -> [M, N, C].
+        """Update the queries x [M, N, C] -> [M, N, C].
+
+        query_pos [M, N, C]; memory, memory_pos [M, S, C]; pad [M, S] (True = padding).
         """
         place = x + query_pos
         x = self.norm1(x + self.dropout(self.self_attn(place, place, x)))
@@ -119,8 +119,9 @@ EPSILON = 1e-6  # keeps a frame that is all padding from dividing by zero (relea
 
 
 def sine_position(pad: Tensor, channels: int, temperature: float = 10000.0) -> Tensor:
-    """2-D sine code over the unpadded extent, so that a clip is coded alike alone and padded in a
-    batch (DETR; released behaviour).
+    """Return a 2-D sine code over the unpadded extent.
+
+    A clip is coded alike alone and padded in a batch (DETR; released behaviour).
 
     Args:
         pad: [M, h, w] bool, True = padding.

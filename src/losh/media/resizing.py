@@ -15,8 +15,9 @@ def network_size(height: int, width: int, short_side: int, long_side: int) -> tu
 
 
 def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize uint8 [H, W, 3] to `size` = (height, width): area means where it shrinks, else
-    bilinear.
+    """Resize uint8 [H, W, 3] to `size` = (height, width).
+
+    Area means where it shrinks, else bilinear.
     """
     if frame.shape[:2] == size:
         return frame
@@ -36,8 +37,9 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_flow(flow: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a field [2, h, w] to `size` and scale its vectors, so that they stay in pixels of the
-    field's own grid.
+    """Resize a field [2, h, w] to `size` and scale its vectors with it.
+
+    So they stay in pixels of the field's own grid.
     """
     _, height, width = flow.shape
     if (height, width) == size:

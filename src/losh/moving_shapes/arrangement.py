@@ -139,8 +139,9 @@ def _sample_shapes(
 
 
 def _seen(shape: Shape, nearer: list[Shape], annotated: tuple[int, ...]) -> float:
-    """The least part of the object's disc that no nearer disc covers in an annotated frame; 0
-    to 1.
+    """Return the least part of the object's disc that is seen in an annotated frame, 0 to 1.
+
+    Seen is what no nearer disc covers.
     """
     grid = np.linspace(-1, 1, 11)
     points = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
@@ -154,8 +155,9 @@ def _seen(shape: Shape, nearer: list[Shape], annotated: tuple[int, ...]) -> floa
 
 
 def _sample_kinds(rng: np.random.Generator, count: int, twins: bool) -> list[str]:
-    """Draw motions; twins differ in theirs three times out of four, else relation or place must
-    tell them apart.
+    """Draw motions; twins differ in theirs three times out of four.
+
+    Else relation or place must tell them apart.
     """
     kinds = [str(k) for k in rng.choice(tuple(MOTIONS), size=count, p=tuple(MOTIONS.values()))]
     if twins and rng.random() < 0.25:
@@ -175,8 +177,9 @@ def _place(
     height: int,
     width: int,
 ) -> np.ndarray | None:
-    """Centres [T, 2] of an object that in all annotated frames lies inside the frame and neither
-    hides another nor is hidden.
+    """Return centres [T, 2] of an object that neither hides another nor is hidden.
+
+    In all annotated frames it lies inside the frame. None where no try succeeds.
 
     None if none of the drawn homes gives that.
     """

@@ -51,8 +51,9 @@ def describe_scene(
 
 
 def sample_expressions(seed: int, count: int) -> list[str]:
-    """Draw expressions as the dataset has them (of clips of 16 frames, 96 x 128) without drawing
-    the clips.
+    """Draw expressions as the dataset has them, without drawing the clips.
+
+    They are of clips of 16 frames, 96 x 128.
     """
     rng = np.random.default_rng((seed, 3))
     texts: list[str] = []
@@ -155,8 +156,9 @@ def _sample_meaning(
 def _sample_relation(
     rng: np.random.Generator, scene: Scene, shape: Shape, true: list[tuple[str, Shape]]
 ) -> Relation | None:
-    """Draw one of the object's true relations, with an anchor that is named alone; None if the draw
-    fails.
+    """Draw one of the object's true relations, with an anchor that is named alone.
+
+    None if the draw fails.
     """
     kinds = sorted({kind for kind, _ in true})
     if not kinds:

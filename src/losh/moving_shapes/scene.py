@@ -89,8 +89,9 @@ def _in_words(shape: Shape, described: list[Described]) -> ClipObject:
 
 
 def draw(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Draw all frames: uint8 [T, H, W, 3], and for each pixel the index of the object seen there
-    (n: background), int [T, H, W].
+    """Draw all frames, and say which object is seen at each pixel.
+
+    uint8 [T, H, W, 3], and the index of the object (n: background), int [T, H, W].
     """
     rng = np.random.default_rng((scene.seed, 2))
     size = (scene.height, scene.width)
@@ -118,8 +119,9 @@ def _sprites(rng: np.random.Generator, scene: Scene) -> list[np.ndarray]:
 
 
 def _sampled(texture: np.ndarray, size: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """Sample a texture at clip resolution: pixel (x, y) of the result is the texture at origin +
-    OVERSAMPLING * (x, y).
+    """Sample a texture at clip resolution.
+
+    Pixel (x, y) of the result is the texture at origin + OVERSAMPLING * (x, y).
     """
     matrix = np.array([[OVERSAMPLING, 0, origin[0]], [0, OVERSAMPLING, origin[1]]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

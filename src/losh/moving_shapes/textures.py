@@ -1,5 +1,6 @@
-"""Textures of objects and backgrounds, drawn at twice the clip's resolution and band-limited, so
-that sub-pixel motion stays exact.
+"""Textures of objects and backgrounds, drawn at twice the clip's resolution.
+
+They are band-limited, so that sub-pixel motion stays exact.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ AREAS = {
 def smooth_noise(
     rng: np.random.Generator, height: int, width: int, cell: float, channels: int = 1
 ) -> np.ndarray:
-    """Smooth noise float32 [height, width, channels] in about -1 to 1, with blobs of about `cell`
-    px.
+    """Return smooth noise in about -1 to 1, with blobs of about `cell` px.
+
+    float32 [height, width, channels].
     """
     rows, columns = max(2, round(height / cell)) + 1, max(2, round(width / cell)) + 1
     grid = rng.uniform(-1, 1, size=(rows, columns, channels)).astype(np.float32)
@@ -34,8 +36,9 @@ def smooth_noise(
 
 
 def sprite(rng: np.random.Generator, shape: Shape, scale: float) -> np.ndarray:
-    """Draw an object: float32 [D, D, 4], RGB of 0 to 255 (defined beyond the outline too) and alpha
-    of 0 to 1; its centre is the array's.
+    """Draw an object: float32 [D, D, 4], its centre that of the array.
+
+    RGB of 0 to 255 (defined beyond the outline too) and alpha of 0 to 1.
     """
     half = int(np.ceil(REACH * shape.radius)) + 3
     side = 2 * half * DRAWN
@@ -119,8 +122,9 @@ def _pattern(rng: np.random.Generator, texture: str, radius: float, side: int) -
 
 
 def background(rng: np.random.Generator, height: int, width: int, scale: float) -> np.ndarray:
-    """Draw a background of `height` x `width` texture pixels, greyish: float32 [height, width, 3]
-    of 0 to 255.
+    """Draw a greyish background of `height` x `width` texture pixels.
+
+    float32 [height, width, 3] of 0 to 255.
     """
     unit = scale * OVERSAMPLING
     first, second = (_grey(rng) for _ in range(2))

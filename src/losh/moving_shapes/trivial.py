@@ -38,8 +38,9 @@ def largest_object(masks: dict[str, np.ndarray]) -> np.ndarray:
 def random_object_of_named_colour(
     text: str, masks: dict[str, np.ndarray], objects: dict[str, dict], seed: int
 ) -> np.ndarray:
-    """The mask of a random object of the first colour that the text names; of any object where it
-    names none, or none is seen.
+    """Return the mask of a random object of the first colour that the text names.
+
+    Of any object where it names none, or none is seen.
     """
     colour = next((word for word in text.lower().split() if word in COLOURS), None)
     fitting = sorted(name for name in masks if objects[name]["colour"] == colour) or sorted(masks)

@@ -23,8 +23,9 @@ X264 = {
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
-    """Write frames uint8 [T, H, W, 3] RGB as H.264 in mp4, in 4:2:0 so that every player and
-    browser shows it; H and W are even.
+    """Write frames uint8 [T, H, W, 3] RGB as H.264 in mp4; H and W are even.
+
+    4:2:0, so that every player and browser shows it.
     """
     with (
         atomic_write(path) as part,

@@ -1,6 +1,4 @@
-"""The rule that shortens one tagged expression, step by step (docs/short_text.md has an example of
-each).
-"""
+"""The rule that shortens one tagged expression, step by step (docs/short_text.md has examples)."""
 
 from __future__ import annotations
 
@@ -29,8 +27,9 @@ class Short:
 
 
 def shorten_words(words: list[Word], mode: Mode) -> Short:
-    """Shorten one tagged expression; the result is never empty, and its words are a subsequence of
-    the expression's.
+    """Shorten one tagged expression.
+
+    The result is never empty, and its words are a subsequence of the expression's.
     """
     steps = []
     start = opening(words)

@@ -22,8 +22,9 @@ EDGES = '.,;:!?"“”()[]…'
 
 @dataclass(frozen=True)
 class Word:
-    """A word as written (`text`), what the rule compares (`lower`, without punctuation at its
-    edges), its Penn tag.
+    """A word as written (`text`), as the rule compares it (`lower`), and its Penn tag.
+
+    `lower` is without punctuation at the edges.
     """
 
     text: str
@@ -58,8 +59,9 @@ def load_tagger() -> Language:
 
 
 def tag_words(sentences: list[str]) -> Iterator[list[Word]]:
-    """Tag each sentence's words: what stands between white space, so that every word kept is a word
-    of the sentence.
+    """Tag each sentence's words, which are what stands between white space.
+
+    So every word kept is a word of the sentence.
     """
     from spacy.tokens import Doc
 

@@ -1,5 +1,4 @@
-"""Boundary measure F of the DAVIS benchmark: how well two masks' contours agree within a small
-tolerance.
+"""Boundary measure F of the DAVIS benchmark: how well the contours of two masks agree.
 
 Perazzi et al., "A benchmark dataset and evaluation methodology for video object segmentation" (CVPR
 2016), section 5; the details that the paper leaves open are those of the benchmark's public
@@ -97,8 +96,9 @@ def boundary_f(
 
 
 def _cropped(boundaries: np.ndarray) -> np.ndarray:
-    """The smallest block of rows and words that holds every boundary pixel of `[..., H, words]` (at
-    least one of each).
+    """Return the smallest block of rows and words that holds every boundary pixel.
+
+    `[..., H, words]`; at least one row and one word.
 
     Nothing is lost: what counts is whether a boundary pixel has another one near it, and both lie
     in the block, as do the run along the one's row and the step along the other's column by which
@@ -119,8 +119,9 @@ def _f(
     matched_truth: np.ndarray,
     size_truth: np.ndarray,
 ) -> np.ndarray:
-    """F from pixel counts, all `[T]`; the conventions for empty boundaries are in the head of this
-    file.
+    """Return F from pixel counts, all `[T]`.
+
+    The conventions for empty boundaries are in the head of this file.
     """
     precision = matched_prediction / np.maximum(size_prediction, 1)
     recall = matched_truth / np.maximum(size_truth, 1)

@@ -92,8 +92,9 @@ def pairwise_j_and_f(
 
 @dataclass
 class RunningJF:
-    """The mean J and F of one object over frames that come in chunks; memory does not grow with
-    them.
+    """The mean J and F of one object over frames that come in chunks.
+
+    Memory does not grow with the frames.
     """
 
     frames: int = 0
@@ -152,8 +153,9 @@ def _pairwise_j(predictions: np.ndarray, truths: np.ndarray) -> np.ndarray:
 
 
 def _on_threads(task: Callable[[slice], None], parts: list[slice], threads: int) -> None:
-    """Run `task` on each part. Threads suffice: NumPy lets go of the interpreter's lock in
-    operations of this size.
+    """Run `task` on each part.
+
+    Threads suffice: NumPy lets go of the interpreter's lock in operations of this size.
     """
     if min(threads, len(parts)) <= 1:
         for part in parts:

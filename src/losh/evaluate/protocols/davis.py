@@ -1,5 +1,4 @@
-"""The Refer-DAVIS17 protocol, as papers print it: one label map a video, scored by DAVIS's
-"unsupervised" task.
+"""The Refer-DAVIS17 protocol as papers print it: label maps, scored by DAVIS's unsupervised task.
 
 Facts, from the public evaluation of the benchmark (davisvideochallenge/davis2017-evaluation) and
 from the inference script that the published systems share (ReferFormer's, copied by its
@@ -77,14 +76,13 @@ def label_map(probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
 
 
 class UnsupervisedVideo:
-    """Scores one video of an expression set, in chunks of frames: memory does not grow with its
-    length.
+    """Scores one video of an expression set, in chunks of frames.
+
+    Memory does not grow with the video's length.
     """
 
     def __init__(self, video: str, num_predicted: int, instances: Sequence[str]) -> None:
-        """`num_predicted` labels may occur; `instances` are the true objects
-        (`objects_to_score`).
-        """
+        """Up to `num_predicted` labels occur; `instances` are the true objects to score."""
         self.video = video
         self.instances = list(instances)
         self.num_labels = max(
@@ -139,9 +137,7 @@ class UnsupervisedVideo:
 def davis_unsupervised(
     video: str, labels: np.ndarray, truth: np.ndarray, threads: int | None = None
 ) -> list[ObjectScore]:
-    """Score a whole video at once from two label maps, uint8 `[T, H, W]`; in `truth` 255 is
-    void.
-    """
+    """Score a whole video at once from two label maps, uint8 `[T, H, W]`; 255 in `truth` is void."""
     instances = objects_to_score(
         str(label) for label in np.unique(truth[0]) if label not in (0, VOID)
     )
@@ -154,8 +150,9 @@ def davis_unsupervised(
 def davis_results(
     unsupervised: Mapping[str, Sequence[ObjectScore]], plain: Mapping[str, Sequence[ObjectScore]]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The metrics of all expression sets: `davis_unsupervised.annot1.j_and_f`,
-    `per_expression.mean.j` and so on.
+    """Return the metrics of all expression sets.
+
+    Keys are `davis_unsupervised.annot1.j_and_f`, `per_expression.mean.j` and so on.
 
     Args:
         unsupervised: expression set -> the scores of the objects of all its videos under the best

@@ -1,6 +1,4 @@
-"""The Refer-YouTube-VOS protocol: the submission zip for the evaluation server, and local scores
-where masks are public.
-"""
+"""The Refer-YouTube-VOS protocol: the submission, and local scores where masks are public."""
 
 from __future__ import annotations
 
@@ -19,8 +17,9 @@ from losh.runtime.files import add_to_zip, atomic_write
 
 
 class SubmissionWriter:
-    """Writes `Annotations/<video>/<expression>/<frame>.png` (8-bit grey, 0 or 255) into a zip,
-    frame by frame.
+    """Writes the masks of expressions into a submission zip, frame by frame.
+
+    Entries are `Annotations/<video>/<expression>/<frame>.png`, 8-bit grey, 0 or 255.
 
     The same masks in the same order give the same bytes. Memory is flat but for the zip's own list
     of entries (some 500 bytes each, written at its end). Use as a context manager: the file appears
@@ -102,8 +101,9 @@ def merge_submissions(parts: Iterable[Path], path: Path) -> None:
 
 
 def local_scores(expressions: Sequence[ObjectScore]) -> dict[str, float]:
-    """`j`, `f`, `j_and_f` over expressions, each the mean over its frames with ground truth
-    (gathered by `RunningJF`).
+    """Return `j`, `f` and `j_and_f` over expressions.
+
+    Each is the mean over an expression's frames with ground truth (gathered by `RunningJF`).
 
     J and F are DAVIS's, as the evaluation server's were.
     """

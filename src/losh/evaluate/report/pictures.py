@@ -19,8 +19,9 @@ TRUTH = (64, 255, 64)
 
 
 def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None:
-    """Write up to `count` overlays as JPEG: a third worst, a third around the median, a third best;
-    file names begin with the quality.
+    """Write up to `count` overlays as JPEG: a third worst, a third median, a third best cases.
+
+    File names begin with the quality.
     """
     rows = [row for row in worst_first(result.rows) if row.key in result.predictions]
     for row in _spread(rows, count):

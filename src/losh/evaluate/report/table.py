@@ -18,8 +18,9 @@ BINS = 20  # of the IoU histogram
 
 @dataclass(frozen=True)
 class ExpressionRow:
-    """One sample: an expression in one annotated frame (A2D, JHMDB) or over a video. What a
-    protocol lacks is None.
+    """One sample: an expression in one annotated frame (A2D, JHMDB) or over a video.
+
+    What a protocol lacks is None.
     """
 
     video: str
@@ -63,8 +64,9 @@ class ExpressionRow:
 
 
 def write_rows(path: Path, rows: Iterable[ExpressionRow]) -> None:
-    """Write the table as CSV with a header, ordered by key, so that equal rows give equal bytes in
-    whatever order they come.
+    """Write the table as CSV with a header, ordered by key.
+
+    Equal rows give equal bytes in whatever order they come.
     """
     names = [field.name for field in fields(ExpressionRow)]
     _write_csv(
@@ -83,8 +85,9 @@ def worst_first(rows: Iterable[ExpressionRow]) -> list[ExpressionRow]:
 
 
 def write_plots(folder: Path, qualities: Sequence[float] | np.ndarray) -> None:
-    """Write `precision.csv` (`threshold,precision`: 0.50 ... 0.95, strictly greater) and
-    `iou_histogram.csv` (`iou,count`).
+    """Write `precision.csv` and `iou_histogram.csv`, the data of `dvc plots`.
+
+    Columns: `threshold,precision` (0.50 ... 0.95, strictly greater) and `iou,count`.
 
     Args:
         folder: where to.
