@@ -158,16 +158,14 @@ def main() -> None:
             fixtures.draw_clip = real_clips(frames, kind.size, drawn)
             MAKERS[name](base / "raw", kind.frames)
             reader = fixtures.reader_of(name, base / "raw")
-            if (
-                name == "jhmdb_sentences"
-            ):  # three scored frames a video, which the download stage chooses
+            # Three scored frames a video, which the download stage chooses.
+            if name == "jhmdb_sentences":
                 reader = fixtures.reader_of(
                     name, base / "raw", {one.video: [5, 15, 25] for one in reader.videos()}
                 )
             video = max(reader.videos(), key=lambda one: len(one.annotated))
-            if (
-                name == "a2d_sentences"
-            ):  # the fixture's annotated frames lie side by side, A2D's all over the clip
+            # The fixture's annotated frames lie side by side, A2D's all over the clip.
+            if name == "a2d_sentences":
                 reader, video = (
                     SameMasks(reader, video.annotated[0]),
                     dataclasses.replace(video, annotated=(33, 67, 101)),

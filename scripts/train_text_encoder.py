@@ -104,9 +104,10 @@ class Predictor(nn.Module):
         features = self.encoder(input_ids=corrupted, attention_mask=words.long()).last_hidden_state
 
         def loss(offset: int, places: Tensor) -> Tensor:
+            # The word at place + offset.
             target = F.pad(ids, (max(0, -offset), max(0, offset)), value=PAD)[:, max(0, offset) :][
                 :, : ids.shape[1]
-            ]  # the word at place + offset
+            ]
             places = places & words & (target != PAD)
             guess = self.heads[OFFSETS.index(offset)](features[places])  # [M, D]
             return F.cross_entropy(

@@ -81,9 +81,8 @@ def stage_outputs(model: SwinTransformer3d, frames: Tensor) -> list[Tensor]:
         for i in (0, 2, 4)
     ]
     with torch.no_grad():
-        model(
-            frames.repeat_interleave(2, 1).transpose(1, 2)
-        )  # [B, T, 3, H, W] -> [B, 3, 2 T, H, W]
+        # [B, T, 3, H, W] -> [B, 3, 2 T, H, W]
+        model(frames.repeat_interleave(2, 1).transpose(1, 2))
     for hook in hooks:
         hook.remove()
     return [x.permute(0, 1, 4, 2, 3) for x in kept]

@@ -31,9 +31,8 @@ def check(kind, root, thorough="names"):
 
 def test_a_release_with_all_its_videos_is_complete(tmp_path, monkeypatch):
     root = make_a2d(tmp_path, missing=0)
-    monkeypatch.setitem(
-        EXPECTED, "a2d_sentences", {"videos": 6, "expressions": 9}
-    )  # five, and the one that is not used
+    # Five, and the one that is not used.
+    monkeypatch.setitem(EXPECTED, "a2d_sentences", {"videos": 6, "expressions": 9})
     report = check("a2d_sentences", root, "decode")
     assert (
         report.complete

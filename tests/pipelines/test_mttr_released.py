@@ -114,9 +114,8 @@ def test_file_round_trip(
         else kept,
         tmp_path / "in.pth",
     )
-    monkeypatch.setattr(
-        "losh.model.released.infer_text_config", lambda _: dict(TEXT_CONFIG)
-    )  # heads of 16 channels, which no published RoBERTa has
+    # Heads of 16 channels, which no published RoBERTa has.
+    monkeypatch.setattr("losh.model.released.infer_text_config", lambda _: dict(TEXT_CONFIG))
     import_checkpoint(tmp_path / "in.pth", tmp_path / "model.safetensors")
     export_checkpoint(tmp_path / "model.safetensors", tmp_path / "out.pth")
     back = read_released(tmp_path / "out.pth")

@@ -120,9 +120,8 @@ def test_at_least_a_thousand_sentences_a_second() -> None:
     load_tagger()
     rates = []
     for _ in range(3):
-        began = (
-            time.process_time()
-        )  # one thread's work: the clock would measure what else the machine does
+        # One thread's work: the clock would measure what else the machine does.
+        began = time.process_time()
         shorten(queries, "subject_with_position")
         rates.append(len(queries) / (time.process_time() - began))
     assert max(rates) >= 1000, rates

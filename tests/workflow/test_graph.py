@@ -206,9 +206,8 @@ def test_an_experiment_in_another_folder_runs_its_own_code(project, where):
     )
     project.dvc("exp", "run", "-q", where, "train_data")
     if where == "--queue":
-        project.run(
-            "git", "checkout", "-q", "."
-        )  # what the workspace holds when the queue runs must not matter
+        # What the workspace holds when the queue runs must not matter.
+        project.run("git", "checkout", "-q", ".")
         run_queue(project)
     found = Path(out.read_text())
     assert ".dvc/tmp/exps" in str(found) and not found.is_relative_to(ROOT)
@@ -241,13 +240,9 @@ def test_the_ablation_is_queued_run_and_shown(project):
             losses["intersection"] > 0,
             losses["consistency"] > 0,
         )
+    # Without a short stream the intersection's weight means nothing.
     assert stated == {
-        "mttr": (
-            False,
-            False,
-            True,
-            False,
-        ),  # without a short stream the intersection's weight means nothing
+        "mttr": (False, False, True, False),
         "mttr-short": (True, False, False, False),
         "intersection": (True, False, True, False),
         "cross-attention": (True, True, False, False),

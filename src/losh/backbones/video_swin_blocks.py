@@ -62,7 +62,7 @@ def relative_position_index(window: Size3) -> Tensor:
 def shift_masks(
     grid: Size3, window: Size3, shift: Size3, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Which tokens of a shifted window may see each other.
+    """Return which tokens of a shifted window may see each other.
 
     After the roll only the last window of each shifted axis holds tokens from both ends of the map,
     so there are at most 8 different masks, whatever the size; keeping these and a number a window
@@ -110,7 +110,7 @@ def cut_windows(x: Tensor, window: Size3) -> Tensor:
 
 
 def join_windows(x: Tensor, window: Size3, size: Size3) -> Tensor:
-    """The inverse of `cut_windows`: [B, G, N, C] -> [B, *size, C]."""
+    """Return the inverse of `cut_windows`: [B, G, N, C] -> [B, *size, C]."""
     B, C = x.shape[0], x.shape[-1]
     grid = [cells // reach for cells, reach in zip(size, window, strict=True)]
     x = x.view(B, *grid, *window, C)
@@ -155,7 +155,7 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(channels, channels)
 
     def bias(self, tokens: int) -> Tensor:
-        """The bias of a window of `tokens` tokens -> [h, N, N].
+        """Return the bias of a window of `tokens` tokens -> [h, N, N].
 
         The full window's index is cut to [:N, :N]: where height or width is clamped, tokens get the
         coordinates of other places. That is how the published weights were trained (original and

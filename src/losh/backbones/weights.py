@@ -57,7 +57,7 @@ SHOWN = 12
 
 
 def torchvision_weights(name: str) -> Weights:
-    """The published weights of a backbone, downloaded once by torchvision into its cache.
+    """Return the published weights of a backbone, downloaded once by torchvision into its cache.
 
     Args:
         name: video_swin_t | video_swin_s | video_swin_b (Kinetics-400), resnet50 | resnet101

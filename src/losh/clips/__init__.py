@@ -1,1 +1,1 @@
-"""From the stages' artefacts to batches, alike for every dataset: samples, loading, augmentation."""
+"""From the stages' artefacts to batches, alike for every dataset: samples, loading, transforms."""

@@ -30,7 +30,7 @@ class Batch:
     loaded: list[LoadedClip]
 
     def samples(self) -> list[tuple[LoadedClip, Sample]]:
-        """Each expression's clip and sample, in the order of `long`."""
+        """Return each expression's clip and sample, in the order of `long`."""
         return [(clip, sample) for clip in self.loaded for sample in clip.samples]
 
 
@@ -53,9 +53,8 @@ def pad_frames(
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
     for i, clip in enumerate(frames):
         _, h, w, _ = clip.shape
-        pixels = (
-            clip.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
-        )  # [T, H, W, 3] -> [T, 3, H, W]
+        # [T, H, W, 3] -> [T, 3, H, W]
+        pixels = clip.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
         batch[i, :, :, :h, :w] = (pixels - mean) / std
         pad[i, :, :h, :w] = False
     return batch, pad

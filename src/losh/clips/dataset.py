@@ -175,7 +175,7 @@ def readable(loaded: list[LoadedClip | UserError], on_error: str = "stop") -> li
 
 
 def mirror_clip(clip: LoadedClip) -> LoadedClip:
-    """The clip as in a mirror: frames, masks, flow and the words left and right."""
+    """Return the clip as in a mirror: frames, masks, flow and the words left and right."""
     flow = clip.flow
     if flow is not None:
         flow = {

@@ -48,7 +48,7 @@ class GlobalBatches:
         return max(1, len(self.dataset_of) // self.batch_size)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[ClipRequest]]:
-        """This process's part of each step's global batch, from `first_step` on."""
+        """Return this process's part of each step's global batch, from `first_step` on."""
         order = self._permutation(epoch)
         for step in range(first_step, self.steps):
             places = range(step * self.batch_size, (step + 1) * self.batch_size)

@@ -89,7 +89,7 @@ def _datasets() -> list[str]:
 
 
 def _ref(name: str) -> str:
-    """The git reference that DVC keeps an experiment under."""
+    """Return the git reference that DVC keeps an experiment under."""
     references = _git("for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}").split()
     if not references:
         raise UserError(f"the experiment {name} has no reference in git", "Run `dvc exp list`")

@@ -54,7 +54,7 @@ def use_recipe(
 
 
 def read_recipe(name: str, folder: Path = RECIPES) -> dict[str, Any]:
-    """The recipe's values, with those of the recipe that it is based on."""
+    """Return the recipe's values, with those of the recipe that it is based on."""
     path = folder / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))

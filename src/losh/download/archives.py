@@ -163,7 +163,7 @@ def _tar_entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
 
 
 def _inside(target: Path, name: str, archive: Path) -> Path | None:
-    """Where an entry goes; None for the leavings of macOS.
+    """Return where an entry goes; None for the leavings of macOS.
 
     Raises:
         UserError: the entry's name is absolute or climbs out of the folder.

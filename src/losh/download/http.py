@@ -89,10 +89,8 @@ def fetch(
                     f"{wanted.url} gave a file with {fault}",
                     "The published file may have changed; fetch it by hand and compare",
                 )
-            failures, why = (
-                failures + 1,
-                fault,
-            )  # a mixture of two versions: once more, from the start
+            # A mixture of two versions: once more, from the start.
+            failures, why = failures + 1, fault
     raise UserError(
         f"{wanted.url} could not be fetched ({why}, {attempts} attempts without a new byte)",
         "Run the stage again later: it goes on",
@@ -187,7 +185,7 @@ def _validator(note: Path) -> str:
 
 
 def _fault(path: Path, wanted: Wanted) -> str | None:
-    """What is wrong with a whole file; None if nothing that we can check."""
+    """Return what is wrong with a whole file; None if nothing that we can check."""
     size = path.stat().st_size
     if wanted.size is not None and size != wanted.size:
         return f"{size} bytes, not {wanted.size}"

@@ -36,9 +36,8 @@ def download(
         UserError: files are still to be fetched by hand (which, from where, to where), an archive
             is unsafe, a table is not as published.
     """
-    (out / "dataset.json").unlink(
-        missing_ok=True
-    )  # the mark of a whole folder: an unfinished run must not leave an old one
+    # The mark of a whole folder: an unfinished run must not leave an old one.
+    (out / "dataset.json").unlink(missing_ok=True)
     if isinstance(params, MovingShapesParams):
         return _generate(name, params, out)
     source = find_source(name, params, sources)

@@ -60,7 +60,7 @@ class Report:
         )
 
     def text(self) -> str:
-        """The report for a person."""
+        """Return the report for a person."""
         counts = [
             f"{self.found.get(what, 0):,} of {count:,} {what}"
             for what, count in self.expected.items()
@@ -115,7 +115,7 @@ def verify(
 
 
 def expected_counts(kind: str, unused: int) -> dict[str, int]:
-    """Published counts, less the videos that the publication ships and leaves out."""
+    """Return published counts, less the videos that the publication ships and leaves out."""
     counts = dict(EXPECTED.get(kind, {}))
     if kind == "a2d_sentences":
         counts["videos"] -= unused
@@ -171,5 +171,5 @@ def _decode(reader: DatasetReader, files: FileListing, video: Video, report: Rep
 
 
 def _relative(files: FileListing, text: str) -> str:
-    """A message without the machine's path."""
+    """Return a message without the machine's path."""
     return text.replace(f"{files.root}/", "")

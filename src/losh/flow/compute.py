@@ -77,9 +77,8 @@ def compute_flow(
     rows = {video: read_json(_record(items / name), "dvc repro") for video, name in names.items()}
     out.mkdir(parents=True, exist_ok=True)
     for stale in [out / "index.json", *out.glob("*.h5")]:
-        stale.unlink(
-            missing_ok=True
-        )  # without an index nobody takes a half-linked folder for a whole one
+        # Without an index nobody takes a half-linked folder for a whole one.
+        stale.unlink(missing_ok=True)
     for video, name in names.items():
         link(_file(items / name), out / f"{quoted(video)}.h5")
     prune(items, {path(items / name).name for name in names.values() for path in (_file, _record)})

@@ -157,5 +157,5 @@ class FlowStore:
 
 
 def open_h5(path: Path) -> h5py.File:
-    """A file of `write_fields`, for reading."""
+    """Return a file of `write_fields`, for reading."""
     return h5py.File(path, "r")

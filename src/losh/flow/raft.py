@@ -50,7 +50,7 @@ def new_network(model: str, iterations: int) -> BaseModel:
 
 
 def load_network(model: str, checkpoint: str, iterations: int) -> BaseModel:
-    """The network with the weights that `flow.checkpoint` names, in eval mode.
+    """Return the network with the weights that `flow.checkpoint` names, in eval mode.
 
     Args:
         model: raft_small or raft.
@@ -81,7 +81,7 @@ def load_network(model: str, checkpoint: str, iterations: int) -> BaseModel:
 
 
 def weights_digest(model: str, checkpoint: str) -> str:
-    """What identifies the weights in a recipe: a file's SHA-256, or ptlflow's name of them.
+    """Return what identifies the weights in a recipe: a file's SHA-256, or ptlflow's name of them.
 
     Raises:
         UserError: a path without a file.
@@ -164,7 +164,7 @@ def _padded(side: int) -> int:
 
 
 def _local_path(model: str, checkpoint: str) -> Path | None:
-    """The file that `checkpoint` means, or None for a name of ptlflow's."""
+    """Return the file that `checkpoint` means, or None for a name of ptlflow's."""
     if checkpoint == "embedded":
         if model not in EMBEDDED:
             raise UserError(
@@ -202,10 +202,8 @@ def _fetch_state(model: str, checkpoint: str, address: str) -> dict[str, Tensor]
         return torch.hub.load_state_dict_from_url(
             address, map_location="cpu", check_hash=True, weights_only=True
         )["state_dict"]
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # URLError is an OSError; a wrong digest is a RuntimeError
+    # URLError is an OSError; a wrong digest is a RuntimeError.
+    except (OSError, RuntimeError) as error:
         raise UserError(
             f"flow.checkpoint: ptlflow's {model} checkpoint {checkpoint!r} cannot be fetched "
             f"from {address} ({error})",

@@ -92,14 +92,11 @@ def matching_loss(features: Tensor, others: Tensor, truth: Tensor, moving: float
         for cells, side in ((height, truth.shape[-2]), (width, truth.shape[-1]))
     )
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    y, x = (
-        STRIDE * rows + STRIDE // 2 - top,
-        STRIDE * columns + STRIDE // 2 - left,
-    )  # a cell's middle in the field
+    # A cell's middle in the field.
+    y, x = STRIDE * rows + STRIDE // 2 - top, STRIDE * columns + STRIDE // 2 - left
     known = (y >= 0) & (y < truth.shape[-2]) & (x >= 0) & (x < truth.shape[-1])
-    field = truth[
-        :, :, y.clamp(0, truth.shape[-2] - 1), x.clamp(0, truth.shape[-1] - 1)
-    ]  # [B, 2, h, w]
+    # [B, 2, h, w]
+    field = truth[:, :, y.clamp(0, truth.shape[-2] - 1), x.clamp(0, truth.shape[-1] - 1)]
     column, row = columns + field[:, 0] / STRIDE, rows + field[:, 1] / STRIDE
     known = known & (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1)
     importance = known * emphasis(field, moving)[:, 0]

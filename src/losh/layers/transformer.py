@@ -32,7 +32,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention of the queries, attention to the memory, feed-forward; LayerNorm after each."""
+    """Self-attention of the queries, attention to the memory, feed-forward, each with LayerNorm."""
 
     def __init__(self, width: int, heads: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
@@ -106,9 +106,8 @@ class Attention(nn.Module):
         out = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
         )
-        return self.out_proj(
-            out.transpose(1, 2).flatten(2)
-        )  # [M, heads, N, C / heads] -> [M, N, C]
+        # [M, heads, N, C / heads] -> [M, N, C]
+        return self.out_proj(out.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
         """[M, S, C] -> [M, heads, S, C / heads]."""

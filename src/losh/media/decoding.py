@@ -20,7 +20,7 @@ choice). Not 1.0: a sound file may promise a few more, which its edit list hides
 
 
 def decode_video(path: Path) -> Iterator[np.ndarray]:
-    """The frames of a video file in order, uint8 [H, W, 3] RGB, unrotated.
+    """Yield the frames of a video file in order, uint8 [H, W, 3] RGB, unrotated.
 
     Raises:
         UserError: the file is missing, does not decode, or ends early; the message names it.
@@ -87,7 +87,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A published image's bytes, not decoded.
+    """Return a published image's bytes, not decoded.
 
     Raises:
         UserError: the file is missing or empty.
@@ -104,7 +104,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """An image as uint8 [H, W, 3] RGB.
+    """Return an image as uint8 [H, W, 3] RGB.
 
     Raises:
         UserError: the file is missing or does not decode.
@@ -114,7 +114,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-    """An image file's bytes as uint8 [H, W, 3] RGB.
+    """Return an image file's bytes as uint8 [H, W, 3] RGB.
 
     Raises:
         UserError: they do not decode; the message has `name`.
@@ -126,7 +126,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
 
 
 def _short(error: Exception) -> str:
-    """An error's text without the path that our message already has."""
+    """Return an error's text without the path that our message already has."""
     return (
         getattr(error, "strerror", None) or str(error).splitlines()[0]
         if str(error)
@@ -141,7 +141,7 @@ even one.
 
 
 def as_rows_first(mask: np.ndarray, height: int, width: int, path: Path) -> np.ndarray:
-    """A [W, H] (published) or [H, W] mask as bool [H, W] of the video's size.
+    """Return a [W, H] (published) or [H, W] mask as bool [H, W] of the video's size.
 
     Which one it is follows from the video's size; a square video's mask is taken to be transposed,
     as published.
@@ -177,7 +177,7 @@ VOID = 255
 
 
 def read_indices(path: Path) -> np.ndarray:
-    """The palette indices (or grey values) of an annotation, uint8 [H, W].
+    """Return the palette indices (or grey values) of an annotation, uint8 [H, W].
 
     Raises:
         UserError: the file is missing, does not decode, or is in colour, so that its indices are

@@ -79,7 +79,7 @@ def sample_scene(
 
 
 def _sample_annotated(rng: np.random.Generator, num_frames: int) -> tuple[int, ...]:
-    """Three frames around the middle, three to five apart where the clip is long enough."""
+    """Return three frames around the middle, three to five apart where the clip is long enough."""
     if num_frames < 8:
         return tuple(sorted({num_frames // 4, num_frames // 2, max(num_frames - 2, 0)}))
     step = min(4, num_frames // 4)
@@ -89,7 +89,7 @@ def _sample_annotated(rng: np.random.Generator, num_frames: int) -> tuple[int, .
 
 
 def _sample_sway(rng: np.random.Generator, num_frames: int, scale: float) -> np.ndarray:
-    """The background's slow drift, as of a camera held by hand; none in half of the clips."""
+    """Draw the background's slow drift, as of a camera held by hand; none in half of the clips."""
     times = np.arange(num_frames)[:, None]
     if rng.random() < 0.5:
         return np.zeros((num_frames, 2))
@@ -126,10 +126,8 @@ def _sample_shapes(
             return None
         tilt = placed[0].tilt if twins and len(placed) == 1 else rng.uniform(-0.2, 0.2)
         placed.append(Shape(str(len(placed)), look, motion, radius, tilt, centres))
-    names, order = (
-        rng.permutation(count),
-        rng.permutation(count),
-    )  # neither the id nor the depth tells the twins
+    # Neither the id nor the depth tells the twins.
+    names, order = rng.permutation(count), rng.permutation(count)
     shapes = [replace(placed[k], instance=str(names[k])) for k in order]
     return (
         shapes

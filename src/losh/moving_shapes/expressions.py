@@ -46,7 +46,7 @@ class Described:
 def describe_scene(
     seed: int, num_frames: int, height: int, width: int
 ) -> tuple[Scene, list[Described]]:
-    """The scene of a seed, and two to four expressions for it."""
+    """Return the scene of a seed, and two to four expressions for it."""
     return _describe(np.random.default_rng((seed, 1)), seed, num_frames, height, width)
 
 
@@ -85,7 +85,7 @@ def _expressions(rng: np.random.Generator, scene: Scene) -> list[Described]:
 
 
 def _express(rng: np.random.Generator, scene: Scene, shape: Shape, twin: bool) -> Described | None:
-    """An expression for one object; None if no meaning names it alone."""
+    """Return an expression for one object; None if no meaning names it alone."""
     wish = "ambiguous" if twin else str(rng.choice(KINDS, p=(0.15, 0.5, 0.35)))
     true = [
         (kind, anchor)
@@ -163,9 +163,8 @@ def _sample_relation(
     kinds = sorted({kind for kind, _ in true})
     if not kinds:
         return None
-    kind = str(
-        rng.choice(kinds)
-    )  # first the kind, so that rare ones are not drowned by left, right, above, below
+    # First the kind, so that rare ones are not drowned by left, right, above, below.
+    kind = str(rng.choice(kinds))
     anchors = [s for k, s in true if k == kind]
     anchor = anchors[int(rng.integers(len(anchors)))]
     moved = (

@@ -88,12 +88,12 @@ def holds(scene: Scene, shape: Shape, meaning: Meaning) -> bool | None:
 
 
 def named(scene: Scene, noun: Noun) -> list[Shape]:
-    """The objects that look as the noun says."""
+    """Return the objects that look as the noun says."""
     return [shape for shape in scene.shapes if noun.fits(shape.look)]
 
 
 def anchors_of(scene: Scene, relation: Relation) -> list[Shape]:
-    """The objects that the relation's anchor may be."""
+    """Return the objects that the relation's anchor may be."""
     return [
         shape
         for shape in named(scene, relation.anchor)

@@ -59,9 +59,8 @@ def render_clip(seed: int, num_frames: int, height: int, width: int) -> Rendered
     count = len(scene.shapes)
     masks = owners[:, None] == np.arange(count)[None, :, None, None]
     # Row `count` is the background's path: owners index it where no object is seen.
-    paths = np.stack([*(shape.centres for shape in scene.shapes), scene.sway]).astype(
-        np.float32
-    )  # [n + 1, T, 2]
+    # [n + 1, T, 2]
+    paths = np.stack([*(shape.centres for shape in scene.shapes), scene.sway]).astype(np.float32)
     steps = paths[:, 1:] - paths[:, :-1]
     forward = np.stack([steps[owners[t], t] for t in range(scene.num_frames - 1)]).transpose(
         0, 3, 1, 2

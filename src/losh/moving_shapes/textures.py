@@ -13,12 +13,8 @@ from losh.moving_shapes.arrangement import REACH, Shape
 
 OVERSAMPLING = 2  # texture pixels a clip pixel, along each axis
 DRAWN = 4  # resolution at which outlines are drawn before they are brought down to OVERSAMPLING
-AREAS = {
-    "circle": 1.0,
-    "square": 1.0,
-    "triangle": 0.78,
-    "star": 0.84,
-}  # of a disc with the nominal radius; pointed shapes would else reach too far
+# Of a disc with the nominal radius; pointed shapes would else reach too far.
+AREAS = {"circle": 1.0, "square": 1.0, "triangle": 0.78, "star": 0.84}
 
 
 def smooth_noise(
@@ -74,9 +70,8 @@ def _outline(shape: Shape, side: int) -> np.ndarray:
     turn = np.array(
         [[np.cos(shape.tilt), np.sin(shape.tilt)], [-np.sin(shape.tilt), np.cos(shape.tilt)]]
     )
-    points = np.rint((corners @ turn + centre) * 256).astype(
-        np.int32
-    )  # fillPoly takes fixed point: 8 bits of fraction
+    # fillPoly takes fixed point: 8 bits of fraction.
+    points = np.rint((corners @ turn + centre) * 256).astype(np.int32)
     return cv2.fillPoly(image, [points], 255, shift=8)
 
 
@@ -87,7 +82,7 @@ def _ring(radii: np.ndarray, start: float) -> np.ndarray:
 
 
 def _surface(rng: np.random.Generator, shape: Shape, side: int) -> np.ndarray:
-    """The object's surface, float32 [side, side, 3]."""
+    """Return the object's surface, float32 [side, side, 3]."""
     base = np.array(COLOURS[shape.look.colour], np.float32)
     # Light colours carry a dark pattern, dark ones a light pattern.
     accent = 0.5 * base if base @ (0.3, 0.59, 0.11) > 140 else 0.28 * base + 0.72 * 255
@@ -156,6 +151,6 @@ def background(rng: np.random.Generator, height: int, width: int, scale: float) 
 
 
 def _grey(rng: np.random.Generator) -> np.ndarray:
-    """A greyish colour, float32 [3] of 0 to 255."""
+    """Return a greyish colour, float32 [3] of 0 to 255."""
     value = rng.uniform(75, 205)
     return (value * (1 + rng.uniform(-0.1, 0.1, size=3))).astype(np.float32)

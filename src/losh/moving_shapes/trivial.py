@@ -31,7 +31,7 @@ def trivial_masks(
 
 
 def largest_object(masks: dict[str, np.ndarray]) -> np.ndarray:
-    """The mask with most pixels; of equal ones the first by id."""
+    """Return the mask with most pixels; of equal ones the first by id."""
     return masks[max(sorted(masks), key=lambda name: int(masks[name].sum()))]
 
 

@@ -11,7 +11,7 @@ COLUMNS = ["long", "short"]
 
 
 def folded(text: str) -> str:
-    """A text as overrides compare it: lower case, single spaces."""
+    """Return a text as overrides compare it: lower case, single spaces."""
     return " ".join(text.lower().split())
 
 

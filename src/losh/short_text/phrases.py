@@ -48,7 +48,7 @@ _CLOTHED = re.compile(r"\S*(?:suit|shirt|coat|wear|dress|jacket|uniform|pants|sh
 
 
 def spans(pattern: re.Pattern[str], words: list[Word], indices: list[int]) -> list[list[int]]:
-    """The word indices of each match of `pattern` in the words at `indices`."""
+    """Return the word indices of each match of `pattern` in the words at `indices`."""
     text = " ".join(words[i].lower for i in indices)
     found = []
     for match in pattern.finditer(text):
@@ -75,9 +75,8 @@ def position_phrase(words: list[Word], kept: list[int], cut: int) -> list[int]:
             and leaves_position(words, after)
         ):
             chosen = span
-    if not chosen and (
-        leading := spans(POSITION, words, list(range(kept[0])))
-    ):  # "on the left there is a man"
+    # "on the left there is a man"
+    if not chosen and (leading := spans(POSITION, words, list(range(kept[0])))):
         chosen = leading[0]
     said = {words[i].lower for i in kept}
     places = {words[i].lower for i in chosen} & (lists.PLACES | lists.ORDINALS)

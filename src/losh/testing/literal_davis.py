@@ -29,7 +29,7 @@ def literal_boundary(mask: np.ndarray) -> np.ndarray:
 
 
 def literal_matched(boundary: np.ndarray, other: np.ndarray, radius: int) -> int:
-    """How many pixels of `boundary` have a pixel of `other` at a distance of at most `radius`."""
+    """Count the pixels of `boundary` that have one of `other` at a distance of at most `radius`."""
     places = np.argwhere(other)
     return sum(
         bool((((places - place) ** 2).sum(axis=1) <= radius * radius).any())

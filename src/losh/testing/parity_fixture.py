@@ -75,7 +75,7 @@ def arrays() -> dict[str, np.ndarray]:
 
 
 def recipe(kind: str, key: str, shape: tuple[int, ...]) -> Tensor:
-    """The fixture's weights: each released key seeds its own draw."""
+    """Return the fixture's weights: each released key seeds its own draw."""
     z = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF).standard_normal(shape)
     gain = len(shape) == 1 and key.endswith(".weight")
     if kind == "A":

@@ -19,7 +19,7 @@ TEXT_WIDTH = 16
 def roberta_config(
     vocab_size: int, width: int, layers: int, heads: int, ffn: int, positions: int
 ) -> dict[str, object]:
-    """A RoBERTa of another size than roberta-base, all else as there."""
+    """Return a RoBERTa of another size than roberta-base, all else as there."""
     return RobertaConfig(
         vocab_size=vocab_size,
         hidden_size=width,
@@ -199,5 +199,5 @@ def run(
     long: TextFeats | None = None,
     short: TextFeats | None = None,
 ) -> LoShOutput:
-    """A forward pass on the small inputs, with what is given in place of them."""
+    """Return a forward pass on the small inputs, with what is given in place of them."""
     return model(clips or small_clips(), long or words((5, 3)), short or words((2, 3), seed=1))

@@ -124,10 +124,8 @@ class _OneObjectEval(COCOeval):
         )
         self.samples = samples
         self.params.maxDets = [MOST_DETECTIONS]
-        self.params.areaRng, self.params.areaRngLbl = (
-            [[0, 1e10]],
-            ["all"],
-        )  # the split by size is not part of the protocol
+        # The split by size is not part of the protocol.
+        self.params.areaRng, self.params.areaRngLbl = [[0, 1e10]], ["all"]
 
     def computeIoU(self, imgId: int, catId: int) -> np.ndarray:
         return self.samples[imgId - 1].ious[:MOST_DETECTIONS, None]

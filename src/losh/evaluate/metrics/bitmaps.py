@@ -30,13 +30,13 @@ def pack(masks: np.ndarray) -> np.ndarray:
 
 
 def unpack(words: np.ndarray, width: int) -> np.ndarray:
-    """The inverse of `pack`: uint64 `[..., H, words]` -> bool `[..., H, width]`."""
+    """Return the inverse of `pack`: uint64 `[..., H, words]` -> bool `[..., H, width]`."""
     packed = np.ascontiguousarray(words).view(np.uint8)
     return np.unpackbits(packed, axis=-1, count=width, bitorder="little").view(bool)
 
 
 def count(words: np.ndarray) -> np.ndarray:
-    """The number of pixels set in each frame: uint64 `[..., H, words]` -> int64 `[...]`."""
+    """Return the number of pixels set in each frame: uint64 `[..., H, words]` -> int64 `[...]`."""
     return np.bitwise_count(words).sum(axis=(-2, -1), dtype=np.int64)
 
 
@@ -70,9 +70,8 @@ def dilate(words: np.ndarray, radius: int) -> np.ndarray:
     height = words.shape[-2]
     result = np.zeros_like(words)
     wide, half_width = words, 0
-    for dy in range(
-        radius, -1, -1
-    ):  # from the tip of the disk to its middle row: the runs only grow
+    # From the tip of the disk to its middle row: the runs only grow.
+    for dy in range(radius, -1, -1):
         target = isqrt(radius * radius - dy * dy)
         while half_width < target:
             # A run moved further than its length would leave a gap; of one cut by the border

@@ -25,16 +25,15 @@ TOLERANCE = 0.008  # of the image's diagonal
 
 
 def tolerance_of(height: int, width: int) -> int:
-    """The distance in pixels within which boundaries match, for an image of this size."""
+    """Return the distance in pixels within which boundaries match, for an image of this size."""
     return ceil(TOLERANCE * hypot(height, width))
 
 
 def boundary_words(words: np.ndarray, width: int) -> np.ndarray:
-    """The boundary maps of packed masks of `width` pixels: uint64 `[..., H, words]`, same shape."""
+    """Return the boundary maps of packed masks of `width` pixels, uint64 `[..., H, words]`."""
     right = bitmaps.from_right(words, 1)
-    right[..., -1] |= words[..., -1] & np.uint64(
-        1 << ((width - 1) % bitmaps.WORD)
-    )  # the last column repeats
+    # The last column repeats.
+    right[..., -1] |= words[..., -1] & np.uint64(1 << ((width - 1) % bitmaps.WORD))
     boundary = words ^ right
     # The last row repeats too, and differs from its repetition nowhere: only the rows above it look
     # down.
@@ -44,7 +43,7 @@ def boundary_words(words: np.ndarray, width: int) -> np.ndarray:
 
 
 def boundary_map(masks: np.ndarray) -> np.ndarray:
-    """The boundary pixels of masks: bool `[..., H, W]` -> bool `[..., H, W]`."""
+    """Return the boundary pixels of masks: bool `[..., H, W]` -> bool `[..., H, W]`."""
     width = masks.shape[-1]
     return bitmaps.unpack(boundary_words(bitmaps.pack(masks), width), width)
 

@@ -51,7 +51,7 @@ class ObjectScore:
 
 
 def objects_to_score(first_frame: Iterable[str]) -> list[str]:
-    """The true objects of a video, from the ids in its first annotated frame: 1 to the largest."""
+    """Return a video's true objects, 1 to the largest id in its first annotated frame."""
     return [
         str(instance)
         for instance in range(1, max((int(instance) for instance in first_frame), default=0) + 1)
@@ -137,7 +137,7 @@ class UnsupervisedVideo:
 def davis_unsupervised(
     video: str, labels: np.ndarray, truth: np.ndarray, threads: int | None = None
 ) -> list[ObjectScore]:
-    """Score a whole video at once from two label maps, uint8 `[T, H, W]`; 255 in `truth` is void."""
+    """Score a whole video at once from two label maps, uint8 `[T, H, W]`; 255 in `truth`: void."""
     instances = objects_to_score(
         str(label) for label in np.unique(truth[0]) if label not in (0, VOID)
     )

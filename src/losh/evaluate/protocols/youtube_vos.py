@@ -69,7 +69,7 @@ def entry_name(video: str, expression: str, frame: str) -> str:
 
 
 def png_of(mask: np.ndarray) -> bytes:
-    """A mask (bool `[H, W]`) as an 8-bit grey PNG of 0 and 255."""
+    """Return a mask (bool `[H, W]`) as an 8-bit grey PNG of 0 and 255."""
     # Run lengths suit masks: smaller than level 6's, and faster. Both are given, lest another
     # OpenCV's defaults change the bytes.
     options = [

@@ -37,9 +37,8 @@ def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None
         if truth is not None:
             picture = outline(picture, resize_mask(truth, frame.shape[:2]), TRUTH)
         height, width = picture.shape[:2]
-        scale = max(
-            1, round(360 / height)
-        )  # small frames are shown larger, or the caption could not be read
+        # Small frames are shown larger, or the caption could not be read.
+        scale = max(1, round(360 / height))
         picture = cv2.resize(
             picture, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC
         )

@@ -113,7 +113,7 @@ def write_plots(folder: Path, qualities: Sequence[float] | np.ndarray) -> None:
 
 
 def write_empty_plots(folder: Path) -> None:
-    """The same files without rows, where nothing could be scored: DVC expects them."""
+    """Write the same files without rows, where nothing could be scored: DVC expects them."""
     _write_csv(folder / "precision.csv", ["threshold", "precision"], [])
     _write_csv(folder / "iou_histogram.csv", ["iou", "count"], [])
 
