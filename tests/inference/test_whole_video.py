@@ -45,6 +45,7 @@ def tracked(parts, frames: int, chunk: int | None, rule: str = "long"):
 
 @pytest.mark.parametrize("rule", ["long", "product", "intersection", "mean"])
 def test_one_chunk_is_the_model_itself(parts, rule):
+    model, texts = parts
     pixels, pad = pad_frames(
         [torch.from_numpy(np.stack([frame_of(t) for t in range(6)]))], torch.device("cpu")
     )

@@ -66,8 +66,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_that_cannot_be_had(tmp_path: Path) -> None:
-    save_model(
-        tmp_path / "m", small_model(), {"model": {**MODEL, "text_encoder": str(tmp_path / "gone")}}
-    )
+    config = {**CONFIG, "model": {**MODEL, "text_encoder": str(tmp_path / "gone")}}
+    save_model(tmp_path / "m", small_model(), config)
     with pytest.raises(UserError, match=r"text_encoder: .*gone"):
         load_model(tmp_path / "m")
