@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import resnet50, resnet101
 from torchvision.ops import FrozenBatchNorm2d
 
+from losh.backbones.backbone import Backbone
+
 BUILDERS = {"resnet50": resnet50, "resnet101": resnet101}
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """The first three stages of a ResNet, run on every frame by itself.
 
     It has the interface of `VideoSwin`.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from losh.backbones.backbone import Backbone
 from losh.backbones.video_swin_blocks import (
     PATCH,
     PatchEmbed,
@@ -40,7 +42,7 @@ PRESETS = {
 """The published sizes without their fourth stage (arXiv 2106.13230; LoSh and MTTR use T)."""
 
 
-class VideoSwin(nn.Module):
+class VideoSwin(Backbone):
     """The video backbone.
 
     Parameters have the names of the released checkpoints, without their prefix `backbone.`.
@@ -122,7 +124,7 @@ class VideoSwin(nn.Module):
         for stage, layer in enumerate(self.layers):
             if stage:
                 x = self.downsamples[stage - 1](x)
-            for block in layer.blocks:
+            for block in cast(SwinStage, layer).blocks:
                 x = (
                     checkpoint(block, x, use_reentrant=False)
                     if self.checkpoint_blocks and self.training

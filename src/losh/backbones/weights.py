@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, ResNet101_Weights
 from torchvision.models.video import Swin3D_B_Weights, Swin3D_S_Weights, Swin3D_T_Weights
 
+from losh.backbones.backbone import Backbone
 from losh.backbones.resnet import ResNet
 from losh.backbones.video_swin import PRESETS, SwinSizes, VideoSwin
 from losh.backbones.video_swin_blocks import size3
@@ -227,12 +228,11 @@ EMBEDDED = Path(__file__).parent / "embedded" / "model.safetensors"
 """Our small Video-Swin for MovingShapes, made by scripts/train_backbone.py."""
 
 
-def build_backbone(params: BackboneParams) -> nn.Module:
+def build_backbone(params: BackboneParams) -> Backbone:
     """Build the backbone that `params` names, with its weights.
 
     Returns:
-        `VideoSwin` or `ResNet`: frames [B, T, 3, H, W] -> levels [B, T, C_i, H_i, W_i], with the
-        attributes `channels`, `strides` and `checkpoint_blocks`.
+        `VideoSwin` or `ResNet`.
 
     Raises:
         UserError: the checkpoint cannot be had, cannot be read or does not fit.

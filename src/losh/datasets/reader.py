@@ -63,17 +63,52 @@ class Inventory:
     """Videos that expressions name and no table lists."""
 
 
-class DatasetReader(Protocol):
-    """A dataset in its published layout. Readers open files lazily and hold no handle between
-    calls.
+class FrameReader(Protocol):
+    """Frames and masks of videos: all that packing one needs."""
+
+    @property
+    def name(self) -> str:
+        """Of the dataset."""
+
+    @property
+    def protocol(self) -> str:
+        """a2d, youtube_vos or davis."""
+
+    def frames(self, video: Video) -> Iterator[tuple[bytes | np.ndarray, str]]:
+        """Yield the frames in order, each with its file's name for errors.
+
+        A frame is its JPEG bytes as published, or decoded, uint8 [H, W, 3] RGB.
+
+        Raises:
+            UserError: a frame or the video does not decode; the message names the file.
+        """
+        ...
+
+    def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
+        """Return instance id -> bool [H, W] of one annotated frame (0-based).
+
+        Instances without a pixel are included as empty masks.
+
+        Raises:
+            UserError: the annotation is missing, truncated or of a wrong shape; the message names
+                the file.
+        """
+        ...
+
+
+class DatasetReader(FrameReader, Protocol):
+    """A dataset in its published layout.
+
+    Readers open files lazily and hold no handle between calls.
     """
 
-    name: str
-    kind: str
-    protocol: str
-    """a2d, youtube_vos or davis."""
-    frame_suffix: str
-    """Of the frames' files; empty where a video is one file."""
+    @property
+    def kind(self) -> str:
+        """The word that params.yaml has for the layout."""
+
+    @property
+    def frame_suffix(self) -> str:
+        """Of the frames' files; empty where a video is one file."""
 
     def videos(self) -> list[Video]:
         """All videos of the splits that we use, sorted by (split, video)."""
@@ -85,29 +120,10 @@ class DatasetReader(Protocol):
         """
         ...
 
-    def frames(self, video: Video) -> Iterator[tuple[bytes | np.ndarray, str]]:
-        """The frames in order: (JPEG bytes as published, or decoded uint8 [H, W, 3] RGB; file name
-        for errors).
-
-        Raises:
-            UserError: a frame or the video does not decode; the message names the file.
-        """
-        ...
-
     def annotation_files(self, video: Video) -> list[Path]:
         """The files that hold the video's masks, without duplicates."""
         ...
 
     def inventory(self) -> Inventory:
         """What the publication lists against what is there."""
-        ...
-
-    def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
-        """Instance id -> bool [H, W] of one annotated frame (0-based); instances without a pixel
-        are included as empty masks.
-
-        Raises:
-            UserError: the annotation is missing, truncated or of a wrong shape; the message names
-                the file.
-        """
         ...

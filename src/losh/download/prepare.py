@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from losh.datasets.jhmdb_sentences import JHMDBSentences
 from losh.datasets.listing import FileListing
 from losh.datasets.locate import (
     SOURCES,
@@ -146,7 +147,7 @@ def _choose_samples(
     """JHMDB's scored frames, from the published list or drawn with the seed, and kept beside the
     other outputs.
     """
-    reader = make_reader(params.kind, name, files, parts)
+    reader = JHMDBSentences(name, files, parts)
     frames = reader.published_samples()
     origin = "published" if frames is not None else f"drawn with seed {params.seed}"
     if frames is None:

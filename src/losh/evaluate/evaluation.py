@@ -46,7 +46,7 @@ def evaluate(
         out.mkdir(parents=True, exist_ok=True)
         predictor = Predictor(
             network,
-            TextFeatures(network.base.text_encoder, processes.device),
+            TextFeatures(network.text_encoder, processes.device),
             (config["short_side"], config["long_side"]),
             pick_precision("auto", processes.device),
             params.rule,
@@ -103,15 +103,13 @@ def _check_window(store: FrameStore, window: int) -> None:
 
 
 def _write(setup: EvaluationSetup, result: Result, name: str, metrics: Path) -> dict[str, Any]:
-    scored = [row for row in result.rows if row.iou is not None or row.j is not None]
+    scored = [row for row in result.rows if row.scored]
     summary = _rounded(result.metrics) | {"samples": len(scored), "skipped": len(result.skipped)}
     for why in result.skipped[:10]:
         print(f"skipped: {why}")
     write_rows(setup.out / "expressions.csv", result.rows)
     if scored:
-        write_plots(
-            metrics / "plots" / name, [row.iou if row.iou is not None else row.j for row in scored]
-        )
+        write_plots(metrics / "plots" / name, [row.overlap for row in scored])
         draw_cases(setup.store, result, setup.params.pictures, setup.out / "pictures")
     else:
         write_empty_plots(metrics / "plots" / name)

@@ -189,6 +189,7 @@ def _compute_video(
         batch = pairs[start : start + params.batch_size]
         numbers = sorted({t for pair in batch for t in pair})
         images = np.stack([_frame(frames, video, t, params) for t in numbers])
+        assert estimator is not None, "a video with pairs has its estimator"
         both = estimator.estimate_both(
             images, [(numbers.index(a), numbers.index(b)) for a, b in batch]
         )

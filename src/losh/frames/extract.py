@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from losh.datasets import open_reader
-from losh.datasets.reader import DatasetReader, Video
+from losh.datasets.reader import DatasetReader, FrameReader, Video
 from losh.errors import UserError
 from losh.media.windows import window_around
 from losh.params import FramesParams
@@ -152,7 +152,7 @@ def needed_frames(
 
 
 def pack_video(
-    reader: DatasetReader, video: Video, params: FramesParams, target: Path
+    reader: FrameReader, video: Video, params: FramesParams, target: Path
 ) -> dict[str, Any]:
     """Write one video's zip; returns its row of the index."""
     encoded: dict[int, bytes] = {}

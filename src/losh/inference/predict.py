@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from losh.inference.text_features import TextFeatures
 from losh.inference.whole_video import Trajectory, track
 from losh.media.drawing import caption, overlay, write_video
 from losh.model.checkpoint import load_model
+from losh.model.structures import size_of
 from losh.params import FlowParams, Params
 from losh.runtime.files import atomic_write
 from losh.runtime.machine import pick_device, pick_precision
@@ -36,7 +38,7 @@ def predict(
     short: str | None = None,
     masks: Path | None = None,
     rate: float = 10.0,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Mask what `sentence` refers to in every frame of `clip`.
 
     Args:
@@ -63,7 +65,7 @@ def predict(
         short = shorten([sentence], params.short_text.mode)[0].text
     predictor = Predictor(
         network,
-        TextFeatures(network.base.text_encoder, device),
+        TextFeatures(network.text_encoder, device),
         (config["short_side"], config["long_side"]),
         pick_precision(params.train.precision, device),
         params.evaluate.rule,
@@ -105,7 +107,7 @@ def _overlays(
         yield caption(overlay(frame, mask), sentence)
 
 
-def show_flow(clip: Path, out: Path, params: FlowParams, rate: float = 10.0) -> dict[str, object]:
+def show_flow(clip: Path, out: Path, params: FlowParams, rate: float = 10.0) -> dict[str, Any]:
     """RAFT flow from each frame of `clip` to the next, as colours (hue = direction, saturation =
     speed), beside the frames.
     """
@@ -119,7 +121,7 @@ def show_flow(clip: Path, out: Path, params: FlowParams, rate: float = 10.0) -> 
         count = store.videos[name]["num_frames"]
         if count < 2:
             raise UserError(f"{clip} has one frame", "Flow needs two")
-        size = network_size(*store.frame(name, 0).shape[:2], params.short_side, 10**6)
+        size = network_size(*size_of(store.frame(name, 0).shape[:2]), params.short_side, 10**6)
         estimator = FlowEstimator(params, pick_device())
         lengths: list[float] = []
 

@@ -25,7 +25,7 @@ from losh.inference.streams import joined, joint_probabilities
 from losh.media.resizing import network_size, resize_frame
 from losh.media.windows import chunks
 from losh.model.pipeline import MaskRule, RVOSPipeline
-from losh.model.structures import Clips, FrameSizes, LayerPred, VideoFeats
+from losh.model.structures import Clips, FrameSizes, LayerPred, VideoFeats, size_of
 
 FrameOf = Callable[[int], np.ndarray]
 """Frame index -> uint8 [H, W, 3] RGB."""
@@ -145,7 +145,7 @@ class _Tracking:
     ) -> None:
         self.predictor, self.frame_of, self.frames = predictor, frame_of, frames
         self.pieces = chunks(frames, chunk)
-        self.size = network_size(*frame_of(0).shape[:2], *predictor.sides)
+        self.size = network_size(*size_of(frame_of(0).shape[:2]), *predictor.sides)
         self.base: RVOSPipeline = predictor.model.base
         self.mask_rule = self.base.mask_rule(protocol)
         self.device = predictor.texts.device
@@ -172,7 +172,7 @@ class _Tracking:
                 for store, layer in zip(waiting[i], layers, strict=True):
                     store.put(piece[0], layer)
             kept = video if exact else None
-            padded = tuple(clips.frames.shape[-2:])
+            padded = size_of(clips.frames.shape[-2:])
         tracks = [
             Trajectory(one, padded, self.size, self.predictor, self.mask_rule) for one in scores
         ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from losh.backbones.weights import build_backbone
 from losh.model.losh import LoSh
+from losh.model.pipeline import RVOSPipeline
 from losh.model.text_encoder import TextEncoder
 from losh.params import ModelParams, PipelineParams
 from losh.pipelines import pipeline_class
@@ -24,5 +27,5 @@ def build_model(
     """
     encoder = TextEncoder(params.text_encoder) if text_encoder is None else text_encoder
     backbone = build_backbone(params.backbone)
-    base = pipeline_class(params.base)(pipeline, backbone, encoder, encoder.width)
-    return LoSh(base, params)
+    make: Callable[..., RVOSPipeline] = pipeline_class(params.base)
+    return LoSh(make(pipeline, backbone, encoder, encoder.width), params)

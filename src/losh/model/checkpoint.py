@@ -39,7 +39,7 @@ def save_model(path: Path, model: LoSh, config: dict[str, Any]) -> None:
             `config["pipeline"]` that of the base pipeline.
     """
     _sections(config)
-    whole = {**config, TEXT_CONFIG: text_config(model.base.text_encoder)}
+    whole = {**config, TEXT_CONFIG: text_config(model.text_encoder)}
     # One metadata key: safetensors writes several in an order of chance.
     metadata = {METADATA: json.dumps(whole, sort_keys=True)}
     with atomic_write(path) as part:
@@ -84,15 +84,16 @@ def load_model(path: Path, tokenizer: bool = True) -> tuple[LoSh, dict[str, Any]
         )
     model.load_state_dict(state, assign=True)
     if tokenizer:
-        model.base.text_encoder.tokenizer = load_tokenizer(config["model"]["text_encoder"])
+        model.text_encoder.tokenizer = load_tokenizer(config["model"]["text_encoder"])
     return model.eval(), config
 
 
 def model_from(config: dict[str, Any]) -> LoSh:
-    """A model of this configuration with fresh weights; nothing is loaded or downloaded.
+    """Build a model of this configuration with fresh weights; nothing is loaded or downloaded.
 
     Args:
-        config: `model` and `pipeline` (the sections of params.yaml) and `text_encoder_config` (Hugging Face's).
+        config: `model` and `pipeline` (the sections of params.yaml) and `text_encoder_config`
+            (Hugging Face's).
     """
     params, pipeline = _sections(config)
     # The weights come from the file: what the backbone started from is of no matter now, and may

@@ -131,8 +131,8 @@ class Criterion:
         )
         if len(streams) == 2 and self.losses.intersection:
             grid = self.objective.comparison_size(size)
-            logits = [resized(refined.flatten(0, 1)[:, None], grid)[:, 0] for refined in masks]
-            sums["intersection"] = intersection_loss(*logits, self.losses.intersection_form)
+            long, short = (resized(x.flatten(0, 1)[:, None], grid)[:, 0] for x in masks)
+            sums["intersection"] = intersection_loss(long, short, self.losses.intersection_form)
         return sums
 
 

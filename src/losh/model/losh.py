@@ -10,6 +10,7 @@ from losh.layers.transformer import xavier_matrices
 from losh.model.cross_attention import CrossBlock, LongShortAttention
 from losh.model.pipeline import RVOSPipeline
 from losh.model.structures import Clips, LoShOutput, TextFeats, TextIds, Tokens, VideoFeats
+from losh.model.text_encoder import TextEncoder
 from losh.params import ModelParams
 
 Text = TextIds | TextFeats
@@ -36,6 +37,13 @@ class LoSh(nn.Module):
         self.cross_after = LongShortAttention(*sizes) if crossing and not inside else None
         if self.cross_after is not None:
             xavier_matrices(self.cross_after)
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """The base pipeline's; ValueError where it was built without one."""
+        if self.base.text_encoder is None:
+            raise ValueError("this model was built without a text encoder")
+        return self.base.text_encoder
 
     def forward(
         self, clips: Clips, long: Text, short: Text | None = None, video: VideoFeats | None = None

@@ -31,7 +31,7 @@ def matched_pairs(indices: list[Indices], device: torch.device) -> tuple[Tensor,
 def matched_targets(
     targets: list[Targets], indices: list[Indices], size: tuple[int, int]
 ) -> Tensor:
-    """Masks of the matched instances in the order of `matched_pairs`, frame by frame: float [P, H, W]."""
+    """Return the matched instances' masks in the order of `matched_pairs`, by frame [P, H, W]."""
     return torch.cat(
         [
             target_masks(t, size)[i.to(t.masks.device)].flatten(0, 1)

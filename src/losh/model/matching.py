@@ -38,8 +38,8 @@ def joint_costs(
     if len(streams) == 2 and losses.intersection:
         grid = objective.comparison_size(size)
         for b, cost in enumerate(costs):
-            logits = [resized(stream.masks[b], grid) for stream in streams]
-            inside = coefficient(*logits, losses.intersection_form)  # [K, N]
+            long, short = (resized(stream.masks[b], grid) for stream in streams)
+            inside = coefficient(long, short, losses.intersection_form)  # [K, N]
             cost -= losses.intersection * inside.mean(0)[:, None]
     return costs
 

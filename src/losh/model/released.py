@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from losh.backbones.video_swin_blocks import relative_position_index
+from losh.backbones.video_swin_blocks import WindowAttention, relative_position_index
 from losh.errors import UserError
 from losh.model.checkpoint import load_model, model_from, save_model
 from losh.model.losh import LoSh
@@ -125,7 +125,7 @@ def import_released(
     indexes = {name: state.pop(name) for name in list(state) if name.endswith(INDEX)}
     config = infer_params(state, indexes, text_config or infer_text_config(state))
     wanted = _blank(config).state_dict()
-    names = {released_name(name): name for name in wanted}
+    names = {theirs: name for name in wanted if (theirs := released_name(name)) is not None}
     index = relative_position_index(tuple(config["model"]["backbone"]["window_size"]))
     shapes = {theirs: tuple(wanted[ours].shape) for theirs, ours in names.items()}
     shapes |= {
@@ -161,7 +161,7 @@ def export_released(model: LoSh) -> dict[str, Tensor]:
             )
         state[theirs] = value
         if theirs.endswith(TABLE):
-            attention = model.get_submodule(name.rpartition(".")[0])
+            attention = cast(WindowAttention, model.get_submodule(name.rpartition(".")[0]))
             state[theirs.replace(TABLE, INDEX)] = relative_position_index(attention.window)
     if not any(name.endswith(INDEX) for name in state):
         raise UserError(

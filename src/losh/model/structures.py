@@ -8,7 +8,7 @@ C channels, H W pixels, h w cells, M rows of the transformer (a frame of an expr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -158,13 +158,15 @@ class Tokens:
 
 @dataclass(frozen=True)
 class LayerPred:
-    """What one decoder layer predicts. Always float32, whatever the precision of the layers before."""
+    """What one decoder layer predicts, in float32 whatever the precision of the layers before."""
 
     scores: Tensor
     """[B, K, N, classes] logits; what the classes are is the pipeline's affair."""
     masks: Tensor
-    """[B, K, N, h, w] logits, by which queries are matched. Final where the pipeline does not refine
-    them."""
+    """[B, K, N, h, w] logits, by which queries are matched.
+
+    They are final where the pipeline does not refine them.
+    """
     boxes: Tensor | None = None
     """[B, K, N, 4] centre x, centre y, width, height as parts of the clip; None without boxes."""
     state: tuple[Tensor, ...] = ()
@@ -232,6 +234,12 @@ class ClipFlow(_Movable):
 
 Indices = tuple[Tensor, Tensor]
 """An expression's matching: (query [P] long, instance [P] long)."""
+
+
+def size_of(shape: Sequence[int]) -> tuple[int, int]:
+    """Return a shape of two numbers, rows and columns, as a pair."""
+    height, width = shape
+    return height, width
 
 
 @dataclass(frozen=True)

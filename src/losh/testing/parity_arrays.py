@@ -11,7 +11,7 @@ from torch import Tensor
 
 from losh.inference.streams import joint_probabilities, predictions
 from losh.model.released import released_name
-from losh.model.structures import FrameSizes
+from losh.model.structures import FrameSizes, size_of
 from losh.testing.parity_fixture import (
     LOSS_NAMES,
     RECIPES,
@@ -174,9 +174,9 @@ def gradient_norms(case: str) -> dict[str, float]:
     model.zero_grad()
     criterion()(model(inputs.clips, inputs.long, inputs.short), inputs.targets)["total"].backward()
     norms = {
-        released_name(name): float(p.grad.double().norm())
+        theirs: float(p.grad.double().norm())
         for name, p in model.named_parameters()
-        if p.grad is not None
+        if p.grad is not None and (theirs := released_name(name)) is not None
     }
     model.zero_grad()
     return norms
@@ -189,7 +189,7 @@ def post_arrays(case: str) -> Iterator[Ours]:
     yield "post_scores", torch.stack([one.scores[0] for one in found]), POST_SCORES
     areas, rule = [], base.mask_rule("a2d")
     for one, target, original in zip(found, targets, ORIGINAL_SIZES, strict=False):
-        sizes = FrameSizes(output.video.size, tuple(target.masks.shape[-2:]), original)
+        sizes = FrameSizes(output.video.size, size_of(target.masks.shape[-2:]), original)
         probabilities = joint_probabilities([x[0] for x in one.logits], "long", rule, sizes)
         areas.append(rule.masks(probabilities, sizes, 0.5).sum((1, 2)))
     yield "post_area", torch.stack(areas), 3  # pixels

@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,8 +97,9 @@ def recipe(kind: str, key: str, shape: tuple[int, ...]) -> Tensor:
 
 @functools.cache
 def parity_model(kind: str) -> LoSh:
-    """The released model in eval mode with the weights of recipe A or B, its text encoder frozen.
-    Shared: do not change it.
+    """Return the released model with the weights of recipe A or B, in eval mode.
+
+    Its text encoder is frozen. It is shared: do not change it.
     """
     model = build_model(
         ModelParams.model_validate(MODEL),
@@ -106,11 +109,11 @@ def parity_model(kind: str) -> LoSh:
     state = model.state_dict()
     model.load_state_dict(
         {
-            name: recipe(kind, released_name(name), tuple(value.shape))
+            name: recipe(kind, released_name(name) or name, tuple(value.shape))
             for name, value in state.items()
         }
     )
-    model.base.text_encoder.requires_grad_(False)
+    model.text_encoder.requires_grad_(False)
     return model.eval()
 
 
@@ -164,7 +167,7 @@ def case_inputs(case: str) -> Case:
 class Run:
     """An output with what happened on the way to it."""
 
-    output: LoShOutput | None = None
+    output: LoShOutput
     raw_text: list[TextFeats] = field(default_factory=list)
     words: list[Tensor] = field(default_factory=list)
     visual: list[Tensor] = field(default_factory=list)
@@ -177,8 +180,8 @@ class Run:
 
 def traced(model: LoSh, inputs: Case) -> Run:
     """Run the model through its own `forward`, keeping the intermediate results."""
-    base, run = model.base, Run()
-    keep = {
+    base: Any = model.base  # MTTR, whose parts RVOSPipeline does not declare
+    parts = {
         "raw_text": base.text_encoder,
         "words": base.text_projection,
         "visual": base.video_projection,
@@ -186,20 +189,27 @@ def traced(model: LoSh, inputs: Case) -> Run:
         "decoded": base.spatial_decoder,
         "kernels": base.kernel_head,
     }
+    kept: dict[str, list[Any]] = {name: [] for name in (*parts, "tokens", "memory")}
+
+    def keeping(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            kept[name].append(step(*args))
+            return kept[name][-1]
+
+        return run
+
     hooks = [
-        part.register_forward_hook(lambda _, __, out, name=name: getattr(run, name).append(out))
-        for name, part in keep.items()
+        part.register_forward_hook(lambda _, __, out, name=name: kept[name].append(out))
+        for name, part in parts.items()
     ]
-    fuse, encode = base.fuse, base.encode
-    base.fuse = lambda *args: run.tokens.append(fuse(*args)) or run.tokens[-1]
-    base.encode = lambda *args: run.memory.append(encode(*args)) or run.memory[-1]
+    base.fuse, base.encode = keeping("tokens", base.fuse), keeping("memory", base.encode)
     try:
-        run.output = model(inputs.clips, inputs.long, inputs.short)
+        output = model(inputs.clips, inputs.long, inputs.short)
     finally:
         del base.fuse, base.encode
         for hook in hooks:
             hook.remove()
-    return run
+    return Run(output, **kept)
 
 
 @functools.cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import RobertaConfig
 
@@ -73,7 +75,7 @@ MTTR = {
 }
 
 
-def small_model(seed: int = 0, **changes: object) -> LoSh:
+def small_model(seed: int = 0, **changes: Any) -> LoSh:
     """A model on MTTR in eval mode; `changes` are to its sections of params.yaml, `losses` to the
     weights of one stream's losses.
     """
@@ -176,8 +178,9 @@ def criterion_of(model: LoSh | None = None, **changes: object) -> Criterion:
     ours = {key: value for key, value in changes.items() if key not in LOSSES}
     base = (model or small_model(losses=own)).base
     if own and model is not None:
-        losses = type(base.params.losses).model_validate({**LOSSES, **own})
-        base.params = base.params.model_copy(update={"losses": losses})
+        params: Any = base.params
+        losses = type(params.losses).model_validate({**LOSSES, **own})
+        base.params = params.model_copy(update={"losses": losses})
     return Criterion(base, loss_params(**ours), consistency_params())
 
 

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class Stopped(Exception):
 
 
 class Trainer:
-    """Runs epochs of optimiser steps; what an epoch's end means is its caller's."""
+    """Runs epochs of optimiser steps; its caller validates and saves between them."""
 
     def __init__(
         self,
@@ -65,11 +66,12 @@ class Trainer:
                 state, model=self.trainable, optimizer=self.optimizer, scaler=self.scaler
             )
         compiled = torch.compile(self.model) if params.compile else self.model
-        self.wrapped: nn.Module = TrainingStep(compiled, self.criterion)
+        step = TrainingStep(cast(nn.Module, compiled), self.criterion)
+        self.wrapped: TrainingStep | DistributedDataParallel = step
         if processes.world > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             self.wrapped = DistributedDataParallel(
-                self.wrapped, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+                step, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
             )
         self.stop = StopRequest()
         self.clock = Clock()
@@ -162,7 +164,7 @@ class Trainer:
             last = i == len(parts) - 1
             waits = (
                 contextlib.nullcontext()
-                if last or self.processes.world == 1
+                if last or not isinstance(self.wrapped, DistributedDataParallel)
                 else self.wrapped.no_sync()
             )
             with waits:

@@ -94,8 +94,8 @@ def _train(
     torch.manual_seed(params.train.seed)
     model = build_model(params.model, params.pipeline)
     frozen = params.train.text_encoder_learning_rate == 0
-    model.base.text_encoder.frozen = frozen
-    texts = TextFeatures(model.base.text_encoder.to(processes.device), processes.device, frozen)
+    model.text_encoder.frozen = frozen
+    texts = TextFeatures(model.text_encoder.to(processes.device), processes.device, frozen)
     if frozen:
         # All at once, mirrored ones too: a sentence's features depend, in their last bits, on those
         # that it is encoded with, and a resumed training would meet them in other company.

@@ -5,6 +5,7 @@ maps and single expressions).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,8 @@ from losh.evaluate.report.table import ExpressionRow
 from losh.inference.whole_video import Trajectory, track
 from losh.runtime.resume import SCRATCH
 
+Compared = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Prediction, truth and void of a frame, bool [H, W] each."""
 FRAMES_AT_ONCE = 16
 """Frames that J and F are computed on at once: enough for all cores, few enough for any memory."""
 
@@ -50,7 +53,7 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
     scored = [
         ObjectScore(row.video, row.instance, row.j, row.f)
         for row in total.rows
-        if row.j is not None
+        if row.j is not None and row.f is not None
     ]
     total.metrics = local_scores(scored) if scored else {}
     return total
@@ -76,7 +79,7 @@ def evaluate_davis(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
             by_set.setdefault(name, []).extend(scores)
     plain: dict[str, list[ObjectScore]] = {}
     for row in total.rows:
-        if row.j is not None:
+        if row.j is not None and row.f is not None:
             plain.setdefault(row.expression_set, []).append(
                 ObjectScore(row.video, row.instance, row.j, row.f)
             )
@@ -108,6 +111,11 @@ def _tracks(
             yield video, rows, tracks
 
 
+def _add_frames(running: RunningJF, frames: list[Compared]) -> None:
+    prediction, truth, void = (np.stack(masks) for masks in zip(*frames, strict=True))
+    running.add(prediction, truth, void)
+
+
 def _score_expression(
     setup: EvaluationSetup,
     video: str,
@@ -122,7 +130,7 @@ def _score_expression(
     index = store.videos[video]
     annotated = set(index["annotated"]) if row.instance else set()
     size = (index["height"], index["width"])
-    running, waiting = RunningJF(), []
+    running, waiting = RunningJF(), list[Compared]()
     middle = sorted(annotated)[len(annotated) // 2] if annotated else index["num_frames"] // 2
     shown = None
     for t in range(index["num_frames"]):
@@ -144,7 +152,7 @@ def _score_expression(
             )
             predicted = waiting[-1][0]
             if len(waiting) == FRAMES_AT_ONCE:
-                running.add(*(np.stack(masks) for masks in zip(*waiting, strict=True)))
+                _add_frames(running, waiting)
                 waiting = []
         elif submission is not None or t == middle:
             predicted = found.mask(t, size)
@@ -160,12 +168,7 @@ def _score_expression(
                 predicted,
             )
     if waiting:
-        running.add(*(np.stack(masks) for masks in zip(*waiting, strict=True)))
-    scores = (
-        {"j": running.j, "f": running.f, "j_and_f": (running.j + running.f) / 2}
-        if running.frames
-        else {}
-    )
+        _add_frames(running, waiting)
     table_row = ExpressionRow(
         video,
         row.expression_set,
@@ -176,9 +179,11 @@ def _score_expression(
         row.text,
         row.short_text,
         found.score,
-        **scores,
     )
-    return table_row, shown if scores else None
+    if not running.frames:
+        return table_row, None
+    j, f = running.j, running.f
+    return replace(table_row, j=j, f=f, j_and_f=(j + f) / 2), shown
 
 
 def _score_label_maps(

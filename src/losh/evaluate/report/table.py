@@ -43,6 +43,16 @@ class ExpressionRow:
     j_and_f: float | None = None
 
     @property
+    def scored(self) -> bool:
+        """Whether there was ground truth to score against."""
+        return self.iou is not None or self.j is not None
+
+    @property
+    def overlap(self) -> float:
+        """IoU, or J where the protocol has that; 0 where nothing was scored."""
+        return (self.j or 0.0) if self.iou is None else self.iou
+
+    @property
     def quality(self) -> float:
         """What cases are ranked by: J&F where the protocol has it, else IoU."""
         value = self.iou if self.j_and_f is None else self.j_and_f

@@ -174,7 +174,7 @@ class MTTRObjective(Objective):
         indices: list[Indices],
         size: tuple[int, int],
     ) -> dict[str, Tensor]:
-        """See Objective: `reference` is summed over frames, `focal` and `dice` over matched pairs."""
+        """See Objective: `reference` is summed over frames, `focal` and `dice` over pairs."""
         sums = {}
         if self.params.reference:
             sums["reference"] = reference_loss(pred.scores, targets, indices, self.params.no_object)

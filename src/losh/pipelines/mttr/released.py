@@ -40,8 +40,8 @@ def infer_params(
         text_config: Hugging Face's configuration of the text encoder.
 
     Returns:
-        {"model", "pipeline": the sections of params.yaml, "text_encoder_config": text_config}, and the
-        published input sizes.
+        {"model", "pipeline": the sections of params.yaml, "text_encoder_config": text_config}, and
+        the published input sizes.
 
     Raises:
         UserError: a weight that every released checkpoint has is missing.
