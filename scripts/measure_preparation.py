@@ -35,7 +35,7 @@ from losh.flow.compute import neighbour_pairs, running_size, to_stored_grid  # n
 from losh.flow.estimator import FlowEstimator  # noqa: E402
 from losh.flow.flow_store import write_fields  # noqa: E402
 from losh.flow.raft import new_network  # noqa: E402
-from losh.frames.extract import pack_video  # noqa: E402
+from losh.frames.packing import pack_video  # noqa: E402
 from losh.media.resizing import resize_frame  # noqa: E402
 from losh.params import Params, load_params  # noqa: E402
 

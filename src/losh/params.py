@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 
 from losh import pipelines
 from losh.errors import UserError
@@ -17,6 +25,16 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 OnError = Literal["stop", "skip"]
+
+
+def _check_quality(value: object) -> int | str:
+    if value == "lossless" or (type(value) is int and 1 <= value <= 100):
+        return value
+    raise ValueError(f"takes a whole number from 1 to 100, or lossless, not {value!r}")
+
+
+# Not a union of two schemas: pydantic would name its branches in the error.
+JpegQuality = Annotated[int | Literal["lossless"], PlainValidator(_check_quality)]
 
 
 class Section(BaseModel):
@@ -49,6 +67,16 @@ class PublishedParams(Section):
     """Of draws that the publication leaves open (JHMDB's three frames a video)."""
     verify: Literal["names", "decode"] = "names"
     """How thorough the check is: names and sizes, or every file decoded."""
+    require_sample_list: bool = False
+    """JHMDB-Sentences: whether the published list of scored frames must be there; else frames are
+    drawn where it is not.
+    """
+
+    @model_validator(mode="after")
+    def only_jhmdb_has_a_sample_list(self) -> PublishedParams:
+        if self.require_sample_list and self.kind != "jhmdb_sentences":
+            raise ValueError("require_sample_list is for the kind jhmdb_sentences alone")
+        return self
 
 
 DatasetParams = Annotated[MovingShapesParams | PublishedParams, Field(discriminator="kind")]
@@ -57,7 +85,8 @@ DatasetParams = Annotated[MovingShapesParams | PublishedParams, Field(discrimina
 class FramesParams(Section):
     window: int = Field(ge=1, le=64)
     short_side: Annotated[int, Field(ge=32)] | None
-    jpeg_quality: int = Field(ge=1, le=100)
+    jpeg_quality: JpegQuality
+    """Of frames that were decoded; published JPEGs are stored as they are."""
     on_error: OnError
 
 

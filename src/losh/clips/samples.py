@@ -69,7 +69,7 @@ def build_samples(
         spans: list[tuple[int, tuple[int, ...], tuple[int, ...]]]
         if protocol == "a2d":
             spans = [
-                (t, tuple(window_around(t, window, video["num_frames"])), (window // 2,))
+                (t, tuple(window_around(t, window, video["usable_frames"])), (window // 2,))
                 for t in video["annotated"]
             ]
         else:

@@ -1,4 +1,6 @@
-"""Where a published dataset lies on this machine."""
+"""Where a published dataset lies on this machine: environment variable, params.yaml, data/sources
+or data/sources-unpacked.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""What every dataset's reader gives to the stages: videos, expressions, frames, masks. Nothing
-after it knows the dataset.
+"""What every dataset's reader gives to the stages: videos, expressions, frames, masks.
+
+Nothing after it knows the dataset.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+
+from losh.datasets.listing import FileListing
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,15 @@ class Video:
     media: Path
     """The video file, or the folder of its frames."""
     frame_names: tuple[str, ...]
-    """Published names of the frames without suffix, in order; empty for a video file."""
+    """Names without suffix of all frames that a complete release has, in order, so that an index
+    means one frame whatever files are missing; empty for a video file.
+    """
     annotated: tuple[int, ...]
-    """0-based indices of the frames that have masks."""
+    """0-based indices of the frames that should have masks."""
+    masked: int | None = None
+    """How many frames, from the first, the one file of the video's masks covers (JHMDB-Sentences):
+    windows stay within them. None: no such limit.
+    """
 
 
 @dataclass(frozen=True)
@@ -80,18 +89,27 @@ class FrameReader(Protocol):
         A frame is its JPEG bytes as published, or decoded, uint8 [H, W, 3] RGB.
 
         Raises:
-            UserError: a frame or the video does not decode; the message names the file.
+            UserError: a frame is missing, or a frame or the video does not decode; the message
+                names the file.
         """
         ...
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
         """Return instance id -> bool [H, W] of one annotated frame (0-based).
 
-        Instances without a pixel are included as empty masks.
+        Instances without a pixel are included as empty masks, and pixels that count for nobody as
+        the mask of id VOID.
 
         Raises:
             UserError: the annotation is missing, truncated or of a wrong shape; the message names
                 the file.
+        """
+        ...
+
+    def mask_place(self, video: Video, frame: int) -> str:
+        """Say for messages where the masks of one annotated frame lie.
+
+        That is their file and, if it holds several frames, the frame.
         """
         ...
 
@@ -103,6 +121,10 @@ class DatasetReader(FrameReader, Protocol):
     """
 
     @property
+    def listing(self) -> FileListing:
+        """The files of the source folder."""
+
+    @property
     def kind(self) -> str:
         """The word that params.yaml has for the layout."""
 
@@ -111,19 +133,20 @@ class DatasetReader(FrameReader, Protocol):
         """Of the frames' files; empty where a video is one file."""
 
     def videos(self) -> list[Video]:
-        """All videos of the splits that we use, sorted by (split, video)."""
+        """Return all videos of the splits that we use, sorted by (split, video)."""
         ...
 
     def expressions(self) -> list[Expression]:
-        """All expressions, in the published order; slips that the publication is known for are
-        already mended.
+        """Return all expressions, in the published order.
+
+        Slips that the publication is known for are already mended.
         """
         ...
 
     def annotation_files(self, video: Video) -> list[Path]:
-        """The files that hold the video's masks, without duplicates."""
+        """Return the files that should hold the video's masks, without duplicates."""
         ...
 
     def inventory(self) -> Inventory:
-        """What the publication lists against what is there."""
+        """Return what the publication lists against what is there."""
         ...

@@ -1,4 +1,6 @@
-"""Stage extract_frames: frames and masks of every dataset in one form, one zip per video."""
+"""Frames and masks of every dataset in one form: one random-access zip per video (stage
+extract_frames).
+"""
 
 from losh.frames.frame_store import FrameStore
 

@@ -72,18 +72,25 @@ class Predictor:
             texts.add(text for sample in samples for text in (sample.long, sample.short))
         workers = loader_workers(device)
         groups = group_samples(samples, self.batch_size)
+        batches = _batches(groups, self.batch_size)
         loader = DataLoader(
             ClipDataset(root, groups, *self.sides),
-            batch_sampler=_batches(groups, self.batch_size),
+            batch_sampler=batches,
             num_workers=workers,
             collate_fn=list,
             multiprocessing_context="fork" if workers else None,
         )
         multiple = self.model.base.image_multiple(training=False)
-        for found in loader:
+        for indices, found in zip(batches, loader, strict=True):
             loaded = readable(found, "stop" if skipped is None else "skip")
             if skipped is not None:
-                skipped += [str(item) for item in found if isinstance(item, UserError)]
+                # A clip holds all samples of its window: each counts.
+                skipped += [
+                    f"{sample.sample_id}: {item}"
+                    for i, item in zip(indices, found, strict=True)
+                    if isinstance(item, UserError)
+                    for sample in groups[i]
+                ]
             if not loaded:
                 continue
             batch = make_batch(loaded, device, multiple)
