@@ -61,8 +61,9 @@ def pad_frames(
 
 
 def make_batch(loaded: list[LoadedClip], device: torch.device, multiple: int = 1) -> Batch:
-    """Put clips with the same numbers of frames T and of annotated frames K together, padded to
-    sides that are multiples of `multiple` px.
+    """Put clips with the same numbers of frames T and of annotated frames K together.
+
+    They are padded to sides that are multiples of `multiple` px.
     """
     frames, pad = pad_frames([clip.frames for clip in loaded], device, multiple)
     annotated = torch.tensor([clip.samples[0].annotated for clip in loaded], device=device)

@@ -56,9 +56,7 @@ class Expression:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Which videos the publication lists and which are there, for the report of the download
-    stage.
-    """
+    """Which videos the publication lists and which are there, for the download stage's report."""
 
     listed: dict[str, str]
     """Video -> split, of every video that the publication's own tables name for the splits that we

@@ -30,8 +30,9 @@ from losh.runtime.files import atomic_write, write_json
 def download(
     name: str, params: DatasetParams, out: Path, sources: Path = SOURCES
 ) -> dict[str, Any]:
-    """Prepare data/raw/<name>: generate the dataset, or find, unpack, check and link a published
-    one; returns dataset.json's contents.
+    """Prepare data/raw/<name>, and return dataset.json's contents.
+
+    The dataset is generated, or a published one is found, unpacked, checked and linked.
 
     Raises:
         UserError: files are still to be fetched by hand (which, from where, to where), an archive
@@ -59,8 +60,9 @@ def download(
 
 
 def find_source(name: str, params: PublishedParams, sources: Path = SOURCES) -> Path:
-    """The folder with the published layout: as the user has it, or unpacked from the user's or the
-    fetched archives.
+    """Find the folder with the published layout.
+
+    As the user has it, or unpacked from the user's or the fetched archives.
 
     Raises:
         UserError: something is missing that only a person can fetch, or that could not be fetched.
@@ -144,8 +146,9 @@ def _generate(name: str, params: MovingShapesParams, out: Path) -> dict[str, Any
 def _choose_samples(
     name: str, params: PublishedParams, listing: FileListing, parts: dict[str, str], out: Path
 ) -> dict[str, list[int]]:
-    """JHMDB's scored frames, from the published list or drawn with the seed, and kept beside the
-    other outputs.
+    """Choose JHMDB's scored frames, and keep them beside the other outputs.
+
+    From the published list, or drawn with the seed.
     """
     reader = JHMDBSentences(name, listing, parts)
     frames = reader.published_samples()

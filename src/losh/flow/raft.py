@@ -33,8 +33,9 @@ STRIDE = 8
 
 
 def new_network(model: str, iterations: int) -> BaseModel:
-    """ptlflow's class `model` (raft_small or raft) with fresh weights and `iterations` refinement
-    steps.
+    """Make ptlflow's network `model` (raft_small or raft) with fresh weights.
+
+    It runs `iterations` refinement steps.
     """
     import loguru  # noqa: F401  (it keeps the stderr of its import, which must be the real one)
 
@@ -132,8 +133,9 @@ def run_network(network: BaseModel, first: Tensor, second: Tensor) -> list[Tenso
 
 @contextlib.contextmanager
 def encoding_once(network: BaseModel, pairs: Sequence[tuple[int, int]]) -> Iterator[None]:
-    """While it lasts, `run_network` of `network` takes the pairs of frames (first, second) and
-    encodes a frame once, in how many it may be.
+    """Let `run_network` of `network` encode a frame once, however many pairs it is in.
+
+    While this lasts it takes the frames' pairs (first, second).
 
     The encoders take half of the time, and a frame with both neighbours, there and back, stands in
     four pairs. They treat each frame alone (instance norm, or batch norm in eval mode), so this

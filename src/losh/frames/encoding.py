@@ -52,7 +52,7 @@ def stored_size(frame: bytes | np.ndarray, name: str, params: FramesParams) -> t
 
 
 def suffix_of(data: bytes) -> str:
-    """The suffix that says how a stored frame is encoded."""
+    """Return the suffix that says how a stored frame is encoded."""
     return ".png" if data.startswith(PNG_SIGNATURE) else ".jpg"
 
 

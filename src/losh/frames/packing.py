@@ -23,8 +23,9 @@ from losh.runtime.files import add_to_zip, atomic_write, sha256_of
 def needed_frames(
     annotated: tuple[int, ...], num_frames: int, window: int, protocol: str
 ) -> list[int]:
-    """Indices that any window reads: around annotated frames where few are annotated (a2d), else
-    all.
+    """Return the indices that any window reads.
+
+    Those around annotated frames where few are annotated (a2d), else all.
 
     The neighbours t - 1 and t + 1 of an annotated frame are always among them, since flow needs
     them.
@@ -95,8 +96,9 @@ def pack_video(
 def _encoded_frames(
     reader: FrameReader, video: Video, params: FramesParams
 ) -> tuple[dict[int, bytes], tuple[int, int], int]:
-    """The frames that a window may read by index, encoded; (height, width) as stored; how many
-    frames the video has.
+    """Encode the frames that a window may read, by index.
+
+    Also returned: (height, width) as stored, and how many frames the video has.
     """
     encoded: dict[int, bytes] = {}
     size, count = (0, 0), 0
@@ -121,8 +123,9 @@ def _encoded_frames(
 
 
 def _clamp(video: Video, usable: int) -> tuple[dict[int, int], list[str]]:
-    """Frame -> the annotated frame whose masks it gets, and a note for each annotation beyond the
-    usable frames.
+    """Return frame -> the annotated frame whose masks it gets, and notes for the index.
+
+    A note names each annotation beyond the usable frames.
 
     As published, such an annotation goes with the last frame (decoders disagree on a video's last
     frames). Where the masks themselves end (JHMDB-Sentences), the last frame has its own.

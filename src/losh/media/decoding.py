@@ -205,8 +205,9 @@ def read_indices(path: Path) -> np.ndarray:
 
 
 def split_objects(indices: np.ndarray, known: Iterable[str] = ()) -> dict[str, np.ndarray]:
-    """Object id -> bool [H, W]: the objects in the image, and the `known` ones of the video that
-    this frame does not show as empty masks. Void is no object.
+    """Return object id -> bool [H, W] for the objects in the image.
+
+    The `known` ones of the video that this frame does not show are empty masks. Void is no object.
     """
     present = {str(index) for index in np.unique(indices) if index not in (0, VOID)}
     return {one: indices == int(one) for one in sorted(present | set(known), key=int)}

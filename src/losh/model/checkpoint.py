@@ -1,5 +1,6 @@
-"""Our model file: safetensors with the whole configuration inside, so that it rebuilds without
-flags and without a download.
+"""Our model file: safetensors with the whole configuration inside.
+
+So it rebuilds without flags and without a download.
 
 The metadata has the one key `losh`: JSON of the configuration (its `model` section is what builds
 the model) and of the text encoder's Hugging Face configuration. The text encoder's weights are in
@@ -31,8 +32,9 @@ TEXT_CONFIG = "text_encoder_config"
 
 
 def save_model(path: Path, model: LoSh, config: dict[str, Any]) -> None:
-    """Write the weights and what rebuilds them. The same model and configuration give the same
-    bytes.
+    """Write the weights and what rebuilds them.
+
+    The same model and configuration give the same bytes.
 
     Args:
         config: JSON values; `config["model"]` is the `model` section of params.yaml, and
@@ -105,7 +107,7 @@ def model_from(config: dict[str, Any]) -> LoSh:
 
 
 def _sections(config: dict[str, Any]) -> tuple[ModelParams, PipelineParams]:
-    """The checked `model` section of a configuration and that of its base pipeline."""
+    """Return the checked `model` section of a configuration and that of its base pipeline."""
     params = ModelParams.model_validate(config["model"])
     if params.base not in names():
         raise KeyError(f"the base pipeline {params.base} is not here, only {', '.join(names())}")
@@ -113,8 +115,9 @@ def _sections(config: dict[str, Any]) -> tuple[ModelParams, PipelineParams]:
 
 
 def text_config(encoder: TextEncoder) -> dict[str, Any]:
-    """Hugging Face's configuration of a text encoder, without what tells of the machine or the
-    library's version.
+    """Return Hugging Face's configuration of a text encoder.
+
+    It is without what tells of the machine or the library's version.
     """
     config = encoder.model.config.to_diff_dict()
     return {
@@ -125,5 +128,5 @@ def text_config(encoder: TextEncoder) -> dict[str, Any]:
 
 
 def text_encoder_from(config: dict[str, Any]) -> TextEncoder:
-    """A text encoder of this configuration: random weights, no tokenizer."""
+    """Return a text encoder of this configuration: random weights, no tokenizer."""
     return TextEncoder.from_config(AutoConfig.for_model(**config))

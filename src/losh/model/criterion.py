@@ -1,6 +1,4 @@
-"""The whole loss of a step: matching, both streams' losses, their intersection, and the consistency
-of the visual features.
-"""
+"""The whole loss of a step: matching, both streams' losses, their intersection, consistency."""
 
 from __future__ import annotations
 
@@ -96,7 +94,7 @@ class Criterion:
         return joint_costs(streams, targets, output.video.size, self.objective, self.losses)
 
     def _encoder(self, output: LoShOutput, targets: list[Targets]) -> dict[str, Tensor]:
-        """The pipeline's losses of its encoder's output, both streams added."""
+        """Return the pipeline's losses of its encoder's output, both streams added."""
         strides = output.video.strides
         return _added(
             [self.objective.encoder_losses(kept, targets, strides) for kept in output.encoder]

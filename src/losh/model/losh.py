@@ -17,8 +17,9 @@ Text = TextIds | TextFeats
 
 
 class LoSh(nn.Module):
-    """Two streams through one base pipeline: visual encoder, text encoder, encoder layers, queries
-    and heads are shared.
+    """Two streams through one base pipeline.
+
+    Visual encoder, text encoder, encoder layers, queries and heads are shared.
 
     Args:
         base: the pipeline; LoSh uses only what RVOSPipeline declares.

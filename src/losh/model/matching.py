@@ -1,5 +1,6 @@
-"""One assignment of queries to instances for both streams (LoSh, overview figure; costs are
-released behaviour).
+"""One assignment of queries to instances for both streams.
+
+Source: LoSh, overview figure; costs are released behaviour.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ def joint_costs(
 
 
 def assign(costs: list[Tensor]) -> list[Indices]:
-    """Cheapest assignment of each cost matrix [N, n] -> (query, instance), both long [min(N, n)] on
-    the CPU, queries ascending.
+    """Find the cheapest assignment of each cost matrix [N, n].
+
+    Returns (query, instance) of each, both long [min(N, n)] on the CPU, queries ascending.
     """
     shapes = [cost.shape for cost in costs]
     flat = torch.cat([cost.flatten() for cost in costs]).cpu()  # one transfer, not one a clip

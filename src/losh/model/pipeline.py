@@ -43,8 +43,10 @@ class Objective(ABC):
 
     @abstractmethod
     def count(self, targets: list[Targets]) -> dict[str, float]:
-        """Count what the losses are divided by, in a (micro-)batch of raw targets; counts of
-        devices and parts add up. `pairs`, by which the intersection loss is divided, is among them.
+        """Count what the losses are divided by, in a (micro-)batch of raw targets.
+
+        Counts of devices and parts add up. `pairs`, by which the intersection loss is divided, is
+        among them.
         """
 
     @abstractmethod
@@ -115,8 +117,9 @@ class MaskRule(ABC):
 
     @abstractmethod
     def at_original(self, probabilities: Tensor, sizes: FrameSizes) -> Tensor:
-        """Bring probabilities to the original size [P, H0, W0], for protocols that compare objects
-        (Refer-DAVIS17).
+        """Bring probabilities to the original size [P, H0, W0].
+
+        For protocols that compare objects (Refer-DAVIS17).
         """
 
 
@@ -185,8 +188,9 @@ class RVOSPipeline(nn.Module, ABC):
 
     @abstractmethod
     def encode_text(self, text: TextIds | TextFeats) -> TextFeats:
-        """Return word features of width d_model, from tokens or from features that the text encoder
-        made before.
+        """Return word features of width d_model.
+
+        From tokens, or from features that the text encoder made before.
         """
 
     @abstractmethod

@@ -45,8 +45,9 @@ RENAMES = [
 
 
 def released_name(name: str) -> str | None:
-    """The released code's name of one of our parameters; None for what it does not have
-    (cross-attention).
+    """Return the released code's name of one of our parameters.
+
+    None for what it does not have (cross-attention).
     """
     for ours, theirs in RENAMES:
         match = re.match(re.escape(ours).replace(r"\#", r"(\d+)"), name)
@@ -62,7 +63,7 @@ def released_name(name: str) -> str | None:
 
 
 def read_released(path: Path) -> dict[str, Tensor]:
-    """The weights of a released checkpoint file, on the CPU, with the released names.
+    """Return the weights of a released checkpoint file, on the CPU, with the released names.
 
     Raises:
         UserError: a missing file, or one that is no checkpoint. Nothing but tensors and plain
@@ -82,8 +83,9 @@ def read_released(path: Path) -> dict[str, Tensor]:
 
 
 def bare(content: Any, where: str = "the checkpoint") -> dict[str, Tensor]:
-    """The weights of a checkpoint's content: out of `model_state_dict`, and without the prefix
-    `module.`.
+    """Return the weights of a checkpoint's content.
+
+    They are taken out of `model_state_dict`, and lose the prefix `module.`.
     """
     state = content.get("model_state_dict", content) if isinstance(content, dict) else None
     if (
@@ -101,7 +103,7 @@ def bare(content: Any, where: str = "the checkpoint") -> dict[str, Tensor]:
 def import_released(
     source: Path | dict[str, Any], text_config: dict[str, Any] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A released checkpoint as our state dict, and the configuration that it was made with.
+    """Return a released checkpoint as our state dict, and the configuration that it was made with.
 
     Args:
         source: the file, or its content.
@@ -144,8 +146,9 @@ def import_released(
 
 
 def export_released(model: LoSh) -> dict[str, Tensor]:
-    """The model's weights with the released names, with the integer buffers that the released code
-    keeps.
+    """Return the model's weights with the released names.
+
+    The integer buffers that the released code keeps are added.
 
     Raises:
         UserError: a model with cross-attention, which the released format has no place for, or
@@ -200,7 +203,7 @@ def export_checkpoint(source: Path, out: Path) -> None:
 
 
 def _blank(config: dict[str, Any]) -> LoSh:
-    """A model without storage: its names and shapes, to be filled by assignment."""
+    """Return a model without storage: its names and shapes, to be filled by assignment."""
     with torch.device("meta"):
         return model_from(config)
 

@@ -102,8 +102,9 @@ class TextIds(_Movable):
 
 @dataclass(frozen=True)
 class TextFeats(_Movable):
-    """Word features of a batch of sentences: the encoder's raw ones (which may be cached) or
-    projected ones.
+    """Word features of a batch of sentences.
+
+    The encoder's raw ones (which may be cached) or projected ones.
     """
 
     words: Tensor
@@ -115,8 +116,9 @@ class TextFeats(_Movable):
 
     @staticmethod
     def join(first: TextFeats, second: TextFeats) -> TextFeats:
-        """Join two batches, [B1, S1, D] and [B2, S2, D] -> [B1 + B2, max(S1, S2), D]; the shorter
-        one is padded with zeros.
+        """Join two batches, [B1, S1, D] and [B2, S2, D] -> [B1 + B2, max(S1, S2), D].
+
+        The shorter one is padded with zeros.
         """
         length = max(first.pad.shape[1], second.pad.shape[1])
         words = [F.pad(t.words, (0, 0, 0, length - t.words.shape[1])) for t in (first, second)]
@@ -129,8 +131,9 @@ class TextFeats(_Movable):
 
 @dataclass(frozen=True)
 class Tokens:
-    """The transformer encoder's input: M = B * K rows, a frame of an expression each, expressions
-    outermost.
+    """The transformer encoder's input: M = B * K rows, one per frame of an expression.
+
+    Expressions are outermost.
     """
 
     x: Tensor
@@ -215,8 +218,9 @@ class Targets(_Movable):
 
 @dataclass(frozen=True)
 class ClipFlow(_Movable):
-    """Flow between annotated frames and their neighbours, on the padded network input at stride 4,
-    in pixels of that grid.
+    """Flow between annotated frames and their neighbours, on the padded network input at stride 4.
+
+    It is in pixels of that grid.
 
     Axis 2 of size 2 is (previous, next) neighbour; the flow's channel is u (to the right), then v
     (down).

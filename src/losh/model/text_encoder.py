@@ -1,5 +1,4 @@
-"""The text encoder: a Hugging Face encoder and its tokenizer, shared by the long and the short
-expression.
+"""The text encoder: a Hugging Face encoder and its tokenizer, shared by both expressions.
 
 B sentences, S tokens of the longest, D channels.
 """
@@ -74,7 +73,7 @@ class TextEncoder(nn.Module):
         tokenizer: PreTrainedTokenizerBase | None = None,
         frozen: bool = True,
     ) -> TextEncoder:
-        """An encoder with random weights."""
+        """Return an encoder with random weights."""
         text_encoder = cls.__new__(cls)
         nn.Module.__init__(text_encoder)
         text_encoder._take(without_pooler(AutoModel.from_config, config), tokenizer, frozen)
@@ -104,8 +103,9 @@ class TextEncoder(nn.Module):
         return super().train(mode and not self.frozen)
 
     def tokenize(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Tokens of sentences, padded to the longest -> ids int64 [B, S], attention mask int64 [B,
-        S] (0 = padding), on the CPU.
+        """Tokenize sentences, padded to the longest -> ids and attention mask, int64 [B, S].
+
+        0 = padding; both on the CPU.
 
         What is beyond the encoder's length (512 tokens for RoBERTa) is cut off.
         """
@@ -142,8 +142,9 @@ class TextEncoder(nn.Module):
     def features(
         self, sentences: Sequence[str], device: torch.device | str = "cpu", batch_size: int = 64
     ) -> list[Tensor]:
-        """Features of each sentence, in eval mode, computed on `device` (the encoder is moved
-        there).
+        """Return the features of each sentence, in eval mode.
+
+        They are computed on `device` (the encoder is moved there).
 
         Returns:
             A float32 [S_i, D] on the CPU for each sentence, in order, without padding.
@@ -173,7 +174,7 @@ def pad_features(features: Sequence[Tensor]) -> TextFeats:
 
 
 def load_encoder(name_or_path: str) -> PreTrainedModel:
-    """The encoder in float32.
+    """Return the encoder in float32.
 
     Raises:
         UserError: it cannot be had, is no encoder, or lacks weights.
@@ -200,7 +201,7 @@ def load_encoder(name_or_path: str) -> PreTrainedModel:
 
 
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """The encoder's tokenizer.
+    """Return the encoder's tokenizer.
 
     Raises:
         UserError: it cannot be had.
@@ -214,8 +215,9 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
 
 
 def without_pooler(make: Any, *args: Any, **options: Any) -> Any:
-    """Make a model without the sentence pooler that BERT's kin have and we do not use; others do
-    not know the option.
+    """Make a model without the sentence pooler that BERT's kin have and we do not use.
+
+    Others do not know the option.
     """
     try:
         return make(*args, **options, add_pooling_layer=False)
@@ -227,9 +229,8 @@ def _from_files(name_or_path: str, load: Any) -> Any:
     """Load from our package, a folder, the hub's cache, or else from the hub."""
     where = str(EMBEDDED) if name_or_path == "embedded" else name_or_path
     try:
-        return load(
-            where, local_files_only=True
-        )  # the cache first: the same files every time, and no wait where there is no network
+        # The cache first: the same files every time, and no wait where there is no network.
+        return load(where, local_files_only=True)
     except (OSError, ValueError) as error:
         if name_or_path == "embedded" or Path(where).is_dir():
             raise _cannot_load(name_or_path, error) from None

@@ -76,8 +76,9 @@ MTTR = {
 
 
 def small_model(seed: int = 0, **changes: Any) -> LoSh:
-    """A model on MTTR in eval mode; `changes` are to its sections of params.yaml, `losses` to the
-    weights of one stream's losses.
+    """Make a model on MTTR in eval mode.
+
+    `changes` are to its sections of params.yaml, `losses` to the weights of one stream's losses.
     """
     torch.manual_seed(seed)
     own = {key: value for key, value in changes.items() if key in MTTR and key != "losses"}
@@ -171,8 +172,9 @@ def loss_params(**changes: object) -> LossParams:
 
 
 def criterion_of(model: LoSh | None = None, **changes: object) -> Criterion:
-    """A criterion with the published weights and `changes` to LoSh's or MTTR's; on a small MTTR
-    where no model is given (then only its objective matters).
+    """Make a criterion with the published weights and `changes` to LoSh's or MTTR's.
+
+    On a small MTTR where no model is given (then only its objective matters).
     """
     own = {key: value for key, value in changes.items() if key in LOSSES}
     ours = {key: value for key, value in changes.items() if key not in LOSSES}

@@ -29,12 +29,8 @@ from scipy.optimize import linear_sum_assignment
 from losh.evaluate.metrics.j_and_f import mean_scores, pairwise_j_and_f
 from losh.media.decoding import VOID
 
-EXPRESSION_SETS = (
-    "annot1",
-    "annot1_full_video",
-    "annot2",
-    "annot2_full_video",
-)  # two annotators x (first frame, full video)
+# Two annotators x (first frame, full video)
+EXPRESSION_SETS = ("annot1", "annot1_full_video", "annot2", "annot2_full_video")
 BACKGROUND = 0.1
 
 
@@ -85,9 +81,8 @@ class UnsupervisedVideo:
         """Up to `num_predicted` labels occur; `instances` are the true objects to score."""
         self.video = video
         self.instances = list(instances)
-        self.num_labels = max(
-            num_predicted, len(self.instances)
-        )  # what is not predicted is an empty mask
+        # What is not predicted is an empty mask.
+        self.num_labels = max(num_predicted, len(self.instances))
         self.last_label = 0
         self.num_frames = 0
         self.sums = np.zeros((2, self.num_labels, len(self.instances)))

@@ -1,6 +1,4 @@
-"""Whole-video protocols: Refer-YouTube-VOS (submission, local J and F) and Refer-DAVIS17 (label
-maps and single expressions).
-"""
+"""Whole-video protocols: Refer-YouTube-VOS (submission, J and F) and Refer-DAVIS17 (label maps)."""
 
 from __future__ import annotations
 
@@ -68,8 +66,9 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
 
 
 def evaluate_davis(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
-    """Score the four expression sets, as papers print them (`davis_unsupervised`) and each
-    expression alone (`per_expression`).
+    """Score the four expression sets, as papers print them and each expression alone.
+
+    The metrics are `davis_unsupervised` and `per_expression`.
     """
     result = Result.empty()
     unsupervised: dict[str, list[ObjectScore]] = {}
@@ -143,8 +142,9 @@ def _each_video(
 
 
 def _read_masks(setup: EvaluationSetup, video: str) -> None:
-    """Read all masks of a video once, so that one that cannot be read is found before anything of
-    the video is scored or submitted.
+    """Read all masks of a video once.
+
+    So one that cannot be read is found before anything of the video is scored or submitted.
     """
     for t in setup.store.videos[video]["annotated"]:
         setup.store.masks(video, t)
@@ -162,8 +162,9 @@ def _score_expression(
     found: Trajectory,
     submission: SubmissionWriter | None,
 ) -> tuple[ExpressionRow, tuple[int, Any] | None]:
-    """One expression over its video: its row of the table, and a frame's prediction for the
-    pictures.
+    """Score one expression over its video.
+
+    Returns its row of the table, and a frame's prediction for the pictures.
     """
     store = setup.store
     index = store.videos[video]

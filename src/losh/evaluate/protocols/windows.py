@@ -1,5 +1,6 @@
-"""The A2D-Sentences protocol (also JHMDB-Sentences and MovingShapes): one annotated frame a
-sample.
+"""The A2D-Sentences protocol: one annotated frame per sample.
+
+JHMDB-Sentences and MovingShapes have it too.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The MTTR base pipeline (arXiv 2111.14821): video and word tokens through one encoder, object
-queries, dynamic mask kernels.
+"""The MTTR base pipeline (arXiv 2111.14821): one encoder for video and words, object queries.
+
+Each query's kernel makes its mask.
 """
 
 from __future__ import annotations
@@ -77,16 +78,15 @@ class MTTR(RVOSPipeline):
         return VideoFeats(levels, pads, list(self.backbone.strides), pad)
 
     def encode_text(self, text: TextIds | TextFeats) -> TextFeats:
-        """See RVOSPipeline; features that are given are the text encoder's own, before the
-        projection.
-        """
+        """See RVOSPipeline; given features are the text encoder's own, not yet projected."""
         if isinstance(text, TextIds):
             text = self.tokens_to_features(text)
         return TextFeats(self.text_projection(text.words), text.pad)
 
     def fuse(self, video: VideoFeats, text: TextFeats) -> Tokens:
-        """Coarsest level and words in one sequence: [B, K, C, h, w] and [B, S, D] -> M = B * K rows
-        of h * w + S tokens.
+        """Put the coarsest level and the words in one sequence.
+
+        [B, K, C, h, w] and [B, S, D] -> M = B * K rows of h * w + S tokens.
         """
         # [B, K, ...] -> [M, ...]
         level, pad = video.levels[-1].flatten(0, 1), video.pads[-1].flatten(0, 1)
@@ -135,8 +135,9 @@ class MTTR(RVOSPipeline):
     def decode(
         self, memory: Tensor, tokens: Tokens, video: VideoFeats, text: TextFeats
     ) -> list[LayerPred]:
-        """See RVOSPipeline. Mask = the query's kernel (a dynamic 1x1 convolution) on the spatial
-        decoder's features.
+        """See RVOSPipeline.
+
+        Mask = the query's kernel (a dynamic 1x1 convolution) on the spatial decoder's features.
         """
         clips = video.levels[0].shape[0]
         states = self._query_states(memory, tokens)  # [L, M, N, D]
@@ -151,8 +152,9 @@ class MTTR(RVOSPipeline):
         return [LayerPred(s, m) for s, m in zip(scores.float(), masks.float(), strict=True)]
 
     def _query_states(self, memory: Tensor, tokens: Tokens) -> Tensor:
-        """Decoder outputs of every layer, normed for the heads -> [L, M, N, D]. The content of a
-        query starts at zero.
+        """Return the decoder outputs of every layer, normed for the heads -> [L, M, N, D].
+
+        The content of a query starts at zero.
         """
         query_pos = self.queries.weight.expand(memory.shape[0], -1, -1)
         x, states = torch.zeros_like(query_pos), []

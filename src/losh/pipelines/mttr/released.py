@@ -11,11 +11,8 @@ from losh.errors import UserError
 
 TEXT = "transformer.text_encoder."
 NUM_HEADS, DROPOUT, DROP_PATH = 8, 0.1, 0.1  # published; no weight shows them
-INPUT = {
-    "window": 10,
-    "short_side": 320,
-    "long_side": 576,
-}  # what the released models were trained on (A2D)
+# What the released models were trained on (A2D)
+INPUT = {"window": 10, "short_side": 320, "long_side": 576}
 LOSSES = {  # published weights; the file does not hold them
     "reference": 2.0,
     "focal": 2.0,
@@ -32,7 +29,7 @@ LISTS = ("depths", "num_heads", "window_size")
 def infer_params(
     state: dict[str, Tensor], indexes: dict[str, Tensor], text_config: dict[str, Any]
 ) -> dict[str, Any]:
-    """The configuration of a model with these weights.
+    """Return the configuration of a model with these weights.
 
     Args:
         state: released names, without integer buffers.
@@ -116,8 +113,9 @@ def infer_text_config(state: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def _backbone(state: dict[str, Tensor], indexes: dict[str, Tensor], shape: Any) -> dict[str, Any]:
-    """The `backbone` section of a Video-Swin with these weights; a published one goes by its
-    name.
+    """Return the `backbone` section of a Video-Swin with these weights.
+
+    A published one goes by its name.
     """
     stages = _count(state, "backbone.layers.")
     tables = [
@@ -145,8 +143,9 @@ def _backbone(state: dict[str, Tensor], indexes: dict[str, Tensor], shape: Any) 
 
 
 def _window(rows: int, index: Tensor | None) -> list[int]:
-    """The window whose bias table has this many rows, (2a - 1)(2b - 1)^2, and (where given) whose
-    index has a b^2 rows.
+    """Return the window whose bias table has this many rows, (2a - 1)(2b - 1)^2.
+
+    Where given, its index has a b^2 rows.
     """
     fits = [
         [a, b, b]
@@ -161,5 +160,5 @@ def _window(rows: int, index: Tensor | None) -> list[int]:
 
 
 def _count(state: dict[str, Tensor], prefix: str) -> int:
-    """How many numbered parts begin with `prefix`."""
+    """Return how many numbered parts begin with `prefix`."""
     return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
