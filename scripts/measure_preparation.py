@@ -48,7 +48,7 @@ class Kind:
     size: tuple[int, int]
     """Usual height and width in px."""
     frames: int
-    """Usual frames a video: our estimate, where the publication gives no mean."""
+    """Usual frames per video: our estimate, where the publication gives no mean."""
     videos: int
     trained: int
     """Training videos, which need flow."""
@@ -107,7 +107,7 @@ class SameMasks:
 
 
 def flow_cost(params: Params, images: np.ndarray, weights: Path) -> tuple[float, float]:
-    """Seconds a pair, both ways, with the recipe's network, and bytes a field."""
+    """Return seconds per pair, both ways, by the recipe's network, and bytes per field."""
     size = running_size(*images.shape[1:3], params.flow)
     frames = np.stack([resize_frame(image, size) for image in images[:2]])
     timed = FlowEstimator(params.flow.model_copy(update={"checkpoint": str(weights)}))
@@ -158,7 +158,7 @@ def main() -> None:
             fixtures.draw_clip = real_clips(frames, kind.size, drawn)
             MAKERS[name](base / "raw", kind.frames)
             reader = fixtures.reader_of(name, base / "raw")
-            # Three scored frames a video, which the download stage chooses.
+            # Three scored frames per video, which the download stage chooses.
             if name == "jhmdb_sentences":
                 reader = fixtures.reader_of(
                     name, base / "raw", {one.video: [5, 15, 25] for one in reader.videos()}

@@ -265,7 +265,7 @@ def main() -> None:
         "--frames",
         type=int,
         default=36,
-        help="frames a step: half as many pairs, or a sixth as many windows of six",
+        help="frames per step: half as many pairs, or a sixth as many windows of six",
     )
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=2)

@@ -279,7 +279,7 @@ def main() -> None:
         "--batch",
         type=int,
         default=4,
-        help="samples a step; even, since each pair is used both ways",
+        help="samples per step; even, since each pair is used both ways",
     )
     parser.add_argument(
         "--iterations", type=int, default=3, help="refinement steps in the last phase"

@@ -64,7 +64,7 @@ class PublishedParams(Section):
     data/sources/<name>.
     """
     seed: int = Field(default=0, ge=0)
-    """Of draws that the publication leaves open (JHMDB's three frames a video)."""
+    """Of draws that the publication leaves open (JHMDB's three frames per video)."""
     verify: Literal["names", "decode"] = "names"
     """How thorough the check is: names and sizes, or every file decoded."""
     require_sample_list: bool = False
@@ -121,7 +121,7 @@ class BackboneParams(Section):
     @model_validator(mode="after")
     def stages_agree(self) -> BackboneParams:
         if len(self.depths) != len(self.num_heads):
-            raise ValueError("depths and num_heads need one number a stage each")
+            raise ValueError("depths and num_heads need one number per stage each")
         if self.embed_dim % self.num_heads[0]:
             raise ValueError("embed_dim must be a multiple of num_heads[0]")
         return self

@@ -116,8 +116,8 @@ class VideoSwin(Backbone):
             frames: float [B, T, 3, H, W], normalised; any size.
 
         Returns:
-            A level a stage: [B, T, C_i, ceil(H / s_i), ceil(W / s_i)], un-normed, taken before the
-            patch merging. They are views of channels-last memory, so they are not contiguous.
+            One level per stage: [B, T, C_i, ceil(H / s_i), ceil(W / s_i)], un-normed, taken before
+            the patch merging. They are views of channels-last memory, so they are not contiguous.
         """
         x = self.patch_embed(frames)  # [B, T, H / 4, W / 4, C]
         levels = []

@@ -65,8 +65,8 @@ def shift_masks(
     """Return which tokens of a shifted window may see each other.
 
     After the roll only the last window of each shifted axis holds tokens from both ends of the map,
-    so there are at most 8 different masks, whatever the size; keeping these and a number a window
-    is hundreds of times smaller than one mask a window.
+    so there are at most 8 different masks, whatever the size; keeping these and a number per window
+    is hundreds of times smaller than one mask per window.
 
     Args:
         grid: windows along T, H, W.

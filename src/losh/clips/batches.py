@@ -22,7 +22,7 @@ class Batch:
 
     clips: Clips
     targets: list[Targets]
-    """One an expression."""
+    """One per expression."""
     flow: ClipFlow | None
     long: list[str]
     """E of them: the expressions of all clips, one clip's after the other's."""

@@ -44,7 +44,7 @@ class GlobalBatches:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps an epoch."""
+        """Optimiser steps per epoch."""
         return max(1, len(self.dataset_of) // self.batch_size)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[ClipRequest]]:

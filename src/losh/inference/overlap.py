@@ -56,7 +56,7 @@ def a2d_scores(
     query's masks.
 
     Args:
-        ious, intersections, unions: one a sample; areas in pixels.
+        ious, intersections, unions: one per sample; areas in pixels.
 
     Returns:
         `overall_iou` (sum of intersections / sum of unions: large objects weigh more), `mean_iou`,

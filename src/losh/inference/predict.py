@@ -47,8 +47,8 @@ def predict(
         model: a checkpoint in our format (data/model/model.safetensors, or what `losh
             import-checkpoint` wrote).
         short: the short expression; None: the workflow's rule makes it.
-        masks: folder for one 0/255 PNG a frame.
-        rate: frames a second of the overlay.
+        masks: folder for one 0/255 PNG per frame.
+        rate: frames per second of the overlay.
 
     Returns:
         The short expression, the score, the number of frames, and the part of the pixels that the

@@ -51,7 +51,7 @@ def assign(costs: list[Tensor]) -> list[Indices]:
     Returns (query, instance) of each, both long [min(N, n)] on the CPU, queries ascending.
     """
     shapes = [cost.shape for cost in costs]
-    flat = torch.cat([cost.flatten() for cost in costs]).cpu()  # one transfer, not one a clip
+    flat = torch.cat([cost.flatten() for cost in costs]).cpu()  # one transfer, not one per clip
     # A NaN would stop scipy here; the loss is then NaN too, and what becomes of such a step is the
     # trainer's decision.
     parts = torch.nan_to_num(flat).split([rows * columns for rows, columns in shapes])

@@ -164,7 +164,7 @@ class LayerPred:
     """What one decoder layer predicts, in float32 whatever the precision of the layers before."""
 
     scores: Tensor
-    """[B, K, N, classes] logits; what the classes are is the pipeline's affair."""
+    """[B, K, N, classes] logits; the pipeline decides what the classes are."""
     masks: Tensor
     """[B, K, N, h, w] logits, by which queries are matched.
 

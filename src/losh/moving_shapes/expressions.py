@@ -76,7 +76,7 @@ def _describe(
 
 
 def _expressions(rng: np.random.Generator, scene: Scene) -> list[Described]:
-    """At most four expressions, twins first, one an object."""
+    """Draw at most four expressions, one per object, twins first."""
     twins = [s for s in scene.shapes if sum(s.look == other.look for other in scene.shapes) > 1]
     others = [s for s in scene.shapes if s not in twins]
     wanted = [*twins, *(others[k] for k in rng.permutation(len(others)))][: int(rng.integers(3, 5))]

@@ -109,7 +109,7 @@ def draw(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sprites(rng: np.random.Generator, scene: Scene) -> list[np.ndarray]:
-    """One drawing an object; twins share theirs."""
+    """Make one drawing per object; twins share theirs."""
     drawn: list[np.ndarray] = []
     for k, shape in enumerate(scene.shapes):
         twin = next((i for i in range(k) if scene.shapes[i].look == shape.look), None)

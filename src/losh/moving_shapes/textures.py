@@ -11,7 +11,7 @@ import numpy as np
 from losh.moving_shapes.appearance import COLOURS
 from losh.moving_shapes.arrangement import REACH, Shape
 
-OVERSAMPLING = 2  # texture pixels a clip pixel, along each axis
+OVERSAMPLING = 2  # texture pixels per clip pixel, along each axis
 DRAWN = 4  # resolution at which outlines are drawn before they are brought down to OVERSAMPLING
 # Of a disc with the nominal radius; pointed shapes would else reach too far.
 AREAS = {"circle": 1.0, "square": 1.0, "triangle": 0.78, "star": 0.84}

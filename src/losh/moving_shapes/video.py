@@ -10,7 +10,7 @@ from av.video.reformatter import Colorspace
 
 from losh.runtime.files import atomic_write
 
-RATE = 12  # frames a second: slow enough to follow sixteen frames by eye
+RATE = 12  # frames per second: slow enough to follow sixteen frames by eye
 QUALITY = "10"  # x264's crf; lower is better
 X264 = {
     "crf": QUALITY,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_curves(history: list[dict[str, float]], out: Path) -> None:
-    """Write the whole history, one row an epoch, through DVCLive to `out`.
+    """Write the whole history, one row per epoch, through DVCLive to `out`.
 
     Written anew each time: a resumed training then has neither gaps nor doubled epochs.
     """

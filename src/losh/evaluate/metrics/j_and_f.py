@@ -30,7 +30,7 @@ def j_and_f(
     Args:
         prediction, truth: bool `[T, H, W]`.
         void: bool `[T, H, W]` or `[H, W]`: pixels that count neither way.
-        threads: how many to use; None for one a core.
+        threads: how many to use; None for one per core.
 
     Returns:
         J and F, float64 `[T]` each.
@@ -51,7 +51,7 @@ def pairwise_j_and_f(
         predictions: bool `[P, T, H, W]`, P objects.
         truths: bool `[O, T, H, W]`, O objects.
         void: bool `[T, H, W]` or `[H, W]`.
-        threads: how many to use; None for one a core.
+        threads: how many to use; None for one per core.
 
     Returns:
         J and F, float64 `[P, O, T]` each.

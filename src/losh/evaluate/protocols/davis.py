@@ -100,7 +100,7 @@ class UnsupervisedVideo:
             labels: uint8 `[T, H, W]`, of `label_map`.
             truths: bool `[O, T, H, W]`, the true masks of `instances`.
             void: bool `[T, H, W]`: pixels that count neither way.
-            threads: how many to use; None for one a core.
+            threads: how many to use; None for one per core.
         """
         predictions = (
             labels[None] == np.arange(1, self.num_labels + 1, dtype=np.uint8)[:, None, None, None]
