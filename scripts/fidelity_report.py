@@ -63,9 +63,7 @@ def number(x: float) -> str:
 
 
 def array_rows(group: str) -> list[list[str]]:
-    """A row an array: its largest value, and our largest difference and the tolerance in each
-    case.
-    """
+    """Return one row per array: its largest value, and difference and tolerance in each case."""
     found: dict[str, dict[str, tuple[float, float, float]]] = {}
     for case in CASES:
         for name, expected, ours, atol in compared(case, group):
@@ -158,8 +156,9 @@ def match_rows() -> list[list[str]]:
 
 
 def alone_against_padded() -> tuple[float, float]:
-    """The padded clip of case B: difference of its scores alone at the padded size, and alone
-    without padding.
+    """Return two differences of the scores of case B's padded clip.
+
+    Alone at the padded size, and alone without padding.
     """
     model, inputs = parity_model("B"), case_inputs("B")
     b = int(inputs.clips.pad[:, 0, 0].any(-1).long().argmax())

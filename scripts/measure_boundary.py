@@ -1,5 +1,6 @@
-"""Time the boundary measure on 480p frames: ours, OpenCV's bare dilation with the same disk, and
-the literal definition.
+"""Time the boundary measure on 480p frames: ours, OpenCV's dilation, the literal definition.
+
+OpenCV's is bare, with the same disk.
 
     python scripts/measure_boundary.py [--frames 48] [--repeats 9]
 

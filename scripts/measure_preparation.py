@@ -1,5 +1,6 @@
-"""Time and disk that a clip of each published dataset takes, from one real clip, and what that
-makes for the whole dataset.
+"""Measure time and disk that a clip of each published dataset takes, from one real clip.
+
+And what that makes for the whole dataset.
 
     python scripts/measure_preparation.py CLIP    (a folder of at least 8 frames of one real video;
     5 minutes on one core)
@@ -75,8 +76,9 @@ MAKERS = {
 
 
 def real_clips(frames: np.ndarray, size: tuple[int, int], drawn: object) -> object:
-    """A stand-in for the fixtures' drawing: real frames there and back again, at `size`, with the
-    drawing's masks.
+    """Return a stand-in for the fixtures' drawing: real frames, there and back again.
+
+    They have `size` and the drawing's masks.
     """
     images = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) for frame in frames]
     order = [*range(len(images)), *range(len(images) - 2, 0, -1)]

@@ -1,6 +1,4 @@
-"""Pretrained weights: torchvision's swin3d and ResNet, the original Video-Swin's files, and what is
-refused.
-"""
+"""Pretrained weights: torchvision's, the original Video-Swin's files, and what is refused."""
 
 from __future__ import annotations
 

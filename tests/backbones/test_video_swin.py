@@ -1,6 +1,4 @@
-"""Video-Swin: windows, shifts, position index, the blocked attention, and parity with the released
-network.
-"""
+"""Video-Swin: windows, shifts, position index, blocked attention, released features."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A2D-Sentences as published: transposed masks, the copied row, subsets, and files that are
-broken.
-"""
+"""A2D-Sentences as published: transposed masks, the copied row, subsets, files that are broken."""
 
 import h5py
 import numpy as np

@@ -1,5 +1,6 @@
-"""The check of a source: what is missing, surplus, lacking or broken is named; what is whole is
-called complete.
+"""The check of a source names what is missing, surplus, lacking or broken.
+
+What is whole is called complete.
 """
 
 import shutil

@@ -1,5 +1,6 @@
-"""The stage: which pairs, at which size, resumed after a kill, clear about bad flow. RAFT is
-replaced by a known field.
+"""The stage: which pairs, at which size, resumed after a kill, clear about bad flow.
+
+RAFT is replaced by a known field.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Flow on disk: exact to half a step, the same bytes twice, safe across forks, clear about what it
-cannot hold.
-"""
+"""Flow on disk: exact to half a step, the same bytes, safe across forks, clear about limits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The loss: each term against numbers worked out by hand, empty targets, and sums over
-micro-batches.
-"""
+"""The loss: each term against numbers by hand, empty targets, and sums over micro-batches."""
 
 from __future__ import annotations
 

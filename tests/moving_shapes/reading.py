@@ -1,5 +1,6 @@
-"""A reader of the expressions that shares no code with the generator: words to facts, and facts
-against the scene's numbers.
+"""A reader of the expressions that shares no code with the generator.
+
+From words to facts, and facts against the scene's numbers.
 """
 
 from __future__ import annotations

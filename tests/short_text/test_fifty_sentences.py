@@ -1,6 +1,4 @@
-"""Sentences like those of JHMDB, Refer-YouTube-VOS, DAVIS and MovingShapes, with the short text
-that a person would expect.
-"""
+"""Sentences like those of published datasets, with the short text that a person would expect."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Changing params.yaml reruns only what it affects: DVC itself, on the repository's dvc.yaml, with
-stand-ins for the stages.
-"""
+"""Changing params.yaml reruns only what it affects: DVC itself, with stand-ins for the stages."""
 
 import json
 import os

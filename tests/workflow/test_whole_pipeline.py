@@ -1,5 +1,4 @@
-"""`dvc repro` from download to metrics, on all five datasets at once, with nothing but params.yaml
-changed.
+"""`dvc repro` from download to metrics, on all five datasets at once, by params.yaml alone.
 
 One run serves all tests of this file: MovingShapes is generated, the four published datasets are
 tiny fixtures in their own layouts; training is on four of them with sampling weights, every one is
