@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = 100
@@ -37,6 +40,8 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 MODULE = re.compile(r"(?<![\w./])losh(?:\.[A-Za-z_]+)+")
 # Columns apart from each other: a table, of Markdown or of what a command prints.
 TABLE = re.compile(r"^\|| {3,}\S+(?: \S+)* {3,}\S")
+SUFFIXES = {"csv", "json", "md", "py", "safetensors", "txt", "yaml", "zip"}
+"""Of file names that begin like a section, such as train.json."""
 # Written by the stages, not part of the repository.
 WRITTEN = {"dvc.lock"}
 
@@ -73,6 +78,20 @@ def missing_modules(text: str) -> list[str]:
     return faults
 
 
+def missing_parameters(text: str) -> list[str]:
+    """Dotted parameters that params.yaml lacks; `model.cross_attention*` stands for several."""
+    parameters = yaml.safe_load(text_of(ROOT / "params.yaml"))
+    sections = "|".join(name for name in parameters if name != "datasets")
+    faults = []
+    for name in re.findall(rf"(?<![\w./])(?:{sections})(?:\.[a-z_]+)+\b(?![\w/])\*?", text):
+        *parents, last = name.split(".")
+        part = functools.reduce(lambda node, key: (node or {}).get(key), parents, parameters)
+        known = fnmatch.filter(part or {}, last)
+        if not known and last not in SUFFIXES:
+            faults.append(name)
+    return faults
+
+
 def _spec(name: str):
     try:
         return importlib.util.find_spec(name)
@@ -97,6 +116,7 @@ def test_documents_name_what_exists(path):
     text = text_of(path)
     assert missing_files(text, path.parent) == []
     assert missing_modules(text) == []
+    assert missing_parameters(text) == []
 
 
 @pytest.mark.parametrize("path", [*DOCUMENTS, *SETTINGS], ids=name_of)
@@ -112,6 +132,11 @@ def test_the_checks_find_what_they_are_for():
     assert missing_modules("losh.files.atomic_write, losh.errors.Mend") == [
         "losh.errors.Mend",
         "losh.files.atomic_write",
+    ]
+    assert missing_parameters("`train.epochs`, model.cross_attention*, `train.zip`") == []
+    assert missing_parameters("`train.epocs=8` and flow.losses.focal") == [
+        "train.epocs",
+        "flow.losses.focal",
     ]
     assert long_lines("x" * 100) == [] and len(long_lines("word " * 21)) == 1
     assert (
