@@ -22,6 +22,7 @@ class _Movable:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Return the same with every tensor on `device`."""
+        # Only the subclasses are dataclasses, which the type checker cannot know.
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         return type(self)(
             **{
