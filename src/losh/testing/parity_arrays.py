@@ -13,7 +13,7 @@ from torch import Tensor
 
 from losh.inference.streams import joint_probabilities, predictions
 from losh.model.structures import FrameSizes
-from losh.pipelines.mttr.released import FORMAT
+from losh.pipelines.mttr.released import RELEASED
 from losh.testing.parity_fixture import (
     LOSS_NAMES,
     RECIPES,
@@ -175,7 +175,7 @@ def gradient_norms(case: str) -> dict[str, float]:
     model.zero_grad()
     criterion()(model(inputs.clips, inputs.long, inputs.short), inputs.targets)["total"].backward()
     norms = {
-        FORMAT.released_name(name): float(p.grad.double().norm())
+        RELEASED.released_name(name): float(p.grad.double().norm())
         for name, p in model.named_parameters()
         if p.grad is not None
     }

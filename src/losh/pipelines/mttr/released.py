@@ -52,7 +52,7 @@ def pipeline_section(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-FORMAT = ReleasedFormat(
+RELEASED = ReleasedFormat(
     base="mttr",
     title="LoSh on MTTR",
     mark="obj_queries.weight",
