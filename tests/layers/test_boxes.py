@@ -31,6 +31,12 @@ def test_a_box_encloses_all_parts_of_a_mask() -> None:
     assert corners(boxes_of_masks(mask)).tolist() == pytest.approx([3 / 20, 0.1, 12 / 20, 0.7])
 
 
+def test_box_of_a_rectangle_by_hand() -> None:
+    mask = torch.zeros(8, 10, dtype=torch.bool)
+    mask[2:6, 1:9] = True  # rows 2 to 5, columns 1 to 8
+    assert boxes_of_masks(mask).tolist() == pytest.approx([4.5 / 10, 3.5 / 8, 7 / 10, 3 / 8])
+
+
 def test_an_empty_mask_has_a_box_of_zeros() -> None:
     assert boxes_of_masks(torch.zeros(2, 5, 6, dtype=torch.bool)).tolist() == [[0.0] * 4] * 2
     assert boxes_of_masks(torch.zeros(0, 3, 5, 6, dtype=torch.bool)).shape == (0, 3, 4)
@@ -50,6 +56,13 @@ def test_giou_of_boxes_apart_and_one_in_the_other() -> None:
     whole, half = torch.tensor([0.5, 0.5, 1.0, 1.0]), torch.tensor([0.25, 0.5, 0.5, 1.0])
     assert float(giou_distance(whole, half)) == pytest.approx(0.5)
     assert float(giou_distance(half, half)) == pytest.approx(0, abs=1e-6)
+
+
+def test_giou_of_overlapping_and_of_distant_boxes() -> None:
+    a = torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.1, 0.1, 0.2, 0.2]])
+    b = torch.tensor([[0.5, 0.5, 0.5, 1.0], [0.9, 0.9, 0.2, 0.2]])
+    # Overlap 0.25 of 0.75, and the hull is the union; no overlap of 0.04 each in a hull of 1.
+    assert (1 - giou_distance(a, b)).tolist() == pytest.approx([1 / 3, -(1 - 0.08)], abs=1e-5)
 
 
 def test_giou_is_torchvisions_for_every_pair() -> None:

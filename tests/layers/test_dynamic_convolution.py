@@ -37,6 +37,22 @@ def test_each_query_runs_its_own_convolutions_on_its_own_frame() -> None:
             torch.testing.assert_close(masks[m, n], x[0])
 
 
+def test_three_layers_against_matrices() -> None:
+    torch.manual_seed(0)
+    features, offsets = torch.randn(2, 6, 3, 5), 20 * torch.randn(2, 3, 2, 3, 5)
+    parameters = torch.randn(2, 3, parameter_count(6, (4, 4, 1)))
+    assert parameters.shape[2] == (8 * 4 + 4 * 4 + 4) + (4 + 4 + 1)
+    masks = dynamic_masks(features, parameters, (4, 4, 1), offsets)
+    for m in range(2):
+        for n in range(3):
+            parts = parameters[m, n].split([32, 16, 4, 4, 4, 1])
+            x = torch.cat([features[m], offsets[m, n]]).flatten(1)
+            x = (parts[0].view(4, 8) @ x + parts[3][:, None]).relu()
+            x = (parts[1].view(4, 4) @ x + parts[4][:, None]).relu()
+            x = parts[2].view(1, 4) @ x + parts[5][:, None]
+            torch.testing.assert_close(masks[m, n], x.view(1, 3, 5), atol=1e-4, rtol=1e-4)
+
+
 def test_offsets_keep_their_precision_under_autocast() -> None:
     torch.manual_seed(0)
     features, parameters = torch.randn(1, 6, 4, 5), torch.randn(1, 1, parameter_count(6, (4, 2)))

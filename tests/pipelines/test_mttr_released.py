@@ -26,7 +26,7 @@ from losh.model.released import (
     read_released,
 )
 from losh.params import ModelParams
-from losh.pipelines.mttr.released import RELEASED
+from losh.pipelines.mttr.released import RELEASED_FORMAT
 from losh.testing.parity_fixture import FOLDER, TEXT_CONFIG, parity_model
 from losh.testing.small_models import small_model
 
@@ -56,7 +56,8 @@ def content(key: str, shape: list[int], dtype: str, i: int) -> Tensor:
 def released_state() -> dict[str, Tensor]:
     """The parity model in the released format."""
     return {
-        name: value.clone() for name, value in export_released(parity_model("A"), RELEASED).items()
+        name: value.clone()
+        for name, value in export_released(parity_model("A"), RELEASED_FORMAT).items()
     }
 
 
@@ -78,7 +79,7 @@ def test_parity_full_size_manifest_round_trip(which: str) -> None:
         sum(p.numel() for p in model.parameters())
         == json.loads(MANIFEST.read_text())["params_total"]
     )
-    back = export_released(model, RELEASED)
+    back = export_released(model, RELEASED_FORMAT)
     state.pop("transformer.text_encoder.embeddings.position_ids", None)
     assert back.keys() == state.keys()
     assert all(
@@ -93,7 +94,7 @@ def test_parity_weights_and_names() -> None:
     """
     rows = json.loads(WEIGHTS.read_text())
     for kind in ("A", "B"):
-        state = export_released(parity_model(kind), RELEASED)
+        state = export_released(parity_model(kind), RELEASED_FORMAT)
         assert {row["key"]: row["shape"] for row in rows} == {
             key: list(value.shape) for key, value in state.items()
         }
@@ -216,4 +217,4 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, kind: str) -> None:
 
 def test_cross_attention_has_no_place_in_the_released_format() -> None:
     with pytest.raises(UserError, match="cross_attention: false"):
-        export_released(small_model(), RELEASED)
+        export_released(small_model(), RELEASED_FORMAT)

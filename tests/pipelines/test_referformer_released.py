@@ -29,7 +29,7 @@ from losh.model.released import (
 from losh.model.text_encoder import EMBEDDED, TextEncoder
 from losh.params import ModelParams
 from losh.pipelines.referformer.parameters import Parameters
-from losh.pipelines.referformer.released import RELEASED
+from losh.pipelines.referformer.released import RELEASED_FORMAT
 from losh.testing.parity_fixture import FOLDER
 from losh.testing.tiny_training import tiny_params
 
@@ -78,7 +78,7 @@ def small() -> tuple[LoSh, dict]:
 @pytest.fixture(scope="module")
 def made() -> tuple[LoSh, dict[str, Tensor]]:
     model, _ = small()
-    return model, export_released(model, RELEASED)
+    return model, export_released(model, RELEASED_FORMAT)
 
 
 def written(state: dict[str, Tensor], path: Path, prefix: str = "", **more: object) -> Path:
@@ -112,7 +112,7 @@ def test_parity_referformer_full_size_manifest_round_trip(with_positions: bool) 
     model = _blank(config)
     model.load_state_dict(ours, assign=True)
     assert sum(p.numel() for p in model.parameters()) == manifest["n_parameters"]
-    back = export_released(model, RELEASED)
+    back = export_released(model, RELEASED_FORMAT)
     assert len(back) == manifest["n_state_dict"] and back.keys() == state.keys()
     assert all(back[k].dtype == state[k].dtype and torch.equal(back[k], state[k]) for k in state)
 
@@ -224,7 +224,7 @@ def test_a_resnet_goes_in_and_out(tmp_path: Path) -> None:
         Parameters.model_validate(config["pipeline"]),
         TextEncoder("embedded", pooled=True),
     )
-    state = export_released(model, RELEASED)
+    state = export_released(model, RELEASED_FORMAT)
     assert "backbone.0.body.layer4.2.bn3.running_var" in state
     ours, found = import_released(dict(state), text_config(model.base.text_encoder))
     assert found["model"]["backbone"]["name"] == "resnet50"
@@ -235,7 +235,7 @@ def test_cross_attention_has_no_place_in_the_released_format(tmp_path: Path) -> 
     from losh.testing.small_models import small_model
 
     with pytest.raises(UserError, match="cross_attention: false"):
-        export_released(small_model(base="referformer"), RELEASED)
+        export_released(small_model(base="referformer"), RELEASED_FORMAT)
 
 
 def test_our_file_keeps_the_pooler(made: tuple, tmp_path: Path) -> None:

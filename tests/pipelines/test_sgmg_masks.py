@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from losh.model.structures import FrameSizes
-from losh.pipelines.sgmg.masks import MaskRefiner, SgMgMaskRule, summed
+from losh.pipelines.sgmg.masks import MaskRefiner, SgMgMaskRule, masks_of, patches_of, summed
 
 
 def test_mask_rule_cuts_padding_and_enlarges_logits() -> None:
@@ -21,6 +21,15 @@ def test_mask_rule_cuts_padding_and_enlarges_logits() -> None:
     # Column 7 is 3/4 of 2 and 1/4 of -1, column 8 the other way round: logits, not probabilities.
     assert rule.masks(probabilities, sizes, 0.5)[0, 0].tolist() == [True] * 8 + [False] * 4
     assert torch.equal(rule.at_original(probabilities, sizes), probabilities)
+
+
+def test_patches_are_masks_unshuffled() -> None:
+    masks = torch.randn(3, 2, 12, 20)
+    assert torch.equal(patches_of(masks), F.pixel_unshuffle(masks[:, :, None], 4))
+    assert torch.equal(masks_of(patches_of(masks)), masks)
+    none = patches_of(masks[:0]).requires_grad_()
+    assert none.shape == (0, 2, 16, 3, 5) and masks_of(none).shape == (0, 2, 12, 20)
+    masks_of(none).sum().backward()  # torch's own fails here
 
 
 def test_levels_are_summed_at_the_finest_size() -> None:

@@ -95,7 +95,9 @@ class DeformablePipeline(RVOSPipeline):
 
     def encode_video(self, frames: Tensor, pad: Tensor) -> VideoFeats:
         """See RVOSPipeline. The backbone itself knows no padding (released behaviour)."""
-        levels = self.backbone(frames)
+        # In one memory format, or else a repeated batch would be summed in another order than one
+        # stream alone, and the two would differ in their last digits.
+        levels = [x.contiguous() for x in self.backbone(frames)]
         pads = [shrunk(pad, x.shape[-2:]) for x in levels]
         return VideoFeats(levels, pads, list(self.backbone.strides), pad)
 

@@ -26,7 +26,7 @@ from losh.model.losh import LoSh
 from losh.model.structures import Clips, LoShOutput, Targets, TextFeats, TextIds, Tokens
 from losh.params import ModelParams
 from losh.pipelines import parameters_class
-from losh.pipelines.mttr.released import RELEASED
+from losh.pipelines.mttr.released import RELEASED_FORMAT
 from losh.testing.small_models import LOSSES as STREAM_LOSSES
 from losh.testing.small_models import consistency_params, loss_params, roberta_config
 
@@ -107,7 +107,7 @@ def parity_model(kind: str) -> LoSh:
     state = model.state_dict()
     model.load_state_dict(
         {
-            name: recipe(kind, RELEASED.released_name(name), tuple(value.shape))
+            name: recipe(kind, RELEASED_FORMAT.released_name(name), tuple(value.shape))
             for name, value in state.items()
         }
     )

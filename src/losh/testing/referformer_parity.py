@@ -29,7 +29,7 @@ from losh.model.losh import LoSh
 from losh.model.structures import Clips, FrameSizes, LoShOutput, Targets, TextIds, Tokens
 from losh.params import ModelParams
 from losh.pipelines.referformer.parameters import Parameters
-from losh.pipelines.referformer.released import RELEASED
+from losh.pipelines.referformer.released import RELEASED_FORMAT
 from losh.testing.parity_fixture import FOLDER
 from losh.testing.small_models import consistency_params, loss_params
 
@@ -106,7 +106,7 @@ def parity_model() -> LoSh:
     params = ModelParams.model_validate(MODEL)
     model = build_model(params, Parameters.model_validate(PIPELINE), encoder)
     state = {
-        name: recipe(RELEASED.released_name(name), tuple(value.shape))
+        name: recipe(RELEASED_FORMAT.released_name(name), tuple(value.shape))
         for name, value in model.state_dict().items()
     }
     model.load_state_dict(state)

@@ -88,7 +88,27 @@ REFERFORMER = {
     "mask_channels": 4,
     "losses": {"reference": 2.0, "box": 5.0, "giou": 2.0, "focal": 2.0, "dice": 5.0},
 }
-PIPELINES = {"mttr": MTTR, "referformer": REFERFORMER}
+SGMG = {
+    "d_model": 32,
+    "num_heads": 2,
+    "ffn_dim": 48,
+    "dropout": 0.0,
+    "encoder_layers": 3,
+    "decoder_layers": 2,
+    "num_queries": 4,
+    "feature_levels": 2,
+    "points": 2,
+    "losses": {
+        "reference": 2.0,
+        "box": 5.0,
+        "giou": 2.0,
+        "focal": 2.0,
+        "dice": 5.0,
+        "focal_low": 2.0,
+        "dice_low": 5.0,
+    },
+}
+PIPELINES = {"mttr": MTTR, "referformer": REFERFORMER, "sgmg": SGMG}
 
 
 def small_model(seed: int = 0, **changes: object) -> LoSh:

@@ -57,6 +57,16 @@ REFERFORMER = {
     "points": 2,
     "mask_channels": 4,
 }
+SGMG = {
+    "d_model": 16,
+    "num_heads": 2,
+    "ffn_dim": 32,
+    "num_queries": 3,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "feature_levels": 2,
+    "points": 2,
+}
 TRAIN = {
     "datasets": ["tiny"],
     "epochs": 3,
@@ -79,6 +89,7 @@ def tiny_raw(datasets: dict[str, Any], **changes: Any) -> dict[str, Any]:
         {f"model.{key}": value for key, value in MODEL.items()}
         | {f"mttr.{key}": value for key, value in MTTR.items()}
         | {f"referformer.{key}": value for key, value in REFERFORMER.items()}
+        | {f"sgmg.{key}": value for key, value in SGMG.items()}
         | {f"train.{key}": value for key, value in TRAIN.items()}
     )
     values |= {

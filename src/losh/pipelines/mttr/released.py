@@ -52,7 +52,7 @@ def pipeline_section(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-RELEASED = ReleasedFormat(
+RELEASED_FORMAT = ReleasedFormat(
     base="mttr",
     title="LoSh on MTTR",
     mark="obj_queries.weight",

@@ -68,7 +68,7 @@ def _mask_network(width: int, numbers: int) -> tuple[int, int]:
     return min(found, key=lambda pair: (pair[0] != 3, pair)) if found else (3, 8)
 
 
-RELEASED = ReleasedFormat(
+RELEASED_FORMAT = ReleasedFormat(
     base="referformer",
     title="ReferFormer",
     mark="pixel_decoder.mask_features.weight",

@@ -53,6 +53,21 @@ def summed(levels: Sequence[Tensor]) -> Tensor:
     ).sum(0)
 
 
+def patches_of(masks: Tensor) -> Tensor:
+    """Masks [..., 4 h, 4 w] as patch masks [..., 16, h, w]."""
+    height, width = masks.shape[-2] // PATCH, masks.shape[-1] // PATCH
+    cells = masks.unflatten(-1, (width, PATCH)).unflatten(-3, (height, PATCH))
+    return cells.movedim((-3, -1), (-4, -3)).flatten(-4, -3)  # [..., h, 4, w, 4] first
+
+
+def masks_of(patches: Tensor) -> Tensor:
+    """Patch masks [..., 16, h, w] as masks [..., 4 h, 4 w]. (torch's pixel_shuffle and
+    pixel_unshuffle fail where there are none.)
+    """
+    cells = patches.unflatten(-3, (PATCH, PATCH))
+    return cells.movedim((-4, -3), (-3, -1)).flatten(-4, -3).flatten(-2)
+
+
 class MaskRefiner(nn.Module):
     """The chosen query's patch mask, from stride 8 to stride 4 with the backbone's two finest
     levels.

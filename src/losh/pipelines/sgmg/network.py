@@ -4,7 +4,6 @@ brought in under spectral guidance, and masks that are refined after a query was
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from losh.layers.fusion import Words
@@ -12,7 +11,14 @@ from losh.layers.projection import TextProjection
 from losh.model.deformable_pipeline import DeformablePipeline
 from losh.model.structures import LayerPred, TextFeats, TextIds, VideoFeats
 from losh.pipelines.sgmg.losses import SgMgObjective
-from losh.pipelines.sgmg.masks import PATCH, PATCH_CHANNELS, MaskRefiner, SgMgMaskRule, summed
+from losh.pipelines.sgmg.masks import (
+    PATCH_CHANNELS,
+    MaskRefiner,
+    SgMgMaskRule,
+    masks_of,
+    patches_of,
+    summed,
+)
 from losh.pipelines.sgmg.parameters import Parameters
 from losh.pipelines.sgmg.spectrum import SMALLEST, LowFrequencyModulation
 
@@ -72,9 +78,8 @@ class SgMg(DeformablePipeline):
         """See RVOSPipeline: from stride 2 to the input's own size."""
         masks = pred.masks[rows, :, queries]  # [P, K, h, w]
         fine, coarse = (level[rows].flatten(0, 1) for level in video.levels[:2])
-        patches = F.pixel_unshuffle(masks.flatten(0, 1)[:, None], PATCH)
-        refined = F.pixel_shuffle(self.refiner(patches, fine, coarse), PATCH)
-        return refined[:, 0].unflatten(0, masks.shape[:2]).float()
+        refined = self.refiner(patches_of(masks.flatten(0, 1)), fine, coarse)
+        return masks_of(refined).unflatten(0, masks.shape[:2]).float()
 
     def objective(self) -> SgMgObjective:
         """See RVOSPipeline."""
