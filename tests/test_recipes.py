@@ -77,7 +77,7 @@ YOUTUBE_VOS = {
     "train.long_side": 640,
     "evaluate.chunk": None,
 }
-RELEASED_FORMAT = {
+RELEASED = {
     "model.short_stream": True,
     "model.cross_attention": False,
     "train.losses.intersection": 0.8,
@@ -85,7 +85,7 @@ RELEASED_FORMAT = {
     "train.losses.consistency": 0.0,
 }
 LOSH = {
-    **RELEASED_FORMAT,
+    **RELEASED,
     "model.cross_attention": True,
     "model.cross_attention_blocks": 2,
     "model.cross_attention_place": "inside",
@@ -96,8 +96,8 @@ LOSH = {
     "train.consistency.stop_gradient": "none",
     "flow.model": "raft",
 }
-MTTR = {**RELEASED_FORMAT, "model.short_stream": False, "train.losses.intersection": 0.0}
-METHODS = {"released": RELEASED_FORMAT, "losh": LOSH, "mttr": MTTR}
+MTTR = {**RELEASED, "model.short_stream": False, "train.losses.intersection": 0.0}
+METHODS = {"released": RELEASED, "losh": LOSH, "mttr": MTTR}
 ON_A2D = {  # batch over all GPUs, milestones
     "released": {"train.batch_size": 12, "train.milestones": [20, 40, 60]},
     "losh": {"train.batch_size": 12, "train.milestones": [20, 40, 60]},
