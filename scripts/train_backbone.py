@@ -108,9 +108,8 @@ class DenseHeads(nn.Module):
 
 def label_maps(clip: RenderedClip) -> np.ndarray:
     """uint8 [attributes, T, h, w] at stride 4: 0 background, else 1 + the word's place."""
-    masks = clip.masks[
-        :, :, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE
-    ]  # the pixel at a cell's middle
+    # The pixel at a cell's middle.
+    masks = clip.masks[:, :, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
     labels = np.zeros((len(ATTRIBUTES), masks.shape[0], *masks.shape[2:]), np.uint8)
     for i, thing in enumerate(clip.objects):
         for a, (name, words) in enumerate(ATTRIBUTES.items()):
@@ -144,9 +143,8 @@ def centre_moves(clip: RenderedClip, t: int) -> np.ndarray:
         clip.flow_forward[t] if t < len(clip.flow_forward) else -clip.flow_backward[-1],
         clip.masks[t],
     )
-    return (field[:, None] * masks).sum((2, 3)) / masks.sum((1, 2)).clip(
-        1
-    )  # an object's pixels all move alike
+    # An object's pixels all move alike.
+    return (field[:, None] * masks).sum((2, 3)) / masks.sum((1, 2)).clip(1)
 
 
 def frames_and_labels(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -267,7 +265,7 @@ def main() -> None:
         "--frames",
         type=int,
         default=36,
-        help="frames a step: half as many pairs, or a sixth as many windows of six",
+        help="frames per step: half as many pairs, or a sixth as many windows of six",
     )
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=2)

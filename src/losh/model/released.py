@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from losh.backbones.video_swin_blocks import relative_position_index
+from losh.backbones.video_swin_blocks import WindowAttention, relative_position_index
 from losh.errors import UserError
 from losh.model.checkpoint import load_model, model_from, save_model
 from losh.model.losh import LoSh
@@ -58,7 +58,7 @@ def format_of(state: dict[str, Tensor]) -> ReleasedFormat:
 
 
 def read_released(path: Path) -> dict[str, Tensor]:
-    """The weights of a released checkpoint file, on the CPU, with the released names.
+    """Return the weights of a released checkpoint file, on the CPU, with the released names.
 
     Raises:
         UserError: a missing file, or one that is no checkpoint. Nothing but tensors and plain
@@ -102,7 +102,7 @@ def bare(content: Any, where: str = "the checkpoint") -> dict[str, Tensor]:
 def import_released(
     source: Path | dict[str, Any], text_config: dict[str, Any] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A released checkpoint as our state dict, and the configuration that it was made with.
+    """Return a released checkpoint as our state dict, and the configuration that it was made with.
 
     Args:
         source: the file, or its content.
@@ -165,7 +165,7 @@ def export_released(model: LoSh, form: ReleasedFormat) -> dict[str, Tensor]:
         theirs = _place(form, name)
         state[theirs] = value
         if theirs.endswith(TABLE):
-            attention = model.get_submodule(name.rpartition(".")[0])
+            attention = cast(WindowAttention, model.get_submodule(name.rpartition(".")[0]))
             state[theirs.replace(TABLE, INDEX)] = relative_position_index(attention.window)
     if not form.resnets and not any(name.endswith(INDEX) for name in state):
         raise UserError(
@@ -239,7 +239,7 @@ def _take_position_ids(state: dict[str, Tensor], name: str) -> None:
 
 
 def _blank(config: dict[str, Any]) -> LoSh:
-    """A model without storage: its names and shapes, to be filled by assignment."""
+    """Return a model without storage: its names and shapes, to be filled by assignment."""
     with torch.device("meta"):
         return model_from(config)
 
