@@ -7,7 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TOUR = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
-ANCHOR = re.compile(r"^\* \[`([^`:]+):(\d+)`\]\(\.\./([^)#]+)#L(\d+)\): `([^`]+)`$", re.MULTILINE)
+ANCHOR = re.compile(
+    r"^\* \[`([^`:]+):(\d+)`\]\(\.\./([^)#]+)#L(\d+)\):\n  `([^`]+)`$", re.MULTILINE
+)
 
 
 def test_every_anchor_is_where_it_says():
