@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from losh.backbones.motion import MotionBranch
 from losh.backbones.video_swin_blocks import PATCH, PatchEmbed, PatchMerging, SwinBlock, SwinStage
 
 
@@ -54,6 +55,7 @@ class VideoSwin(nn.Module):
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
         dropped_blocks: int = 0,
+        motion_channels: int = 0,
     ) -> None:
         """Random weights: truncated normal of 0.02 in linear layers and bias tables, as published.
 
@@ -66,6 +68,7 @@ class VideoSwin(nn.Module):
                 linearly, and the first none.
             dropped_blocks: blocks that the published network has after these; only the spread of
                 `drop_path` counts them.
+            motion_channels: channels of our motion branch; 0: none, as published.
         """
         super().__init__()
         window = tuple(window_size)
@@ -98,6 +101,7 @@ class VideoSwin(nn.Module):
             )
         self.downsamples = nn.ModuleList(PatchMerging(channels) for channels in self.channels[:-1])
         self.apply(_initialise)
+        self.motion = MotionBranch(embed_dim, motion_channels) if motion_channels else None
 
     def forward(self, frames: Tensor) -> list[Tensor]:
         """Features of every frame.
@@ -110,6 +114,8 @@ class VideoSwin(nn.Module):
             patch merging. They are views of channels-last memory, so they are not contiguous.
         """
         x = self.patch_embed(frames)  # [B, T, H / 4, W / 4, C]
+        if self.motion is not None:
+            x = self.motion(x)
         levels = []
         for stage, layer in enumerate(self.layers):
             if stage:

@@ -43,11 +43,15 @@ RENAMES = [
     ("base.spatial_decoder.out.", "spatial_decoder.out_lay."),
 ]
 
+MOTION = "base.backbone.motion."
+
 
 def released_name(name: str) -> str | None:
     """The released code's name of one of our parameters; None for what it does not have
-    (cross-attention).
+    (cross-attention, the motion branch).
     """
+    if name.startswith(MOTION):
+        return None
     for ours, theirs in RENAMES:
         match = re.match(re.escape(ours).replace(r"\#", r"(\d+)"), name)
         if match:
@@ -148,8 +152,8 @@ def export_released(model: LoSh) -> dict[str, Tensor]:
     keeps.
 
     Raises:
-        UserError: a model with cross-attention, which the released format has no place for, or
-            without a Video-Swin.
+        UserError: a model with cross-attention or a motion branch, which the released format has
+            no place for, or without a Video-Swin.
     """
     state = {}
     for name, value in model.state_dict().items():
@@ -157,7 +161,8 @@ def export_released(model: LoSh) -> dict[str, Tensor]:
         if theirs is None:
             raise UserError(
                 f"the released format has no place for {name}",
-                "Export a model trained with model.cross_attention: false",
+                "Export a model trained with model.cross_attention: false and "
+                "model.backbone.motion_channels: 0",
             )
         state[theirs] = value
         if theirs.endswith(TABLE):
