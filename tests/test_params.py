@@ -32,7 +32,9 @@ def test_the_shipped_file_is_valid_and_has_every_section():
         "model",
         "train",
         "evaluate",
+        "pipelines",
     ]
+    assert params.pipeline.num_queries == 8
 
 
 @pytest.mark.parametrize(
@@ -43,9 +45,16 @@ def test_the_shipped_file_is_valid_and_has_every_section():
         ("train.epochs", 0, ["train.epochs", "greater than or equal to 1"]),
         ("train.epochs", 2.5, ["train.epochs", "integer"]),
         ("train.epochs", True, ["train.epochs", "integer"]),
-        ("model.base", "referformer", ["model.base", "'mttr'"]),
+        ("model.base", "other", ["model.base", "'other'", "mttr"]),
         ("model.cross_attention", "no", ["model.cross_attention", "boolean"]),
-        ("model.cross_attention_blocks", 9, ["cross_attention_blocks is at most encoder_layers"]),
+        (
+            "model.cross_attention_blocks",
+            9,
+            ["cross_attention_blocks is at most mttr.encoder_layers"],
+        ),
+        ("mttr.num_heads", 3, ["mttr", "multiple of num_heads"]),
+        ("mttr.d_modell", 8, ["mttr.d_modell is not a parameter", "d_model"]),
+        ("pipelines", {}, ["pipelines is not a parameter"]),
         ("model.backbone.embed_dim", 33, ["model.backbone", "multiple of num_heads[0]"]),
         ("train.datasets", ["kinetics"], ["train.datasets", "kinetics", "moving_shapes"]),
         ("train.sampling_weights", [1.0, 2.0], ["sampling_weights needs one number"]),
@@ -112,8 +121,8 @@ def test_published_sizes_are_in_the_a2d_recipe():
         recipe["train"]["long_side"],
     ) == (10, 320, 576)
     assert (
-        recipe["model"]["d_model"],
-        recipe["model"]["num_queries"],
+        recipe["mttr"]["d_model"],
+        recipe["mttr"]["num_queries"],
         recipe["model"]["text_encoder"],
     ) == (256, 50, "roberta-base")
 
@@ -125,8 +134,14 @@ def test_recipes_of_published_datasets_have_the_published_values(name, tmp_path)
     """The default's own weights and shortcuts must not leak into them."""
     use_recipe(name, ROOT / "recipes", tmp_path / "params.yaml", tmp_path / "before.yaml")
     params = load_params(tmp_path / "params.yaml")
-    train, losses = params.train, params.train.losses
-    assert (losses.reference, losses.focal, losses.dice, losses.intersection, losses.no_object) == (
+    train, losses = params.train, params.pipeline.losses
+    assert (
+        losses.reference,
+        losses.focal,
+        losses.dice,
+        train.losses.intersection,
+        losses.no_object,
+    ) == (
         2.0,
         2.0,
         5.0,
@@ -136,7 +151,7 @@ def test_recipes_of_published_datasets_have_the_published_values(name, tmp_path)
     assert (
         losses.encoder_reference,
         losses.mask_stride,
-        losses.intersection_form,
+        train.losses.intersection_form,
         train.expressions_per_window,
     ) == (0.0, 1, "hard", 1)
     assert (train.schedule, params.evaluate.rule) == ("milestones", "long")

@@ -43,8 +43,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     params = tiny_params()
-    config = {"model": params.model.model_dump(), "window": 4, "short_side": 96, "long_side": 576}
-    save_model(path, build_model(params.model), config)
+    config = {"model": params.model.model_dump(), "pipeline": params.pipeline.model_dump()}
+    config |= {"window": 4, "short_side": 96, "long_side": 576}
+    save_model(path, build_model(params.model, params.pipeline), config)
     return path
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
+from losh import pipelines
 from losh.errors import UserError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -100,43 +101,45 @@ class BackboneParams(Section):
         return self
 
 
+class PipelineParams(Section):
+    """What every base pipeline's own section of params.yaml has; each pipeline adds to it.
+
+    The section has the pipeline's name, and its class is `Parameters` in
+    losh/pipelines/<name>/parameters.py.
+    """
+
+    d_model: int = Field(ge=4, le=8192, multiple_of=4)
+    num_heads: int = Field(ge=1, le=256)
+    ffn_dim: int = Field(ge=1, le=65536)
+    dropout: Fraction
+    encoder_layers: int = Field(ge=1, le=64)
+    decoder_layers: int = Field(ge=1, le=64)
+    num_queries: int = Field(ge=1, le=10000)
+
+    @model_validator(mode="after")
+    def heads_fit(self) -> PipelineParams:
+        if self.d_model % self.num_heads:
+            raise ValueError("d_model must be a multiple of num_heads")
+        return self
+
+
 class ModelParams(Section):
-    base: Literal["mttr"]
+    base: str
     backbone: BackboneParams
     text_encoder: str
-    d_model: int = Field(ge=4, multiple_of=4)
-    num_heads: Count
-    ffn_dim: Count
-    dropout: Fraction
-    encoder_layers: Count
-    decoder_layers: Count
-    num_queries: Count
-    kernel_dim: Count
     short_stream: bool
     cross_attention: bool
     cross_attention_blocks: Count
     cross_attention_place: Literal["inside", "after"]
 
-    @model_validator(mode="after")
-    def parts_agree(self) -> ModelParams:
-        if self.d_model % self.num_heads:
-            raise ValueError("d_model must be a multiple of num_heads")
-        if self.cross_attention_blocks > self.encoder_layers:
-            raise ValueError("cross_attention_blocks is at most encoder_layers")
-        return self
-
 
 class LossParams(Section):
-    reference: NotNegative
-    focal: NotNegative
-    dice: NotNegative
+    """LoSh's own losses; those of one stream are in the base pipeline's section."""
+
     intersection: NotNegative
     intersection_form: Literal["hard", "soft"]
     consistency: NotNegative
-    no_object: Fraction
     auxiliary: bool
-    encoder_reference: NotNegative
-    mask_stride: Literal[1, 2, 4]
 
 
 class ConsistencyParams(Section):
@@ -203,6 +206,13 @@ class Params(Section):
     model: ModelParams
     train: TrainParams
     evaluate: EvaluateParams
+    pipelines: dict[str, SerializeAsAny[PipelineParams]]
+    """The sections that have a base pipeline's name, by that name."""
+
+    @property
+    def pipeline(self) -> PipelineParams:
+        """The section of the base pipeline that `model.base` names."""
+        return self.pipelines[self.model.base]
 
     @model_validator(mode="after")
     def names_are_known(self) -> Params:
@@ -212,6 +222,11 @@ class Params(Section):
                     f"train.datasets names {name!r}, which `datasets` does not have "
                     f"({', '.join(self.datasets)})"
                 )
+        if self.model.cross_attention_blocks > self.pipeline.encoder_layers:
+            raise ValueError(
+                "model.cross_attention_blocks is at most "
+                f"{self.model.base}.encoder_layers ({self.pipeline.encoder_layers})"
+            )
         return self
 
 
@@ -268,13 +283,46 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 def check_params(raw: Any, where: str = "params.yaml") -> Params:
     """Check parameters that are already parsed; `where` names their origin in the error."""
+    known = pipelines.names()
+    sections = dict(raw) if isinstance(raw, dict) else raw
     try:
-        return Params.model_validate(raw)
+        if isinstance(raw, dict):
+            if "pipelines" in raw:
+                raise UserError(f"{where}: pipelines is not a parameter", "Remove it")
+            own = {name: sections.pop(name) for name in known if name in raw}
+            sections["pipelines"] = {
+                name: check_pipeline(name, value, where) for name, value in own.items()
+            }
+            base = raw["model"].get("base") if isinstance(raw.get("model"), dict) else None
+            if base is not None and base not in own:
+                raise _no_pipeline(base, where)
+        return Params.model_validate(sections)
     except ValidationError as error:
         raise UserError(f"{where}: {_explain(error)}") from None
 
 
-def _explain(error: ValidationError) -> str:
+def check_pipeline(name: str, raw: Any, where: str) -> PipelineParams:
+    """Check a base pipeline's own section, or what a checkpoint says of it."""
+    try:
+        return pipelines.parameters_class(name).model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error, name)}") from None
+
+
+def _no_pipeline(base: Any, where: str) -> UserError:
+    """The error where `model.base` names no pipeline, or one without its section."""
+    known = pipelines.names()
+    if base in known:
+        return UserError(
+            f"{where}: model.base is {base}, but there is no section {base}",
+            "Copy it from the shipped params.yaml",
+        )
+    return UserError(
+        f"{where}: model.base: {base!r} is no base pipeline", f"Take one of {', '.join(known)}"
+    )
+
+
+def _explain(error: ValidationError, section: str = "") -> str:
     """The first fault of a validation as one line: the key, what it takes, what it was given."""
     fault = error.errors()[0]
     tags = {
@@ -285,7 +333,7 @@ def _explain(error: ValidationError) -> str:
         "refer_davis17",
     }
     # pydantic adds the discriminator's tag to the place; it is no key of the file.
-    place = [
+    place = ([section] if section else []) + [
         part
         for i, part in enumerate(fault["loc"])
         if not (i == 2 and fault["loc"][0] == "datasets" and part in tags)

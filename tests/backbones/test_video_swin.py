@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from losh.backbones import biased_attention as attention
 from losh.backbones.video_swin import PRESETS, VideoSwin
 from losh.backbones.video_swin_blocks import (
     MASKED,
@@ -22,7 +23,6 @@ from losh.backbones.video_swin_blocks import (
     relative_position_index,
     shift_masks,
 )
-from losh.backbones import biased_attention as attention
 from losh.testing.parity_fixture import INPUTS, RECIPES, arrays, needs_fixture, recipe
 
 CPU = torch.device("cpu")

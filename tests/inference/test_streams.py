@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from losh.inference.streams import best_query, joined, masks_and_scores, to_original
-from losh.model.structures import LayerPred, LoShOutput, VideoFeats
+from losh.inference.streams import joined, joint_probabilities, predictions
+from losh.model.structures import FrameSizes, LayerPred, LoShOutput, VideoFeats
+from losh.pipelines.mttr.masks import MTTRMaskRule
 from losh.testing.small_models import run, small_model
 
 
@@ -20,12 +21,18 @@ def output(short: bool = True) -> LoShOutput:
         return LayerPred(two.view(1, 1, 2, 2), torch.logit(torch.tensor(masks)).view(1, 1, 2, 1, 1))
 
     streams = [layer([0.6, 0.7], [0.8, 0.6])], [layer([0.9, 0.5], [0.4, 0.9])]
-    return LoShOutput(
-        streams[0],
-        streams[1] if short else None,
-        VideoFeats([], [], [], (1, 1)),
-        torch.zeros(1, 1, dtype=torch.long),
-    )
+    video = VideoFeats([], [], [], torch.zeros(1, 1, 1, 1, dtype=torch.bool))
+    frames = torch.zeros(1, 1, dtype=torch.long)
+    return LoShOutput(streams[0], streams[1] if short else None, video, frames, video, [])
+
+
+BASE = small_model().base
+PIXEL = FrameSizes((1, 1), (1, 1), (1, 1))
+
+
+def probabilities(logits: list[torch.Tensor], rule: str, sizes: FrameSizes = PIXEL) -> torch.Tensor:
+    """Of the first frame, [N, H, W]."""
+    return joint_probabilities([x[0] for x in logits], rule, MTTRMaskRule(), sizes)
 
 
 @pytest.mark.parametrize(
@@ -38,19 +45,19 @@ def output(short: bool = True) -> LoShOutput:
     ],
 )
 def test_rules(rule: str, scores: list[float], masks: list[float]) -> None:
-    s, m = masks_and_scores(output(), rule)
-    assert torch.allclose(s, torch.tensor([[scores]]))
-    assert torch.allclose(m.flatten(), torch.tensor(masks))
+    (found,) = predictions(BASE, output(), rule)
+    assert torch.allclose(found.scores, torch.tensor([scores]))
+    assert torch.allclose(probabilities(found.logits, rule).flatten(), torch.tensor(masks))
     best = int(torch.tensor(scores).argmax())
-    s, m = masks_and_scores(output(), rule, best_only=True)
-    assert best_query(s).tolist() == [best]
-    assert m.shape == (1, 1, 1, 1, 1) and m.item() == pytest.approx(masks[best])
+    (one,) = predictions(BASE, output(), rule, best_only=True)
+    assert one.best == best and one.logits[0].shape == (1, 1, 1, 1)
+    assert probabilities(one.logits, rule).item() == pytest.approx(masks[best])
 
 
 def test_without_a_short_stream_every_rule_is_long() -> None:
-    assert torch.equal(
-        masks_and_scores(output(short=False), "product")[1], masks_and_scores(output(), "long")[1]
-    )
+    (alone,) = predictions(BASE, output(short=False), "product")
+    (long,) = predictions(BASE, output(), "long")
+    assert len(alone.logits) == 1 and torch.equal(alone.logits[0], long.logits[0])
 
 
 def test_joint_rules_never_leave_the_unit_interval() -> None:
@@ -67,26 +74,29 @@ def test_shapes_of_a_real_output() -> None:
     for stream in (real.long, real.short):
         for b, query in enumerate((4, 1)):
             stream[-1].scores[b, :, query, 0] += 20
-    scores, masks = masks_and_scores(real, "mean")
-    assert scores.shape == (2, 2, 6) and masks.shape == (2, 2, 6, 40, 56)
-    assert best_query(scores).tolist() == [4, 1]
-    _, best = masks_and_scores(real, "mean", best_only=True)
-    assert torch.equal(best[0, :, 0], masks[0, :, 4]) and torch.equal(best[1, :, 0], masks[1, :, 1])
+    every = predictions(BASE, real, "mean")
+    best = predictions(BASE, real, "mean", best_only=True)
+    assert [one.scores.shape for one in every] == [(2, 6), (2, 6)]
+    assert [one.best for one in every] == [4, 1]
+    for one, alone, query in zip(every, best, (4, 1), strict=True):
+        assert one.logits[1].shape == (2, 6, 10, 14)
+        assert torch.equal(alone.logits[1][:, 0], one.logits[1][:, query])
 
 
 def test_refine_picks_the_querys_masks() -> None:
-    model = small_model()
-    pred = run(model).long[-1]
-    picked = model.base.refine(pred, torch.tensor([4, 1]))
-    assert torch.equal(picked[0], pred.masks[0, :, 4]) and torch.equal(
-        picked[1], pred.masks[1, :, 1]
-    )
+    pred = run(small_model()).long[-1]
+    picked = BASE.refine(pred, torch.tensor([0, 1, 1]), torch.tensor([4, 1, 2]), None)
+    for one, (row, query) in zip(picked, ((0, 4), (1, 1), (1, 2)), strict=True):
+        assert torch.equal(one, pred.masks[row, :, query])
 
 
 def test_way_back_to_the_original_frame() -> None:
     """Threshold, crop of the padding, then nearest neighbour: each pixel becomes a 2 x 2 block."""
     probability = torch.tensor([[0.9, 0.5, 0.9], [0.1, 0.6, 0.9]])
-    mask = to_original(probability, 0.5, (2, 2), (4, 4))
+    sizes = FrameSizes((2, 3), (2, 2), (4, 4))
+    mask = MTTRMaskRule().masks(probability[None], sizes, 0.5)[0]
     expected = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
     assert mask.int().tolist() == expected
-    assert to_original(probability.expand(3, 2, 2, 3), 0.5, (2, 2), (5, 7)).shape == (3, 2, 5, 7)
+    other = FrameSizes((2, 3), (2, 2), (5, 7))
+    assert MTTRMaskRule().masks(probability.expand(3, 2, 3), other, 0.5).shape == (3, 5, 7)
+    assert MTTRMaskRule().at_original(probability.expand(3, 2, 3), other).shape == (3, 5, 7)

@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from losh.clips.batches import pad_frames
+from losh.inference.forward import Predictor
+from losh.inference.streams import joint_probabilities, predictions
 from losh.inference.text_features import TextFeatures
 from losh.inference.whole_video import track
 from losh.model.build import build_model
+from losh.model.structures import Clips, FrameSizes
 from losh.testing.tiny_training import tiny_params
 
 SENTENCES = [
@@ -24,7 +28,8 @@ SENTENCES = [
 @pytest.fixture(scope="module")
 def parts():
     torch.manual_seed(0)
-    model = build_model(tiny_params().model).eval()
+    params = tiny_params()
+    model = build_model(params.model, params.pipeline).eval()
     return model, TextFeatures(model.base.text_encoder, torch.device("cpu"))
 
 
@@ -33,16 +38,13 @@ def frame_of(t: int) -> np.ndarray:
     return rng.integers(0, 255, (48, 64, 3), np.uint8)
 
 
-def tracked(parts, frames: int, chunk: int, rule: str = "long"):
-    return track(*parts, frame_of, frames, SENTENCES, (48, 576), chunk, torch.float32, rule)
+def tracked(parts, frames: int, chunk: int | None, rule: str = "long"):
+    predictor = Predictor(*parts, (48, 576), torch.float32, rule)
+    return track(predictor, frame_of, frames, SENTENCES, chunk, "youtube_vos")
 
 
 @pytest.mark.parametrize("rule", ["long", "product", "intersection", "mean"])
 def test_one_chunk_is_the_model_itself(parts, rule):
-    from losh.clips.batches import pad_frames
-    from losh.inference.streams import best_query, masks_and_scores, to_original
-    from losh.model.structures import Clips
-
     model, texts = parts
     pixels, pad = pad_frames(
         [torch.from_numpy(np.stack([frame_of(t) for t in range(6)]))], torch.device("cpu")
@@ -53,15 +55,28 @@ def test_one_chunk_is_the_model_itself(parts, rule):
             texts.inputs([SENTENCES[0][0]]),
             texts.inputs([SENTENCES[0][1]]),
         )
-    scores, masks = masks_and_scores(output, rule)
-    best = int(best_query(scores)[0])
-    with tracked(parts, 6, 6, rule) as tracks:
-        assert tracks[0].query == best
-        assert tracks[0].score == pytest.approx(float(scores[0].mean(0)[best]), rel=1e-4)
+    (found,) = predictions(model.base, output, rule)
+    sizes, mask_rule = FrameSizes((48, 64), (48, 64), (96, 128)), model.base.mask_rule("davis")
+    with tracked(parts, 6, None, rule) as tracks:
+        assert tracks[0].query == found.best
+        assert tracks[0].score == pytest.approx(float(found.scores.mean(0).max()), rel=1e-4)
         for t in range(6):
-            expected = to_original(masks[0, t, best], 0.5, (48, 64), (96, 128)).numpy()
-            assert (tracks[0].mask(t, (96, 128), 0.5) != expected).mean() < 0.001  # float16 logits
+            logits = [x[t] for x in found.logits]
+            joint = joint_probabilities(logits, rule, mask_rule, sizes)
+            expected = mask_rule.masks(joint, sizes, 0.5)[found.best].numpy()
+            assert np.array_equal(tracks[0].mask(t, (96, 128)), expected)
             assert tracks[0].probability(t, (96, 128)).shape == (96, 128)
+
+
+def test_chunks_keep_what_waits_in_float16(parts):
+    with (
+        tracked(parts, 8, None) as whole,
+        tracked(parts, 8, 8) as same,
+        tracked(parts, 8, 4) as cut,
+    ):
+        assert whole[0].logits[0].dtype == same[0].logits[0].dtype == np.float32
+        assert cut[0].logits[0].dtype == np.float16
+        assert np.array_equal(whole[0].mask(3, (48, 64)), same[0].mask(3, (48, 64)))
 
 
 def test_the_query_is_one_for_the_whole_video(parts):
@@ -77,7 +92,7 @@ def test_memory_does_not_grow_with_the_videos_length(parts):
         tracemalloc.start()
         with tracked(parts, frames, 4) as tracks:
             for t in range(frames):
-                tracks[0].mask(t, (48, 64), 0.5)
+                tracks[0].mask(t, (48, 64))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     # What grows is the scores, N floats a frame.

@@ -10,11 +10,10 @@ import torch
 from losh.model.build import build_model
 from losh.model.checkpoint import text_encoder_from
 from losh.model.criterion import Criterion
-from losh.params import ConsistencyParams, load_params
+from losh.params import load_params
 from losh.testing.small_models import (
     BACKBONE,
     TEXT_CONFIG,
-    loss_params,
     random_targets,
     run,
     small_clips,
@@ -53,13 +52,14 @@ def test_the_shipped_parameters_build() -> None:
     params = load_params(Path(__file__).parents[2] / "params.yaml")
     fresh = params.model.backbone.model_copy(update={"checkpoint": None})
     model = build_model(
-        params.model.model_copy(update={"backbone": fresh}), text_encoder_from(TEXT_CONFIG)
+        params.model.model_copy(update={"backbone": fresh}),
+        params.pipeline,
+        text_encoder_from(TEXT_CONFIG),
     )
     output = run(model.eval())
-    losses = Criterion(
-        loss_params(consistency=0), ConsistencyParams(**params.train.consistency.model_dump())
-    )(output, random_targets((2, 1)))
-    assert len(output.long) == params.model.decoder_layers and torch.isfinite(losses["total"])
+    criterion = Criterion(model.base, params.train.losses, params.train.consistency)
+    losses = criterion(output, random_targets((2, 1)))
+    assert len(output.long) == params.pipeline.decoder_layers and torch.isfinite(losses["total"])
 
 
 def test_features_are_given_back_for_all_frames_and_once() -> None:

@@ -16,6 +16,11 @@ SIZE = (16, 24)  # cells of the stride-4 level, which are the flow's pixels
 STEP = (3, -2)  # what moves (right, down) from the annotated frame to the next, in those
 
 
+def input_pad() -> torch.Tensor:
+    """No padding, at the size of the network's input."""
+    return torch.zeros(1, 2, SIZE[0] * 4, SIZE[1] * 4, dtype=torch.bool)
+
+
 def moving_video(factors: tuple[int, ...] = (1,)) -> VideoFeats:
     """Two frames of smooth features; the second is the first moved by STEP (levels of coarser
     strides by pooling).
@@ -41,7 +46,7 @@ def moving_video(factors: tuple[int, ...] = (1,)) -> VideoFeats:
         torch.nn.functional.avg_pool2d(finest[0], f)[None] if f > 1 else finest for f in factors
     ]
     pads = [torch.zeros(1, 2, *x.shape[-2:], dtype=torch.bool) for x in levels]
-    return VideoFeats(levels, pads, [4 * f for f in factors], (SIZE[0] * 4, SIZE[1] * 4))
+    return VideoFeats(levels, pads, [4 * f for f in factors], input_pad())
 
 
 def moving_flow(right: float = STEP[0], down: float = STEP[1]) -> ClipFlow:
@@ -163,7 +168,7 @@ def test_gradient_is_finite_beside_nan() -> None:
     features = video.levels[0].clone()
     features[0, :, :, 12:] = 0.0  # a zero vector has no direction
     features.requires_grad_()
-    video = VideoFeats([features], video.pads, video.strides, video.size)
+    video = VideoFeats([features], video.pads, video.strides, video.pad)
     flow = moving_flow(1, 0)
     flow.forward[0, 0, 1, :, 3:6, 3:6] = math.nan
     loss(video, flow).backward()
@@ -189,7 +194,7 @@ def test_stop_gradient(side: str, expected: list[bool]) -> None:
     video = moving_video()
     features = video.levels[0].clone().requires_grad_()
     loss(
-        VideoFeats([features], video.pads, video.strides, video.size),
+        VideoFeats([features], video.pads, video.strides, video.pad),
         moving_flow(1, 0),
         stop_gradient=side,
     ).backward()

@@ -10,15 +10,14 @@ import math
 import pytest
 import torch
 
-from losh.model.criterion import Counts, Criterion
+from losh.model.criterion import Criterion
 from losh.model.intersection import coefficient, intersection_loss
 from losh.model.mask_losses import covered, dice_loss, focal_loss
 from losh.model.matching import assign
 from losh.model.structures import ClipFlow, Indices, LayerPred, LoShOutput, Targets, VideoFeats
 from losh.pipelines.mttr.losses import mttr_cost, reference_loss, token_reference_loss
 from losh.testing.small_models import (
-    consistency_params,
-    loss_params,
+    criterion_of,
     opened,
     random_flow,
     random_targets,
@@ -29,7 +28,7 @@ from losh.testing.small_models import (
 
 
 def criterion(**changes: object) -> Criterion:
-    return Criterion(loss_params(**changes), consistency_params())
+    return criterion_of(**changes)
 
 
 def logit(probability: list) -> torch.Tensor:
@@ -159,8 +158,8 @@ def test_the_encoder_reference_loss_teaches_both_streams_and_stops_before_the_qu
         and model.base.queries.weight.grad is None
     )
     alone = token_reference_loss(
-        output.token_scores[0], random_targets((2, 1)), 16
-    ) + token_reference_loss(output.token_scores[1], random_targets((2, 1)), 16)
+        output.encoder[0][0], random_targets((2, 1)), 16
+    ) + token_reference_loss(output.encoder[1][0], random_targets((2, 1)), 16)
     assert losses["encoder_reference"].item() == pytest.approx(
         alone.item() / 4, rel=1e-5
     )  # two clips with two frames each
@@ -171,7 +170,7 @@ def test_masks_are_compared_at_the_stride_that_is_asked_for() -> None:
     output, targets = run(small_model()), random_targets((2, 1))
     losses = criterion(consistency=0, auxiliary=False, mask_stride=4)(output, targets)
     small = [dataclasses.replace(t, masks=covered(t.masks, 4)) for t in targets]
-    video = dataclasses.replace(output.video, size=(10, 14))
+    video = dataclasses.replace(output.video, pad=output.video.pad[..., :10, :14])
     expected = criterion(consistency=0, auxiliary=False)(
         dataclasses.replace(output, video=video), small
     )
@@ -209,8 +208,9 @@ def test_one_assignment_serves_both_streams() -> None:
         k: [LayerPred(torch.zeros(1, 1, 2, 2), logit(v).view(1, 1, 2, 1, 1))]
         for k, v in masks.items()
     }
-    video = VideoFeats([], [], [], (1, 1))
-    both = LoShOutput(layers["long"], layers["short"], video, torch.zeros(1, 1, dtype=torch.long))
+    video = VideoFeats([], [], [], torch.zeros(1, 1, 1, 1, dtype=torch.bool))
+    frames = torch.zeros(1, 1, dtype=torch.long)
+    both = LoShOutput(layers["long"], layers["short"], video, frames, video, [(), ()])
     alone = dataclasses.replace(both, short=None)
     assert criterion().match(alone, [target])[0][0].tolist() == [0]
     assert criterion().match(both, [target])[0][0].tolist() == [1]
@@ -279,16 +279,15 @@ def part(output: LoShOutput, b: int) -> LoShOutput:
     def layers(stream: list[LayerPred]) -> list[LayerPred]:
         return [LayerPred(x.scores[b : b + 1], x.masks[b : b + 1]) for x in stream]
 
-    video = output.video
-    cut = VideoFeats(
-        [x[b : b + 1] for x in video.levels],
-        [x[b : b + 1] for x in video.pads],
-        video.strides,
-        video.size,
-    )
-    cells = [scores[b : b + 1] for scores in output.token_scores]
+    one = torch.tensor([b])
+    kept = [tuple(x[b : b + 1] for x in stream) for stream in output.encoder]
     return LoShOutput(
-        layers(output.long), layers(output.short), cut, output.annotated[b : b + 1], cells
+        layers(output.long),
+        layers(output.short),
+        output.video.pick(one),
+        output.annotated[b : b + 1],
+        output.selected.pick(one),
+        kept,
     )
 
 
@@ -306,9 +305,9 @@ def test_micro_batches_add_up_to_the_whole(ours: dict) -> None:
         ClipFlow(*(getattr(flow, f.name)[b : b + 1] for f in dataclasses.fields(flow)))
         for b in range(3)
     ]
-    counts = [Counts.of(targets[b : b + 1], flows[b]) for b in range(3)]
-    whole = counts[0] + counts[1] + counts[2]
-    assert whole == Counts.of(targets, flow)
+    counts = [criterion(**ours).count(targets[b : b + 1], flows[b]) for b in range(3)]
+    whole = {name: sum(count[name] for count in counts) for name in counts[0]}
+    assert whole == criterion(**ours).count(targets, flow)
     parts = [
         criterion(**ours)(part(output, b), targets[b : b + 1], flows[b], whole) for b in range(3)
     ]

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from losh.errors import UserError
 from losh.model.checkpoint import load_model, save_model
-from losh.testing.small_models import MODEL, run, small_model
+from losh.testing.small_models import MODEL, MTTR, run, small_model
 
-CONFIG = {"model": MODEL, "window": 4, "classes": ["a"]}
+CONFIG = {"model": MODEL, "pipeline": MTTR, "window": 4, "classes": ["a"]}
 
 
 def test_round_trip_needs_nothing_else(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_same_model_same_bytes(tmp_path: Path) -> None:
 
 def test_what_the_backbone_started_from_is_not_asked_for(tmp_path: Path) -> None:
     model = {**MODEL, "backbone": {**MODEL["backbone"], "checkpoint": "/gone/kinetics.pth"}}
-    save_model(tmp_path / "m", small_model(), {"model": model})
+    save_model(tmp_path / "m", small_model(), {"model": model, "pipeline": MTTR})
     _, config = load_model(tmp_path / "m", tokenizer=False)
     assert config["model"]["backbone"]["checkpoint"] == "/gone/kinetics.pth"
 
@@ -66,8 +66,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_that_cannot_be_had(tmp_path: Path) -> None:
-    save_model(
-        tmp_path / "m", small_model(), {"model": {**MODEL, "text_encoder": str(tmp_path / "gone")}}
-    )
+    config = {**CONFIG, "model": {**MODEL, "text_encoder": str(tmp_path / "gone")}}
+    save_model(tmp_path / "m", small_model(), config)
     with pytest.raises(UserError, match=r"text_encoder: .*gone"):
         load_model(tmp_path / "m")

@@ -29,6 +29,11 @@ def close(a: list, b: list, atol: float = 1e-5) -> bool:
     return all(torch.allclose(x, y, atol=atol) for x, y in zip(a, b, strict=True))
 
 
+def no_pad(height: int, width: int) -> torch.Tensor:
+    """The padding of an input of this size, which these features do not follow."""
+    return torch.zeros(1, 1, height, width, dtype=torch.bool)
+
+
 def test_a_padded_clip_alone_is_the_same_clip_in_a_batch() -> None:
     model, clips = opened(small_model()), small_clips()
     text, short = words((5, 3)), words((2, 3), seed=1)
@@ -68,13 +73,13 @@ def test_the_transformer_ignores_padded_features() -> None:
     whole = [torch.zeros(1, 1, *x.shape[-2:], dtype=torch.bool) for x in level]
     for i, pad in enumerate(whole):
         pad[..., width * 2 ** (2 - i) :] = True
-    padded = VideoFeats(level, whole, base.backbone.strides, (48, 96))
+    padded = VideoFeats(level, whole, base.backbone.strides, no_pad(48, 96))
     cut = [x[..., : width * 2 ** (2 - i)] for i, x in enumerate(level)]
     alone = VideoFeats(
         cut,
         [p[..., : width * 2 ** (2 - i)] for i, p in enumerate(whole)],
         base.backbone.strides,
-        (48, 64),
+        no_pad(48, 64),
     )
     text = base.encode_text(words((4,)))
     scores = []

@@ -45,7 +45,7 @@ def one_step(recipe, roberta, name: str, frames: int, size: tuple[int, int], bat
         }
     )
     torch.manual_seed(0)
-    model = build_model(params, roberta).train()
+    model = build_model(params, recipe.pipeline, roberta).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     height, width = size
     clips = Clips(
@@ -64,7 +64,7 @@ def one_step(recipe, roberta, name: str, frames: int, size: tuple[int, int], bat
     flow = ClipFlow(
         torch.zeros(grid), torch.zeros(grid), neighbours, torch.ones(batch, 1, 2, dtype=torch.bool)
     )
-    loss = Criterion(recipe.train.losses, recipe.train.consistency)(
+    loss = Criterion(model.base, recipe.train.losses, recipe.train.consistency)(
         model(clips, text, text), targets, flow
     )["total"]
     loss.backward()

@@ -85,7 +85,7 @@ def finished(process: subprocess.Popen) -> None:
 def whole(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training that nothing interrupted; dropout on, so that random numbers matter."""
     out = tmp_path_factory.mktemp("whole")
-    finished(start_process(out, tiny_data, model__dropout=0.1))
+    finished(start_process(out, tiny_data, mttr__dropout=0.1))
     return out
 
 
@@ -116,11 +116,11 @@ def test_it_writes_weights_curves_and_a_summary(whole: Path):
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
     whole: Path, tiny_data: Path, tmp_path: Path
 ):
-    finished(start_process(tmp_path / "again", tiny_data, model__dropout=0.1))
+    finished(start_process(tmp_path / "again", tiny_data, mttr__dropout=0.1))
     assert (tmp_path / "again/model/last.safetensors").read_bytes() == (
         whole / "model/last.safetensors"
     ).read_bytes()
-    finished(start_process(tmp_path / "other", tiny_data, model__dropout=0.1, train__seed=1))
+    finished(start_process(tmp_path / "other", tiny_data, mttr__dropout=0.1, train__seed=1))
     assert (tmp_path / "other/model/last.safetensors").read_bytes() != (
         whole / "model/last.safetensors"
     ).read_bytes()
@@ -131,7 +131,7 @@ def test_a_killed_training_goes_on_to_exactly_the_same_weights(
     number: signal.Signals, whole: Path, tiny_data: Path, tmp_path: Path
 ):
     # Saved at every step, so that there is something to go on from wherever the kill falls.
-    process = start_process(tmp_path, tiny_data, {"LOSH_SAVE_EVERY": "0"}, model__dropout=0.1)
+    process = start_process(tmp_path, tiny_data, {"LOSH_SAVE_EVERY": "0"}, mttr__dropout=0.1)
     deadline = time.monotonic() + 180
     while (
         not list(tmp_path.glob("scratch/train/*/state.pt"))
@@ -147,7 +147,7 @@ def test_a_killed_training_goes_on_to_exactly_the_same_weights(
         "progress"
     ]
     assert state["epoch"] < 3
-    finished(start_process(tmp_path, tiny_data, model__dropout=0.1))
+    finished(start_process(tmp_path, tiny_data, mttr__dropout=0.1))
     assert_same(weights(tmp_path), weights(whole))
     assert (tmp_path / "metrics/train.json").read_text() == (
         whole / "metrics/train.json"
@@ -365,7 +365,7 @@ def test_groups_have_their_own_rates_and_a_rate_of_zero_freezes(tiny_data: Path)
     from losh.model.build import build_model
 
     params = tiny_params(train__backbone_learning_rate=1e-5)
-    model = build_model(params.model)
+    model = build_model(params.model, params.pipeline)
     groups = {group["name"]: group for group in make_optimizer(model, params.train).param_groups}
     assert groups.keys() == {"main", "backbone"} and groups["backbone"]["lr"] == 1e-5
     backbone = {id(parameter) for parameter in model.base.backbone.parameters()}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from losh import pipelines
 from losh.params import Params
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,13 @@ def module_file(name: str) -> Path | None:
 
 def imported_modules(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []  # for type checkers alone
+    if path.match("losh/model/build.py"):
+        found.add("losh.pipelines.mttr.network")  # by name, at run time: the default's
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -66,7 +73,9 @@ def closure(script: Path) -> set[str]:
 @pytest.mark.parametrize("name", list(PIPELINE))
 def test_deps_cover_the_imports(name):
     deps = [
-        filled(dep).removeprefix("src/losh/") for dep in stage(name)["deps"] if dep.startswith("src/losh")
+        filled(dep).removeprefix("src/losh/")
+        for dep in stage(name)["deps"]
+        if dep.startswith("src/losh")
     ]
     # A package's __init__ only names what lies beside it; where a single file is a dep, its
     # package's __init__ is not the point.
@@ -99,8 +108,8 @@ def test_deps_exist_and_hold_no_more_code_than_is_imported(name):
 @pytest.mark.parametrize("name", list(PIPELINE))
 def test_params_are_sections_of_the_schema(name):
     for key in stage(name).get("params", []):
-        section, *rest = key.split(".")
-        assert section in Params.model_fields
+        section, *rest = filled(key).split(".")
+        assert section in {*Params.model_fields, *pipelines.names()}
         if rest and section != "datasets":
             assert rest[0] in Params.model_fields[section].annotation.model_fields
 

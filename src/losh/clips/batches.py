@@ -34,13 +34,16 @@ class Batch:
         return [(clip, sample) for clip in self.loaded for sample in clip.samples]
 
 
-def pad_frames(frames: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+def pad_frames(
+    frames: list[Tensor], device: torch.device, multiple: int = 1
+) -> tuple[Tensor, Tensor]:
     """uint8 [T, H_i, W_i, 3] a clip -> normalised float [B, T, 3, H, W] and padding [B, T, H, W]
     (True = padding).
 
     Padding is zero after the normalisation, at the bottom and right. All clips have the same T.
     """
-    height, width = (max(clip.shape[axis] for clip in frames) for axis in (1, 2))
+    largest = [max(clip.shape[axis] for clip in frames) for axis in (1, 2)]
+    height, width = (-(-side // multiple) * multiple for side in largest)
     batch = torch.zeros(len(frames), frames[0].shape[0], 3, height, width, device=device)
     pad = torch.ones(
         len(frames), frames[0].shape[0], height, width, dtype=torch.bool, device=device
@@ -56,9 +59,11 @@ def pad_frames(frames: list[Tensor], device: torch.device) -> tuple[Tensor, Tens
     return batch, pad
 
 
-def make_batch(loaded: list[LoadedClip], device: torch.device) -> Batch:
-    """Put clips with the same numbers of frames T and of annotated frames K together."""
-    frames, pad = pad_frames([clip.frames for clip in loaded], device)
+def make_batch(loaded: list[LoadedClip], device: torch.device, multiple: int = 1) -> Batch:
+    """Put clips with the same numbers of frames T and of annotated frames K together, padded to
+    sides that are multiples of `multiple` px.
+    """
+    frames, pad = pad_frames([clip.frames for clip in loaded], device, multiple)
     annotated = torch.tensor([clip.samples[0].annotated for clip in loaded], device=device)
     targets = []
     for clip in loaded:

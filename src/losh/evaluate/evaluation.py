@@ -13,6 +13,7 @@ from losh.evaluate.protocols.windows import evaluate_a2d
 from losh.evaluate.report.pictures import draw_cases
 from losh.evaluate.report.table import write_empty_plots, write_plots, write_rows
 from losh.frames import FrameStore
+from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.model.checkpoint import load_model
 from losh.params import EvaluateParams
@@ -43,64 +44,75 @@ def evaluate(
         network = network.to(processes.device)
         out = root / "evaluate" / name
         out.mkdir(parents=True, exist_ok=True)
-        texts = TextFeatures(network.base.text_encoder, processes.device)
-        store = FrameStore(root / "frames" / name)
-        precision = pick_precision("auto", processes.device)
-        context = EvaluationSetup(
-            network, texts, config, store, root, params, precision, processes, out
+        predictor = Predictor(
+            network,
+            TextFeatures(network.base.text_encoder, processes.device),
+            (config["short_side"], config["long_side"]),
+            pick_precision("auto", processes.device),
+            params.rule,
+            params.threshold,
+            params.batch_size,
         )
-        result = _evaluate(context, name)
+        store = FrameStore(root / "frames" / name)
+        setup = EvaluationSetup(predictor, store, root, params, processes, out)
+        _check_window(store, config["window"])
+        result = _evaluate(setup, name)
         if processes.is_main:
-            return _write(context, result, name, metrics)
+            return _write(setup, result, name, metrics)
         return {}
     finally:
         stop()
 
 
-def _evaluate(context: EvaluationSetup, name: str) -> Result:
-    index = context.store.index
-    expressions = read_expressions(context.root / "short_text" / f"{name}.csv")
+def _evaluate(setup: EvaluationSetup, name: str) -> Result:
+    index = setup.store.index
+    expressions = read_expressions(setup.root / "short_text" / f"{name}.csv")
     if index["protocol"] == "a2d":
-        if index["window"] != context.config["window"]:
-            raise UserError(
-                f"{name} is extracted for windows of {index['window']} frames, but the model was "
-                f"trained with {context.config['window']}",
-                "Set frames.window to the model's",
-            )
-        samples, left_out = build_samples(context.store, expressions, train=False)
+        samples, left_out = build_samples(setup.store, expressions, train=False)
         _say(
-            context.processes,
+            setup.processes,
             f"evaluate {name}: {len(samples)} samples"
             + "".join(f"; {n} expressions left out: {why}" for why, n in sorted(left_out.items())),
         )
-        return evaluate_a2d(context, samples) if samples else Result.empty()
+        return evaluate_a2d(setup, samples) if samples else Result.empty()
     held_out = expressions[expressions["split"] != "train"]
-    here = held_out["video"].isin(context.store.videos)
+    here = held_out["video"].isin(setup.store.videos)
     _say(
-        context.processes,
+        setup.processes,
         f"evaluate {name}: {int(here.sum())} expressions"
         + (f"; {int((~here).sum())} left out: video not extracted" if not here.all() else ""),
     )
     if not here.any():
         return Result.empty()
     return (
-        evaluate_davis(context, held_out[here])
+        evaluate_davis(setup, held_out[here])
         if index["protocol"] == "davis"
-        else evaluate_youtube_vos(context, held_out[here])
+        else evaluate_youtube_vos(setup, held_out[here])
     )
 
 
-def _write(context: EvaluationSetup, result: Result, name: str, metrics: Path) -> dict[str, Any]:
+def _check_window(store: FrameStore, window: int) -> None:
+    """Refuse windows of another length than the model was trained with."""
+    index = store.index
+    if index["protocol"] == "a2d" and index["window"] != window:
+        raise UserError(
+            f"{index['name']} is extracted for windows of {index['window']} frames, but the model "
+            f"was trained with {window}",
+            "Set frames.window to the model's",
+        )
+
+
+def _write(setup: EvaluationSetup, result: Result, name: str, metrics: Path) -> dict[str, Any]:
     scored = [row for row in result.rows if row.iou is not None or row.j is not None]
     summary = _rounded(result.metrics) | {"samples": len(scored), "skipped": len(result.skipped)}
     for why in result.skipped[:10]:
         print(f"skipped: {why}")
-    write_rows(context.out / "expressions.csv", result.rows)
+    write_rows(setup.out / "expressions.csv", result.rows)
     if scored:
         write_plots(
             metrics / "plots" / name, [row.iou if row.iou is not None else row.j for row in scored]
         )
-        draw_cases(context.store, result, context.params.pictures, context.out / "pictures")
+        draw_cases(setup.store, result, setup.params.pictures, setup.out / "pictures")
     else:
         write_empty_plots(metrics / "plots" / name)
     write_json(metrics / "eval" / f"{name}.json", summary)

@@ -5,81 +5,104 @@ prediction share.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from losh.clips.batches import Batch, make_batch
 from losh.clips.dataset import ClipDataset, readable
 from losh.clips.samples import Sample, group_samples
 from losh.errors import UserError
-from losh.inference.streams import Rule, masks_and_scores
+from losh.inference.streams import Prediction, Rule, joint_probabilities, predictions
 from losh.inference.text_features import TextFeatures
 from losh.model.losh import LoSh
-from losh.model.structures import Clips, LoShOutput
+from losh.model.structures import Clips, FrameSizes, LoShOutput, VideoFeats
 from losh.runtime.machine import loader_workers
 
 
-@torch.no_grad()
-def run_model(
-    model: LoSh,
-    texts: TextFeatures,
-    clips: Clips,
-    long: list[str],
-    short: list[str],
-    dtype: torch.dtype,
-) -> LoShOutput:
-    """One forward pass in evaluation mode, in mixed precision where `dtype` is not float32."""
-    model.eval()
-    with torch.autocast(clips.frames.device.type, dtype, enabled=dtype != torch.float32):
-        return model(clips, texts.inputs(long), texts.inputs(short))
+@dataclass(frozen=True)
+class Predictor:
+    """A model with all that decides its masks."""
 
+    model: LoSh
+    texts: TextFeatures
+    sides: tuple[int, int]
+    """(short_side, long_side) of the network's input, in pixels."""
+    dtype: torch.dtype
+    """Of mixed precision; float32 for none."""
+    rule: Rule = "long"
+    threshold: float = 0.5
+    """A pixel belongs to the mask above this probability."""
+    batch_size: int = 8
+    """Samples at once."""
 
-def score_windows(
-    model: LoSh,
-    texts: TextFeatures,
-    samples: list[Sample],
-    root: Path,
-    size: tuple[int, int],
-    batch_size: int,
-    dtype: torch.dtype,
-    rule: Rule,
-    best_only: bool,
-    skipped: list[str] | None = None,
-) -> Iterator[tuple[Batch, Tensor, Tensor]]:
-    """For each batch of E samples: the batch, scores [E, K, N], mask probabilities [E, K, N or 1,
-    H, W] at the network's size. Samples of one window are encoded together, so that batches do not
-    follow the samples' order.
+    @torch.no_grad()
+    def run(
+        self, clips: Clips, long: list[str], short: list[str], video: VideoFeats | None = None
+    ) -> LoShOutput:
+        """Run one forward pass in evaluation mode."""
+        self.model.eval()
+        with self.autocast(clips.frames.device):
+            return self.model(clips, self.texts.inputs(long), self.texts.inputs(short), video)
 
-    Args:
-        size: (short_side, long_side) of the network's input.
-        best_only: only the best query's masks.
-        skipped: gathers why samples cannot be read; None: the first such sample is an error.
-    """
-    device = texts.device
-    if texts.frozen:
-        texts.add(text for sample in samples for text in (sample.long, sample.short))
-    workers = loader_workers(device)
-    groups = group_samples(samples, batch_size)
-    loader = DataLoader(
-        ClipDataset(root, groups, *size),
-        batch_sampler=_batches(groups, batch_size),
-        num_workers=workers,
-        collate_fn=list,
-        multiprocessing_context="fork" if workers else None,
-    )
-    for found in loader:
-        loaded = readable(found, "stop" if skipped is None else "skip")
-        if skipped is not None:
-            skipped += [str(item) for item in found if isinstance(item, UserError)]
-        if not loaded:
-            continue
-        batch = make_batch(loaded, device)
-        output = run_model(model, texts, batch.clips, batch.long, batch.short, dtype)
-        scores, masks = masks_and_scores(output, rule, best_only)
-        yield batch, scores, masks
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Return the context of mixed precision."""
+        return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def windows(
+        self,
+        samples: list[Sample],
+        root: Path,
+        best_only: bool,
+        skipped: list[str] | None = None,
+    ) -> Iterator[tuple[Batch, list[Prediction]]]:
+        """Predict samples in batches. Samples of one window are encoded together, so that batches
+        do not follow the samples' order.
+
+        Args:
+            root: the folder data/.
+            best_only: only the best query's masks.
+            skipped: gathers why samples cannot be read; None: the first such sample is an error.
+        """
+        device, texts = self.texts.device, self.texts
+        if texts.frozen:
+            texts.add(text for sample in samples for text in (sample.long, sample.short))
+        workers = loader_workers(device)
+        groups = group_samples(samples, self.batch_size)
+        loader = DataLoader(
+            ClipDataset(root, groups, *self.sides),
+            batch_sampler=_batches(groups, self.batch_size),
+            num_workers=workers,
+            collate_fn=list,
+            multiprocessing_context="fork" if workers else None,
+        )
+        multiple = self.model.base.image_multiple(training=False)
+        for found in loader:
+            loaded = readable(found, "stop" if skipped is None else "skip")
+            if skipped is not None:
+                skipped += [str(item) for item in found if isinstance(item, UserError)]
+            if not loaded:
+                continue
+            batch = make_batch(loaded, device, multiple)
+            output = self.run(batch.clips, batch.long, batch.short)
+            yield batch, predictions(self.model.base, output, self.rule, best_only)
+
+    def masks(
+        self, prediction: Prediction, frame: int, sizes: FrameSizes, protocol: str
+    ) -> np.ndarray:
+        """Return the masks of one annotated frame at the original size: bool [N or 1, H0, W0].
+
+        Args:
+            frame: 0 to K - 1.
+            protocol: whose mask rule counts: a2d, youtube_vos or davis.
+        """
+        mask_rule = self.model.base.mask_rule(protocol)
+        logits = [stream[frame] for stream in prediction.logits]
+        probabilities = joint_probabilities(logits, self.rule, mask_rule, sizes)
+        return mask_rule.masks(probabilities, sizes, self.threshold).cpu().numpy()
 
 
 def _batches(groups: list[list[Sample]], size: int) -> list[list[int]]:

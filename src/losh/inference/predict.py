@@ -5,6 +5,7 @@ video.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from losh.errors import UserError
 from losh.frames import FrameStore
+from losh.inference.forward import Predictor
 from losh.inference.own_clip import extracted
 from losh.inference.text_features import TextFeatures
 from losh.inference.whole_video import Trajectory, track
@@ -57,30 +59,24 @@ def predict(
     network, config = load_model(model)
     device = pick_device()
     network = network.to(device)
-    texts = TextFeatures(network.base.text_encoder, device)
     if short is None:
         short = shorten([sentence], params.short_text.mode)[0].text
-    sides = (config["short_side"], config["long_side"])
-    chunk = max(config["window"], params.evaluate.chunk)
+    predictor = Predictor(
+        network,
+        TextFeatures(network.base.text_encoder, device),
+        (config["short_side"], config["long_side"]),
+        pick_precision(params.train.precision, device),
+        params.evaluate.rule,
+        params.evaluate.threshold,
+    )
+    chunk = params.evaluate.chunk and max(config["window"], params.evaluate.chunk)
     with extracted(clip) as (store, name):
         count = store.videos[name]["num_frames"]
-        precision = pick_precision(params.train.precision, device)
-        frame_of = lambda t: store.frame(name, t)  # noqa: E731
-        with track(
-            network,
-            texts,
-            frame_of,
-            count,
-            [(sentence, short)],
-            sides,
-            chunk,
-            precision,
-            params.evaluate.rule,
-        ) as [found]:
+        frame_of = partial(store.frame, name)
+        sentences = [(sentence, short)]
+        with track(predictor, frame_of, count, sentences, chunk, "youtube_vos") as [found]:
             covered: list[float] = []
-            frames = _overlays(
-                store, name, count, found, sentence, params.evaluate.threshold, masks, covered
-            )
+            frames = _overlays(store, name, count, found, sentence, masks, covered)
             write_video(tqdm(frames, total=count, desc="overlay", unit="frame"), out, rate)
             return {
                 "short": short,
@@ -96,13 +92,12 @@ def _overlays(
     count: int,
     found: Trajectory,
     sentence: str,
-    threshold: float,
     masks: Path | None,
     covered: list[float],
 ) -> Iterator[np.ndarray]:
     for t in range(count):
         frame = store.frame(name, t)
-        mask = found.mask(t, frame.shape[:2], threshold)
+        mask = found.mask(t, frame.shape[:2])
         covered.append(mask.mean())
         if masks is not None:
             with atomic_write(masks / f"{t:05d}.png") as part:

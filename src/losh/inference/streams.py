@@ -1,69 +1,75 @@
-"""From LoSh's output to scores and masks: which streams decide, and the way back to the size of the
-original frame.
-"""
+"""From LoSh's output to scores and masks: which streams decide, and how they are joined."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from losh.model.mask_losses import resized
-from losh.model.pipeline import RVOSPipeline
-from losh.model.structures import LoShOutput
-from losh.pipelines.mttr.network import MTTR
+from losh.model.pipeline import MaskRule, RVOSPipeline
+from losh.model.structures import FrameSizes, LoShOutput
 
 Rule = Literal["long", "product", "intersection", "mean"]
 """`long`: the long stream alone (released behaviour). The joint rules are ours: the streams'
 probabilities are multiplied (`product`), the smaller one is taken (`intersection`: above a
-threshold where both are), or they are averaged (`mean`).
-"""
+threshold where both are), or they are averaged (`mean`)."""
 
 
-def masks_and_scores(
-    output: LoShOutput, rule: Rule, best_only: bool = False, pipeline: type[RVOSPipeline] = MTTR
-) -> tuple[Tensor, Tensor]:
-    """Probabilities of the last decoder layer.
+@dataclass(frozen=True)
+class Prediction:
+    """What the last decoder layer says of one expression."""
+
+    scores: Tensor
+    """[K, N]: the probability that a query is the referred object, the streams joined."""
+    logits: list[Tensor]
+    """Per stream that decides, final mask logits [K, N, h, w], or [K, 1, h, w] of the best query
+    alone."""
+
+    @property
+    def best(self) -> int:
+        """The query of the highest score, averaged over the frames."""
+        return int(self.scores.mean(0).argmax())
+
+
+@torch.no_grad()
+def predictions(
+    pipeline: RVOSPipeline, output: LoShOutput, rule: Rule, best_only: bool = False
+) -> list[Prediction]:
+    """Read the last decoder layer: one prediction for each of the E expressions.
 
     Args:
-        output: of LoSh.
         rule: see `Rule`. Without a short stream every rule is `long`.
-        best_only: return the masks of the best query of each clip alone (mean score over its
-            frames), which needs N times less memory.
-        pipeline: the class of the base pipeline.
-
-    Returns:
-        scores [B, K, N], the probability that a query is the referred object, and masks [B, K, N,
-        H, W] (or [B, K, 1, H, W]), mask probabilities at the size of the padded network input.
+        best_only: refine the best query alone, which needs N times less memory and time.
     """
     streams = [output.long[-1]]
     if rule != "long" and output.short is not None:
         streams.append(output.short[-1])
-    scores = joined([pipeline.referred_prob(stream) for stream in streams], rule)
-    logits = [stream.masks for stream in streams]
+    scores = joined([pipeline.referred_prob(stream) for stream in streams], rule)  # [E, K, N]
+    expressions, _, queries = scores.shape
+    device = scores.device
     if best_only:
-        best = best_query(scores)
-        rows = torch.arange(len(best), device=best.device)
-        logits = [
-            x[rows, :, best][:, :, None] for x in logits
-        ]  # [B, K, N, h, w] -> [B, K, 1, h, w]
-    clips = logits[0].shape[0]
-    masks = [
-        resized(x.flatten(0, 1), output.video.size).sigmoid().unflatten(0, (clips, -1))
-        for x in logits
+        rows, chosen = torch.arange(expressions, device=device), best_query(scores)
+    else:
+        rows = torch.arange(expressions, device=device).repeat_interleave(queries)
+        chosen = torch.arange(queries, device=device).repeat(expressions)
+    logits = [
+        pipeline.refine(stream, rows, chosen, output.selected)  # [E * N or E, K, h, w]
+        .unflatten(0, (expressions, -1))
+        .transpose(1, 2)
+        for stream in streams
     ]
-    return scores, joined(masks, rule)
+    return [Prediction(scores[e], [x[e].float() for x in logits]) for e in range(expressions)]
 
 
 def best_query(scores: Tensor) -> Tensor:
-    """The query with the highest score, averaged over a clip's frames: [B, K, N] -> [B] long."""
+    """Return the query with the highest score, averaged over the frames: [B, K, N] -> [B] long."""
     return scores.mean(1).argmax(-1)
 
 
 def joined(streams: list[Tensor], rule: Rule) -> Tensor:
-    """Probabilities of one or two streams as one, by `rule`; shape unchanged."""
+    """Join probabilities of one or two streams by `rule`; the shape stays."""
     if len(streams) == 1:
         return streams[0]
     long, short = streams
@@ -72,21 +78,8 @@ def joined(streams: list[Tensor], rule: Rule) -> Tensor:
     return torch.minimum(long, short) if rule == "intersection" else (long + short) / 2
 
 
-def to_original(
-    masks: Tensor, threshold: float, size: tuple[int, int], original: tuple[int, int]
+def joint_probabilities(
+    logits: list[Tensor], rule: Rule, mask_rule: MaskRule, sizes: FrameSizes
 ) -> Tensor:
-    """Mask probabilities [..., H, W] of the padded network input -> bool [..., H0, W0] of the
-    original frame (released behaviour).
-
-    Args:
-        threshold: a pixel belongs to the mask above it; applied before the resizing.
-        size: (h, w) of the clip in the network input, without padding.
-        original: (H0, W0) of the frame; reached by nearest-neighbour resizing.
-    """
-    cropped = masks[..., : size[0], : size[1]] > threshold
-    flat = cropped.reshape(1, -1, *size).float()  # [..., h, w] -> [1, M, h, w]
-    return (
-        F.interpolate(flat, size=original, mode="nearest")
-        .bool()
-        .reshape(*masks.shape[:-2], *original)
-    )
+    """Turn the streams' logits [P, h, w] into joint probabilities on the mask rule's grid."""
+    return joined([mask_rule.probabilities(x, sizes) for x in logits], rule)

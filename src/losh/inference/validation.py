@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
-
-import torch
+from typing import Protocol
 
 from losh.clips.samples import Sample
 from losh.frames import FrameStore
-from losh.inference.forward import score_windows
+from losh.inference.forward import Predictor
 from losh.inference.overlap import Overlap
-from losh.inference.streams import to_original
-from losh.inference.text_features import TextFeatures
-from losh.model.losh import LoSh
-
-BATCH = 8
+from losh.model.structures import FrameSizes
 
 
 class Group(Protocol):
@@ -29,43 +23,29 @@ class Group(Protocol):
 
 
 def validate(
-    model: LoSh,
-    texts: TextFeatures,
-    samples: list[Sample],
-    root: Path,
-    config: dict[str, Any],
-    dtype: torch.dtype,
-    processes: Group,
+    predictor: Predictor, samples: list[Sample], root: Path, processes: Group
 ) -> dict[str, float]:
-    """Mean and overall IoU and precisions of the long stream (as released) on `samples`; each is
-    scored once, whatever the number of processes.
+    """Compute mean and overall IoU and precisions of the best query on `samples`; each is scored
+    once, whatever the number of processes.
 
-    A sample with several annotated frames counts once a frame in which its instance is seen.
+    A sample with several annotated frames counts once per frame in which its instance is seen.
     """
-    stores = {
-        name: FrameStore(root / "frames" / name) for name in {sample.dataset for sample in samples}
-    }
+    names = {sample.dataset for sample in samples}
+    stores = {name: FrameStore(root / "frames" / name) for name in names}
     overlap = Overlap()
     mine = samples[processes.rank :: processes.world]
-    size = (config["short_side"], config["long_side"])
-    for batch, _, masks in score_windows(
-        model, texts, mine, root, size, BATCH, dtype, "long", best_only=True
-    ):
-        for (clip, sample), probabilities in zip(batch.samples(), masks, strict=True):
+    for batch, found in predictor.windows(mine, root, best_only=True):
+        padded = batch.clips.frames.shape[-2:]
+        for (clip, sample), prediction in zip(batch.samples(), found, strict=True):
+            store = stores[sample.dataset]
             for k, position in enumerate(sample.annotated):
-                truth = (
-                    stores[sample.dataset]
-                    .masks(sample.video, sample.window[position])
-                    .get(sample.instance)
-                )
+                truths = store.masks(sample.video, sample.window[position])
+                truth = truths.get(sample.instance)
                 if truth is None or not truth.any():
                     continue
-                prediction = (
-                    to_original(probabilities[k, 0], 0.5, clip.frames.shape[1:3], truth.shape)
-                    .cpu()
-                    .numpy()
-                )
-                overlap.add(f"{sample.dataset}/{sample.sample_id}/{k}", prediction, truth)
+                sizes = FrameSizes(tuple(padded), tuple(clip.frames.shape[1:3]), truth.shape)
+                masks = predictor.masks(prediction, k, sizes, store.index["protocol"])
+                overlap.add(f"{sample.dataset}/{sample.sample_id}/{k}", masks[0], truth)
     total = Overlap()
     for part in processes.gather(overlap):
         total.merge(part)

@@ -1,10 +1,10 @@
-"""Whole videos in chunks: one trajectory an expression, with memory that does not grow with the
+"""Whole videos in chunks: one trajectory per expression, with memory that does not grow with the
 video's length.
 
 The published systems run a whole video at once and take the query of the highest mean score. A long
 video does not fit, so we run it in chunks; the query is still chosen over the whole video. Until it
-is known the low-resolution mask logits of all queries wait in a temporary file (float16), not in
-memory.
+is known, what the decoder says of all queries waits in a temporary file, not in memory. A pipeline
+that refines the chosen query gets the visual features of each chunk a second time then.
 """
 
 from __future__ import annotations
@@ -12,39 +12,40 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from losh.clips.batches import pad_frames
-from losh.inference.streams import Rule, joined, to_original
-from losh.inference.text_features import TextFeatures
+from losh.inference.forward import Predictor
+from losh.inference.streams import joined, joint_probabilities
 from losh.media.resizing import network_size, resize_frame
 from losh.media.windows import chunks
-from losh.model.losh import LoSh
-from losh.model.mask_losses import resized
-from losh.model.structures import Clips
+from losh.model.pipeline import MaskRule, RVOSPipeline
+from losh.model.structures import Clips, FrameSizes, LayerPred, VideoFeats
 
 FrameOf = Callable[[int], np.ndarray]
 """Frame index -> uint8 [H, W, 3] RGB."""
+LARGEST_HALF = 6e4  # float16 ends a little above
 
 
 @dataclass
 class Trajectory:
     """One expression's object through a video."""
 
-    logits: np.memmap
-    """float16 [streams, frames, N, h, w], on disk."""
     scores: np.ndarray
     """[frames, N]: probability that a query is the referred object."""
-    size: tuple[int, int]
+    padded: tuple[int, int]
     """(H, W) of the network's input."""
-    rule: Rule
-    device: torch.device
+    clip: tuple[int, int]
+    """(h, w) of the video in it, without padding."""
+    predictor: Predictor
+    mask_rule: MaskRule
+    logits: list[np.ndarray] = field(default_factory=list)
+    """Per stream [frames, h, w] of the chosen query, on disk."""
 
     @property
     def query(self) -> int:
@@ -56,106 +57,160 @@ class Trajectory:
         """Mean score of that query."""
         return float(self.scores.mean(0).max())
 
-    def _probability(self, t: int) -> Tensor:
-        """[1, 1, H, W] at the network's size."""
-        logits = (
-            torch.from_numpy(np.array(self.logits[:, t, self.query])).float().to(self.device)
-        )  # [streams, h, w]
-        return joined(list(resized(logits[:, None], self.size).sigmoid()[:, None]), self.rule)
-
-    def mask(self, t: int, original: tuple[int, int], threshold: float) -> np.ndarray:
-        """bool [H0, W0] of frame t: thresholded at the network's size, then nearest neighbour (as
-        released).
-        """
-        return to_original(self._probability(t)[0, 0], threshold, self.size, original).cpu().numpy()
+    def mask(self, t: int, original: tuple[int, int]) -> np.ndarray:
+        """Return the mask of frame t at the original size, bool [H0, W0]."""
+        probabilities, sizes = self._probabilities(t, original)
+        masks = self.mask_rule.masks(probabilities, sizes, self.predictor.threshold)
+        return masks[0].cpu().numpy()
 
     def probability(self, t: int, original: tuple[int, int]) -> np.ndarray:
-        """float32 [H0, W0] of frame t, for protocols that compare the objects of a frame
-        (Refer-DAVIS17).
+        """Return probabilities of frame t, float32 [H0, W0], for protocols that compare the objects
+        of a frame (Refer-DAVIS17).
         """
-        probability = self._probability(t)
-        return (
-            F.interpolate(probability, size=original, mode="bilinear", align_corners=False)[0, 0]
-            .cpu()
-            .numpy()
+        probabilities, sizes = self._probabilities(t, original)
+        return self.mask_rule.at_original(probabilities, sizes)[0].cpu().numpy()
+
+    def _probabilities(self, t: int, original: tuple[int, int]) -> tuple[Tensor, FrameSizes]:
+        sizes = FrameSizes(self.padded, self.clip, original)
+        device = self.predictor.texts.device
+        frame = [torch.from_numpy(np.array(x[t])).float().to(device)[None] for x in self.logits]
+        return joint_probabilities(frame, self.predictor.rule, self.mask_rule, sizes), sizes
+
+
+class _Waiting:
+    """What one stream's decoder says of all queries of a video, until the query is chosen: arrays
+    on disk, float16 where the video is cut into chunks (the published way, one chunk, stays exact).
+    """
+
+    def __init__(self, folder: Path, name: str, frames: int, exact: bool) -> None:
+        self.folder, self.name, self.frames = folder, name, frames
+        self.dtype = np.dtype(np.float32 if exact else np.float16)
+        self.arrays: list[np.memmap] = []
+
+    def put(self, first: int, pred: LayerPred) -> None:
+        """Store a chunk that begins with frame `first`; `pred` is of one expression."""
+        parts = [pred.masks[0], *(x[0] for x in pred.state)]  # each [K, N, ...]
+        for i, part in enumerate(parts):
+            if len(self.arrays) == i:
+                shape = (self.frames, *part.shape[1:])
+                path = self.folder / f"{self.name}-{i}.raw"
+                self.arrays.append(np.memmap(path, self.dtype, "w+", shape=shape))
+            values = part.float().clamp(-LARGEST_HALF, LARGEST_HALF).cpu().numpy()
+            self.arrays[i][first : first + len(part)] = values
+            self.arrays[i].flush()
+
+    def get(self, frames: list[int], query: int, device: torch.device) -> LayerPred:
+        """Return a chunk of one query as a prediction with N = 1 (scores are not kept)."""
+        span = slice(frames[0], frames[-1] + 1)
+        masks, *state = (
+            torch.from_numpy(np.array(x[span, query])).float().to(device)[None, :, None]
+            for x in self.arrays
         )
+        return LayerPred(masks.new_zeros(1, len(frames), 1, 1), masks, state=tuple(state))
 
 
 @contextmanager
 def track(
-    model: LoSh,
-    texts: TextFeatures,
+    predictor: Predictor,
     frame_of: FrameOf,
     num_frames: int,
     sentences: Sequence[tuple[str, str]],
-    sides: tuple[int, int],
-    chunk: int,
-    dtype: torch.dtype,
-    rule: Rule,
+    chunk: int | None,
+    protocol: str,
     scratch: Path | None = None,
 ) -> Iterator[list[Trajectory]]:
-    """Trajectories of several (long, short) expressions in one video; valid inside the `with`
-    block.
+    """Follow several (long, short) expressions through one video; valid inside the `with` block.
 
-    The visual encoder runs once a chunk, whatever the number of expressions.
+    The visual encoder runs once per chunk, whatever the number of expressions (twice where the
+    pipeline refines the chosen query and there are several chunks).
 
     Args:
-        sides: (short_side, long_side) of the network's input.
-        chunk: frames at once.
+        chunk: frames at once; None: the whole video, as published.
+        protocol: whose mask rule counts: a2d, youtube_vos or davis.
         scratch: where the temporary files go; None: the system's temporary folder.
     """
-    device = texts.device
-    first = frame_of(0)
-    size = network_size(*first.shape[:2], *sides)
-    streams = 2 if model.short_stream and rule != "long" else 1
+    if scratch is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="losh-", dir=scratch) as folder:
-        tracks: list[Trajectory] = []
-        for frames in chunks(num_frames, chunk):
-            images = np.stack([resize_frame(frame_of(t), size) for t in frames])
-            pixels, pad = pad_frames([torch.from_numpy(images)], device)
-            clips = Clips(pixels, pad, torch.arange(len(frames), device=device)[None])
-            for i, (scores, logits) in enumerate(
-                _chunk(model, texts, clips, sentences, dtype, rule)
-            ):
-                if len(tracks) == i:
-                    shape = (streams, num_frames, *logits.shape[2:])
-                    store = np.memmap(Path(folder) / f"{i}.f16", np.float16, "w+", shape=shape)
-                    tracks.append(
-                        Trajectory(
-                            store,
-                            np.zeros((num_frames, logits.shape[2]), np.float32),
-                            size,
-                            rule,
-                            device,
-                        )
-                    )
-                tracks[i].logits[:, frames[0] : frames[-1] + 1] = logits
-                tracks[i].scores[frames[0] : frames[-1] + 1] = scores
-            for one in tracks:
-                one.logits.flush()
-        yield tracks
+        yield _Tracking(predictor, frame_of, num_frames, chunk or num_frames, protocol).run(
+            sentences, Path(folder)
+        )
 
 
-@torch.no_grad()
-def _chunk(
-    model: LoSh,
-    texts: TextFeatures,
-    clips: Clips,
-    sentences: Sequence[tuple[str, str]],
-    dtype: torch.dtype,
-    rule: Rule,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each expression: scores [T, N] and mask logits [streams, T, N, h, w] of one chunk."""
-    model.eval()
-    with torch.autocast(clips.frames.device.type, dtype, enabled=dtype != torch.float32):
-        video = model.base.encode_video(clips.frames, clips.pad)
-        for long, short in sentences:
-            output = model(clips, texts.inputs([long]), texts.inputs([short]), video=video)
-            layers = [output.long[-1]]
-            if rule != "long" and output.short is not None:
-                layers.append(output.short[-1])
-            scores = joined([model.base.referred_prob(layer) for layer in layers], rule)[
-                0
-            ]  # [T, N]
-            logits = torch.stack([layer.masks[0] for layer in layers])  # [streams, T, N, h, w]
-            yield scores.float().cpu().numpy(), logits.clamp(-6e4, 6e4).half().cpu().numpy()
+class _Tracking:
+    """One video's way through the network."""
+
+    def __init__(
+        self, predictor: Predictor, frame_of: FrameOf, frames: int, chunk: int, protocol: str
+    ) -> None:
+        self.predictor, self.frame_of, self.frames = predictor, frame_of, frames
+        self.pieces = chunks(frames, chunk)
+        self.size = network_size(*frame_of(0).shape[:2], *predictor.sides)
+        self.base: RVOSPipeline = predictor.model.base
+        self.mask_rule = self.base.mask_rule(protocol)
+        self.device = predictor.texts.device
+        self.refines = type(self.base).refine is not RVOSPipeline.refine
+
+    def run(self, sentences: Sequence[tuple[str, str]], folder: Path) -> list[Trajectory]:
+        """Return a trajectory per sentence; their logits lie in `folder`."""
+        model, rule = self.predictor.model, self.predictor.rule
+        streams = 2 if model.short_stream and rule != "long" else 1
+        exact = len(self.pieces) == 1
+        waiting = [
+            [_Waiting(folder, f"{i}-{s}", self.frames, exact) for s in range(streams)]
+            for i in range(len(sentences))
+        ]
+        scores = np.zeros((len(sentences), self.frames, self.base.num_queries), np.float32)
+        kept: VideoFeats | None = None
+        for piece in self.pieces:
+            clips, video = self._encoded(piece)
+            for i, (long, short) in enumerate(sentences):
+                output = self.predictor.run(clips, [long], [short], video)
+                layers = [output.long[-1], *([output.short[-1]] if output.short else [])][:streams]
+                joint = joined([self.base.referred_prob(layer) for layer in layers], rule)[0]
+                scores[i, piece[0] : piece[-1] + 1] = joint.float().cpu().numpy()
+                for store, layer in zip(waiting[i], layers, strict=True):
+                    store.put(piece[0], layer)
+            kept = video if exact else None
+            padded = tuple(clips.frames.shape[-2:])
+        tracks = [
+            Trajectory(one, padded, self.size, self.predictor, self.mask_rule) for one in scores
+        ]
+        self._finish(tracks, waiting, kept, folder)
+        return tracks
+
+    @torch.no_grad()
+    def _encoded(self, piece: list[int]) -> tuple[Clips, VideoFeats]:
+        images = np.stack([resize_frame(self.frame_of(t), self.size) for t in piece])
+        multiple = self.base.image_multiple(training=False)
+        pixels, pad = pad_frames([torch.from_numpy(images)], self.device, multiple)
+        clips = Clips(pixels, pad, torch.arange(len(piece), device=self.device)[None])
+        self.predictor.model.eval()
+        with self.predictor.autocast(self.device):
+            return clips, self.base.encode_video(pixels, pad)
+
+    @torch.no_grad()
+    def _finish(
+        self,
+        tracks: list[Trajectory],
+        waiting: list[list[_Waiting]],
+        kept: VideoFeats | None,
+        folder: Path,
+    ) -> None:
+        """Give each trajectory the logits of its chosen query, refined where the pipeline does."""
+        if not self.refines:
+            for track_, stores in zip(tracks, waiting, strict=True):
+                track_.logits = [store.arrays[0][:, track_.query] for store in stores]
+            return
+        first = torch.zeros(1, dtype=torch.long, device=self.device)
+        for piece in self.pieces:
+            video = self._encoded(piece)[1] if kept is None else kept
+            for i, (track_, stores) in enumerate(zip(tracks, waiting, strict=True)):
+                for s, store in enumerate(stores):
+                    pred = store.get(piece, track_.query, self.device)
+                    with self.predictor.autocast(self.device):
+                        final = self.base.refine(pred, first, first, video)[0]  # [K, h, w]
+                    if len(track_.logits) == s:
+                        path, shape = folder / f"{i}-{s}.raw", (self.frames, *final.shape[1:])
+                        track_.logits.append(np.memmap(path, np.float32, "w+", shape=shape))
+                    track_.logits[s][piece[0] : piece[-1] + 1] = final.float().cpu().numpy()

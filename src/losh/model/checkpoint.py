@@ -22,7 +22,8 @@ from losh.errors import UserError
 from losh.model.build import build_model
 from losh.model.losh import LoSh
 from losh.model.text_encoder import TextEncoder, load_tokenizer
-from losh.params import ModelParams
+from losh.params import ModelParams, PipelineParams
+from losh.pipelines import names, parameters_class
 from losh.runtime.files import atomic_write
 
 METADATA = "losh"
@@ -34,9 +35,10 @@ def save_model(path: Path, model: LoSh, config: dict[str, Any]) -> None:
     bytes.
 
     Args:
-        config: JSON values; `config["model"]` is the `model` section of params.yaml.
+        config: JSON values; `config["model"]` is the `model` section of params.yaml, and
+            `config["pipeline"]` that of the base pipeline.
     """
-    ModelParams.model_validate(config["model"])
+    _sections(config)
     whole = {**config, TEXT_CONFIG: text_config(model.base.text_encoder)}
     # One metadata key: safetensors writes several in an order of chance.
     metadata = {METADATA: json.dumps(whole, sort_keys=True)}
@@ -90,15 +92,23 @@ def model_from(config: dict[str, Any]) -> LoSh:
     """A model of this configuration with fresh weights; nothing is loaded or downloaded.
 
     Args:
-        config: `model` (the section of params.yaml) and `text_encoder_config` (Hugging Face's).
+        config: `model` and `pipeline` (the sections of params.yaml) and `text_encoder_config` (Hugging Face's).
     """
-    params = ModelParams.model_validate(config["model"])
+    params, pipeline = _sections(config)
     # The weights come from the file: what the backbone started from is of no matter now, and may
     # not be there.
     params = params.model_copy(
         update={"backbone": params.backbone.model_copy(update={"checkpoint": None})}
     )
-    return build_model(params, text_encoder_from(config[TEXT_CONFIG]))
+    return build_model(params, pipeline, text_encoder_from(config[TEXT_CONFIG]))
+
+
+def _sections(config: dict[str, Any]) -> tuple[ModelParams, PipelineParams]:
+    """The checked `model` section of a configuration and that of its base pipeline."""
+    params = ModelParams.model_validate(config["model"])
+    if params.base not in names():
+        raise KeyError(f"the base pipeline {params.base} is not here, only {', '.join(names())}")
+    return params, parameters_class(params.base).model_validate(config["pipeline"])
 
 
 def text_config(encoder: TextEncoder) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from losh.layers.transformer import Attention, EncoderLayer
+from losh.layers.transformer import Attention, xavier_matrices
+from losh.model.pipeline import RVOSPipeline
 from losh.model.structures import Tokens
 
 
@@ -39,20 +40,20 @@ class LongShortAttention(nn.Module):
 
 class CrossBlock(nn.Module):
     """An even block of the figure: cross-attention for the long stream, self-attention for the
-    short one.
+    short one, which is a layer of the base pipeline's own kind.
     """
 
-    def __init__(self, width: int, heads: int, ffn_dim: int, dropout: float) -> None:
+    def __init__(self, base: RVOSPipeline) -> None:
         super().__init__()
-        self.cross = LongShortAttention(width, heads, dropout)
-        self.short_layer = EncoderLayer(width, heads, ffn_dim, dropout)
+        self.cross = LongShortAttention(base.d_model, base.num_heads, base.dropout)
+        xavier_matrices(self.cross)
+        self.short_layer = base.new_encoder_layer()
 
-    def forward(self, x: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, tokens: Tokens, base: RVOSPipeline) -> tuple[Tensor, Tensor]:
         """x [2M, S, C], long rows first -> (long, short), each [M, S, C]; both read the short
-        stream as it was before the block.
+        stream as it was before the block. `base` runs its own kind of layer.
         """
-        (long, short), (long_pos, short_pos) = x.chunk(2), tokens.pos.chunk(2)
-        short_pad = tokens.pad.chunk(2)[1]
-        return self.cross(long, short, long_pos, short_pos, short_pad), self.short_layer(
-            short, short_pos, short_pad
-        )
+        long, short = x.chunk(2)
+        for_long, for_short = tokens.halves()
+        crossed = self.cross(long, short, for_long.pos, for_short.pos, for_short.pad)
+        return crossed, base.run_encoder_layer(self.short_layer, short, for_short)

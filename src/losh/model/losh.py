@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from losh.errors import UserError
 from losh.layers.transformer import xavier_matrices
 from losh.model.cross_attention import CrossBlock, LongShortAttention
 from losh.model.pipeline import RVOSPipeline
@@ -29,15 +30,10 @@ class LoSh(nn.Module):
         self.short_stream = params.short_stream
         crossing = params.short_stream and params.cross_attention
         inside = crossing and params.cross_attention_place == "inside"
-        sizes = (base.d_model, base.num_heads)
-        self.cross_blocks = nn.ModuleList(
-            CrossBlock(*sizes, base.ffn_dim, base.dropout)
-            for _ in range(params.cross_attention_blocks if inside else 0)
-        )
-        self.cross_after = (
-            LongShortAttention(*sizes, base.dropout) if crossing and not inside else None
-        )
-        xavier_matrices(self.cross_blocks)
+        sizes = (base.d_model, base.num_heads, base.dropout)
+        blocks = params.cross_attention_blocks if inside else 0
+        self.cross_blocks = nn.ModuleList(CrossBlock(base) for _ in range(blocks))
+        self.cross_after = LongShortAttention(*sizes) if crossing and not inside else None
         if self.cross_after is not None:
             xavier_matrices(self.cross_after)
 
@@ -59,39 +55,42 @@ class LoSh(nn.Module):
             Predictions of both streams in the K annotated frames, and the visual encoder's features
             of all T frames.
         """
+        smallest = min(clips.frames.shape[-2:])
+        if smallest < self.base.min_side:
+            raise UserError(
+                f"the network's input has a side of {smallest} px, and this base pipeline takes at "
+                f"least {self.base.min_side}",
+                "Raise train.short_side",
+            )
         everything = self.base.encode_video(clips.frames, clips.pad) if video is None else video
-        video = self.base.select_frames(everything, clips.annotated)
-        if clips.rows is not None:
-            video = video.pick(clips.rows)
+        selected = self.base.select_frames(everything, clips.annotated, clips.rows)
         text = self.base.encode_text(long)
+        doubled = selected
         if self.short_stream:
             if short is None:
                 raise ValueError("the short stream is on: LoSh needs short expressions")
             text = TextFeats.join(text, self.base.encode_text(short))
-            video = video.repeat_batch(2)  # long rows first, as in `text`
-        tokens = self.base.fuse(video, text)
+            doubled = selected.repeat_batch(2)  # long rows first, as in `text`
+        tokens = self.base.fuse(doubled, text)
         memory = self.base.encode(tokens, self._cross if len(self.cross_blocks) else None)
         if self.cross_after is not None:
             memory = self._after(memory, tokens)
-        layers = self.base.decode(memory, tokens, video, text)
-        scores = self.base.token_scores(memory, tokens, video.levels[0].shape[0])
+        layers = self.base.decode(memory, tokens, doubled, text)
+        kept = self.base.encoder_outputs(memory, tokens, doubled.pad.shape[0])
+        common = (everything, clips.annotated, selected)
         if not self.short_stream:
-            return LoShOutput(
-                layers, None, everything, clips.annotated, None if scores is None else [scores]
-            )
-        halves = [layer.halves() for layer in layers]
-        cells = None if scores is None else list(scores.chunk(2))
-        return LoShOutput(
-            [long for long, _ in halves],
-            [short for _, short in halves],
-            everything,
-            clips.annotated,
-            cells,
-        )
+            return LoShOutput(layers, None, *common, [kept])
+        longs, shorts = zip(*(layer.halves() for layer in layers), strict=True)
+        kept_by_stream = list(zip(*(x.chunk(2) for x in kept), strict=True)) or [(), ()]
+        return LoShOutput(list(longs), list(shorts), *common, kept_by_stream)
 
     def _cross(self, i: int, x: Tensor, tokens: Tokens) -> Tensor:
         """After shared layer i: its cross-attention block, if it has one."""
-        return torch.cat(self.cross_blocks[i](x, tokens)) if i < len(self.cross_blocks) else x
+        return (
+            torch.cat(self.cross_blocks[i](x, tokens, self.base))
+            if i < len(self.cross_blocks)
+            else x
+        )
 
     def _after(self, memory: Tensor, tokens: Tokens) -> Tensor:
         """Cross-attention on the encoder's output alone (our cheaper variant)."""

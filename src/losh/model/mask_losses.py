@@ -1,6 +1,4 @@
-"""Matched pairs as flat batches: a query's masks beside its instance's, P = sum over clips of pairs
-* K frames.
-"""
+"""Masks in losses: matched pairs, sizes, and the losses that several pipelines share."""
 
 from __future__ import annotations
 
@@ -24,22 +22,16 @@ def target_masks(target: Targets, size: tuple[int, int]) -> Tensor:
     return F.pad(target.masks.float(), (0, size[1] - width, 0, size[0] - height))
 
 
-def matched_logits(masks: Tensor, indices: list[Indices], size: tuple[int, int]) -> Tensor:
-    """Logits of the matched queries [B, K, N, h, w] -> [P, H, W]; P may be 0, and the result still
-    belongs to the graph.
-    """
-    clips = torch.cat([torch.full_like(query, b) for b, (query, _) in enumerate(indices)]).to(
-        masks.device
-    )
-    queries = torch.cat([query for query, _ in indices]).to(masks.device)
-    picked = masks[clips, :, queries].flatten(0, 1)  # [pairs, K, h, w] -> [P, h, w]
-    return resized(picked[:, None], size)[:, 0]
+def matched_pairs(indices: list[Indices], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the expression and the query of each matched pair: long [P] twice; P may be 0."""
+    rows = [torch.full_like(query, b) for b, (query, _) in enumerate(indices)]
+    return torch.cat(rows).to(device), torch.cat([query for query, _ in indices]).to(device)
 
 
 def matched_targets(
     targets: list[Targets], indices: list[Indices], size: tuple[int, int]
 ) -> Tensor:
-    """Masks of the matched instances in the order of `matched_logits`: float [P, H, W]."""
+    """Masks of the matched instances in the order of `matched_pairs`, frame by frame: float [P, H, W]."""
     return torch.cat(
         [
             target_masks(t, size)[i.to(t.masks.device)].flatten(0, 1)

@@ -8,40 +8,39 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from losh.model.intersection import Form, coefficient
+from losh.model.intersection import coefficient
 from losh.model.mask_losses import resized
-from losh.model.pipeline import RVOSPipeline
+from losh.model.pipeline import Objective
 from losh.model.structures import Indices, LayerPred, Targets
+from losh.params import LossParams
 
 
 @torch.no_grad()
 def joint_costs(
-    long: LayerPred,
-    short: LayerPred | None,
+    streams: list[LayerPred],
     targets: list[Targets],
     size: tuple[int, int],
-    pipeline: type[RVOSPipeline],
-    intersection: float,
-    form: Form,
+    objective: Objective,
+    losses: LossParams,
 ) -> list[Tensor]:
-    """Cost of both streams together -> [N, n] a clip.
+    """Compute the cost of all streams together -> [N, n] per expression.
+
+    Minus the intersection coefficient of the two streams, one number per query, is added to every
+    instance's cost with the weight of the intersection loss.
 
     Args:
-        pipeline: whose `match_cost` each stream pays.
-        intersection: weight of minus the streams' intersection coefficient, one number a query, the
-            same for every instance.
-        form: of the intersection.
+        streams: one decoder layer of the long and, where it is on, of the short stream.
+        targets: prepared by the objective.
+        size: (H, W) of the padded network input.
     """
-    costs = pipeline.match_cost(long, targets, size)
-    if short is None:
-        return costs
-    costs = [a + b for a, b in zip(costs, pipeline.match_cost(short, targets, size), strict=True)]
-    if intersection:
+    each = [objective.match_cost(stream, targets, size) for stream in streams]
+    costs = [torch.stack(parts).sum(0) for parts in zip(*each, strict=True)]
+    if len(streams) == 2 and losses.intersection:
+        grid = objective.comparison_size(size)
         for b, cost in enumerate(costs):
-            inside = coefficient(
-                resized(long.masks[b], size), resized(short.masks[b], size), form
-            )  # [K, N]
-            cost -= intersection * inside.mean(0)[:, None]
+            logits = [resized(stream.masks[b], grid) for stream in streams]
+            inside = coefficient(*logits, losses.intersection_form)  # [K, N]
+            cost -= losses.intersection * inside.mean(0)[:, None]
     return costs
 
 

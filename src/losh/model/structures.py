@@ -1,32 +1,27 @@
-"""What LoSh and a base pipeline tell each other: the data of a clip, the predictions, and the
-abstract base.
+"""What the parts of the model hand to each other: clips, features, tokens, predictions, targets.
 
-LoSh doubles the batch between `encode_video` and `fuse` (long stream first), hooks into the layers
-of `encode`, and reads predictions as `LayerPred`; it knows nothing else of the pipeline that it
-wraps. Everything is batch-major, and in every padding mask True = padding.
+Everything is batch-major, and in every padding mask True = padding.
 
-Shape letters: B clips, T frames, K annotated frames, N queries, S words or tokens, C channels, H W
-pixels, h w cells.
+Shape letters: B clips, E expressions, T frames, K annotated frames, N queries, S words or tokens,
+C channels, H W pixels, h w cells, M rows of the transformer (a frame of an expression each).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-if TYPE_CHECKING:
-    pass
 
 
 class _Movable:
     """A dataclass of tensors that follows its model to a device."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The same with every tensor on `device`."""
+        """Return the same with every tensor on `device`."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         return type(self)(
             **{
@@ -38,7 +33,7 @@ class _Movable:
 
 @dataclass(frozen=True)
 class Clips(_Movable):
-    """A batch of windows, padded at the bottom and on the right to its largest clip."""
+    """A batch of windows, padded at the bottom and on the right to one size."""
 
     frames: Tensor
     """[B, T, 3, H, W] float, normalised; zeros where padded."""
@@ -48,8 +43,7 @@ class Clips(_Movable):
     """[B, K] long: the frames of the window that have targets (or are to be predicted)."""
     rows: Tensor | None = None
     """[E] long: the clip of each of E expressions, where expressions share clips; None: one
-    expression a clip, in order.
-    """
+    expression per clip, in order."""
 
 
 @dataclass(frozen=True)
@@ -62,35 +56,37 @@ class VideoFeats:
     """Each [B, T, Hi, Wi] bool."""
     strides: list[int]
     """Pixels of the network input that a cell of each level spans."""
-    size: tuple[int, int]
-    """(H, W) of the padded network input."""
+    pad: Tensor
+    """[B, T, H, W] bool, of the network input."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the padded network input."""
+        height, width = self.pad.shape[-2:]
+        return height, width
+
+    @property
+    def clip_sizes(self) -> Tensor:
+        """Height and width of each clip in the network input, without padding: long [B, 2]."""
+        inside = ~self.pad[:, 0]
+        return torch.stack([inside.any(2).sum(1), inside.any(1).sum(1)], 1)
 
     def repeat_batch(self, times: int) -> VideoFeats:
-        """The same clips `times` over: [B, ...] -> [times * B, ...], whole batch after whole
-        batch.
-        """
-        return VideoFeats(
-            [x.repeat(times, 1, 1, 1, 1) for x in self.levels],
-            [x.repeat(times, 1, 1, 1) for x in self.pads],
-            self.strides,
-            self.size,
-        )
+        """Repeat the clips: [B, ...] -> [times * B, ...], whole batch after whole batch."""
+        return self._each(lambda x: x.repeat(times, *[1] * (x.ndim - 1)))
 
     def pick(self, clips: Tensor) -> VideoFeats:
-        """The clips [E] (long) names, in its order: [B, ...] -> [E, ...]."""
-        return VideoFeats(
-            [x[clips] for x in self.levels], [x[clips] for x in self.pads], self.strides, self.size
-        )
+        """Take the clips that `clips` [E] (long) names, in its order: [B, ...] -> [E, ...]."""
+        return self._each(lambda x: x[clips])
 
     def select(self, frames: Tensor) -> VideoFeats:
         """Keep frames [B, K] (long) of each clip: [B, T, ...] -> [B, K, ...]."""
         rows = torch.arange(frames.shape[0], device=frames.device)[:, None]
-        return VideoFeats(
-            [x[rows, frames] for x in self.levels],
-            [x[rows, frames] for x in self.pads],
-            self.strides,
-            self.size,
-        )
+        return self._each(lambda x: x[rows, frames])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> VideoFeats:
+        levels, pads = [change(x) for x in self.levels], [change(x) for x in self.pads]
+        return replace(self, levels=levels, pads=pads, pad=change(self.pad))
 
 
 @dataclass(frozen=True)
@@ -101,8 +97,7 @@ class TextIds(_Movable):
     """[B, S] long."""
     mask: Tensor
     """[B, S]: 1 or True = a word, 0 = padding (the tokenizer's attention mask, so NOT a padding
-    mask).
-    """
+    mask)."""
 
 
 @dataclass(frozen=True)
@@ -116,27 +111,25 @@ class TextFeats(_Movable):
     pad: Tensor
     """[B, S] bool."""
     sentence: Tensor | None = None
-    """[B, D] for pipelines that use a sentence vector; None for MTTR."""
+    """[B, D] for pipelines that use a sentence vector, else None."""
 
     @staticmethod
     def join(first: TextFeats, second: TextFeats) -> TextFeats:
-        """Two batches as one, [B1, S1, D] and [B2, S2, D] -> [B1 + B2, max(S1, S2), D]; the shorter
-        is padded with zeros.
+        """Join two batches, [B1, S1, D] and [B2, S2, D] -> [B1 + B2, max(S1, S2), D]; the shorter
+        one is padded with zeros.
         """
         length = max(first.pad.shape[1], second.pad.shape[1])
         words = [F.pad(t.words, (0, 0, 0, length - t.words.shape[1])) for t in (first, second)]
         pads = [F.pad(t.pad, (0, length - t.pad.shape[1]), value=True) for t in (first, second)]
-        sentence = (
-            torch.cat([first.sentence, second.sentence])
-            if first.sentence is not None and second.sentence is not None
-            else None
-        )
+        sentence = None
+        if first.sentence is not None and second.sentence is not None:
+            sentence = torch.cat([first.sentence, second.sentence])
         return TextFeats(torch.cat(words), torch.cat(pads), sentence)
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The transformer encoder's input: one row a frame of a clip, M = B * K rows, clips
+    """The transformer encoder's input: M = B * K rows, a frame of an expression each, expressions
     outermost.
     """
 
@@ -147,38 +140,42 @@ class Tokens:
     pad: Tensor
     """[M, S] bool."""
     shapes: list[tuple[int, int]]
-    """(h, w) of each visual level in the sequence."""
+    """(h, w) of each visual level in the sequence, finest first."""
     n_visual: int
     """How many of the S tokens are visual; they come first."""
+    extra: tuple[Tensor, ...] = ()
+    """What the pipeline's own layers read besides, each [M, ...] (valid ratios, for instance)."""
+
+    def halves(self) -> tuple[Tokens, Tokens]:
+        """Split a doubled batch into (long, short)."""
+        parts = [x.chunk(2) for x in (self.x, self.pos, self.pad, *self.extra)]
+        long, short = (
+            replace(self, x=part[0], pos=part[1], pad=part[2], extra=tuple(part[3:]))
+            for part in zip(*parts, strict=True)
+        )
+        return long, short
 
 
 @dataclass(frozen=True)
 class LayerPred:
-    """What one decoder layer predicts. Always float32, whatever the precision of the layers
-    before.
-    """
+    """What one decoder layer predicts. Always float32, whatever the precision of the layers before."""
 
     scores: Tensor
-    """[B, K, N, 2] logits; class 0 = the referred object (MTTR)."""
+    """[B, K, N, classes] logits; what the classes are is the pipeline's affair."""
     masks: Tensor
-    """[B, K, N, h, w] logits at the finest level."""
+    """[B, K, N, h, w] logits, by which queries are matched. Final where the pipeline does not refine
+    them."""
     boxes: Tensor | None = None
-    """[B, K, N, 4] cxcywh; None for MTTR."""
-    state: Any = None
-    """What `refine` needs of the pipeline's own."""
+    """[B, K, N, 4] centre x, centre y, width, height as parts of the clip; None without boxes."""
+    state: tuple[Tensor, ...] = ()
+    """What the pipeline's `refine` needs besides, each [B, K, N, ...]."""
 
     def halves(self) -> tuple[LayerPred, LayerPred]:
-        """Split a doubled batch into (long, short). `state` must be None or split by the pipeline
-        itself.
-        """
-        parts = zip(
-            *(
-                x.chunk(2) if x is not None else (None, None)
-                for x in (self.scores, self.masks, self.boxes)
-            ),
-            strict=True,
-        )
-        long, short = (LayerPred(*part, state=self.state) for part in parts)
+        """Split a doubled batch into (long, short)."""
+        boxes = (None, None) if self.boxes is None else self.boxes.chunk(2)
+        states = zip(*(x.chunk(2) for x in self.state), strict=True) if self.state else ((), ())
+        parts = zip(self.scores.chunk(2), self.masks.chunk(2), boxes, states, strict=True)
+        long, short = (LayerPred(*part) for part in parts)
         return long, short
 
 
@@ -187,30 +184,27 @@ class LoShOutput:
     """Predictions of both streams."""
 
     long: list[LayerPred]
-    """One a decoder layer; the last is the prediction."""
+    """One per decoder layer; the last is the prediction."""
     short: list[LayerPred] | None
     """The same of the short stream; None where it is switched off."""
     video: VideoFeats
     """All T frames, each clip once, straight from the visual encoder (the consistency loss reads
-    them).
-    """
+    them)."""
     annotated: Tensor
     """[B, K] long: which frames of `video` the predictions are of."""
-    token_scores: list[Tensor] | None = None
-    """Of the long and, where it is on, the short stream: what `token_scores` gives; None for
-    pipelines without it.
-    """
+    selected: VideoFeats
+    """The K annotated frames of each of the E expressions: what `refine` reads."""
+    encoder: list[tuple[Tensor, ...]]
+    """Per stream what the pipeline keeps of its encoder for losses of its own."""
 
 
 @dataclass(frozen=True)
 class Targets(_Movable):
-    """Ground truth of one clip."""
+    """Ground truth of one expression on its clip."""
 
     masks: Tensor
     """[n, K, H_i, W_i] bool: all n instances, at the clip's own size in the network input (without
-    padding). n may be 0. The criterion may replace them by the part of each cell of a coarser grid
-    that they cover, float in 0 to 1.
-    """
+    padding). n may be 0. A pipeline may replace them by its own grid's, float in 0 to 1."""
     referred: int
     """Index of the referred instance; -1 where there is none."""
     visible: Tensor
@@ -237,4 +231,16 @@ class ClipFlow(_Movable):
 
 
 Indices = tuple[Tensor, Tensor]
-"""A clip's matching: (query [P] long, instance [P] long)."""
+"""An expression's matching: (query [P] long, instance [P] long)."""
+
+
+@dataclass(frozen=True)
+class FrameSizes:
+    """The three sizes that a mask passes on its way back, each (height, width) in pixels."""
+
+    padded: tuple[int, int]
+    """Of the network's input, padding included."""
+    clip: tuple[int, int]
+    """Of the clip in it, without padding."""
+    original: tuple[int, int]
+    """Of the original frame or its annotation."""

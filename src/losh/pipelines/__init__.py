@@ -1,1 +1,30 @@
-"""The base pipelines that LoSh wraps, one folder each."""
+"""The base pipelines that LoSh wraps, one folder each, found by their folder's name.
+
+A pipeline's folder has `parameters.py` (class `Parameters`: its section of params.yaml),
+`network.py` (class `Pipeline`) and what it needs besides. Nothing outside names one of them.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from losh.model.pipeline import RVOSPipeline
+    from losh.params import PipelineParams
+
+
+def names() -> list[str]:
+    """Return the names that `model.base` takes."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+
+
+def parameters_class(name: str) -> type[PipelineParams]:
+    """Return the class of a pipeline's section of params.yaml; imports no network."""
+    return import_module(f"{__name__}.{name}.parameters").Parameters
+
+
+def pipeline_class(name: str) -> type[RVOSPipeline]:
+    """Return the class of a pipeline."""
+    return import_module(f"{__name__}.{name}.network").Pipeline

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from losh.inference.streams import masks_and_scores, to_original
+from losh.inference.streams import joint_probabilities, predictions
 from losh.model.released import released_name
+from losh.model.structures import FrameSizes
 from losh.testing.parity_fixture import (
     LOSS_NAMES,
+    RECIPES,
     arrays,
     case_inputs,
     case_run,
@@ -183,13 +185,15 @@ def gradient_norms(case: str) -> dict[str, float]:
 
 def post_arrays(case: str) -> Iterator[Compared]:
     output, targets = case_run(case).output, case_inputs(case).targets
-    scores, masks = masks_and_scores(output, "long")
-    yield "post_scores", scores[:, 0], POST_SCORES
-    area = [
-        to_original(m[0], 0.5, t.masks.shape[-2:], size).sum((1, 2))
-        for m, t, size in zip(masks, targets, ORIGINAL_SIZES, strict=False)
-    ]
-    yield "post_area", torch.stack(area), 3  # pixels
+    base = parity_model(RECIPES[case]).base
+    found = predictions(base, output, "long")
+    yield "post_scores", torch.stack([one.scores[0] for one in found]), POST_SCORES
+    areas, rule = [], base.mask_rule("a2d")
+    for one, target, original in zip(found, targets, ORIGINAL_SIZES, strict=False):
+        sizes = FrameSizes(output.video.size, tuple(target.masks.shape[-2:]), original)
+        probabilities = joint_probabilities([x[0] for x in one.logits], "long", rule, sizes)
+        areas.append(rule.masks(probabilities, sizes, 0.5).sum((1, 2)))
+    yield "post_area", torch.stack(areas), 3  # pixels
 
 
 GROUPS = {

@@ -26,6 +26,8 @@ from losh.model.losh import LoSh
 from losh.model.released import released_name
 from losh.model.structures import Clips, LoShOutput, Targets, TextFeats, TextIds, Tokens
 from losh.params import ModelParams
+from losh.pipelines import parameters_class
+from losh.testing.small_models import LOSSES as STREAM_LOSSES
 from losh.testing.small_models import consistency_params, loss_params, roberta_config
 
 FOLDER = Path(os.environ.get("LOSH_PARITY_DIR") or Path(__file__).parents[4] / "shared" / "parity")
@@ -39,6 +41,12 @@ MODEL = {
     "base": "mttr",
     "backbone": {"name": "video_swin_t", "checkpoint": None, "window_size": [8, 7, 7]},
     "text_encoder": "roberta",
+    "short_stream": True,
+    "cross_attention": False,
+    "cross_attention_blocks": 1,
+    "cross_attention_place": "inside",
+}
+MTTR = {
     "d_model": 256,
     "num_heads": 8,
     "ffn_dim": 2048,
@@ -47,10 +55,7 @@ MODEL = {
     "decoder_layers": 3,
     "num_queries": 50,
     "kernel_dim": 8,
-    "short_stream": True,
-    "cross_attention": False,
-    "cross_attention_blocks": 1,
-    "cross_attention_place": "inside",
+    "losses": STREAM_LOSSES,
 }
 LOSSES = loss_params(consistency=0.0)
 CONSISTENCY = consistency_params(levels=[2], occlusion=True)
@@ -94,7 +99,11 @@ def parity_model(kind: str) -> LoSh:
     """The released model in eval mode with the weights of recipe A or B, its text encoder frozen.
     Shared: do not change it.
     """
-    model = build_model(ModelParams.model_validate(MODEL), text_encoder_from(TEXT_CONFIG))
+    model = build_model(
+        ModelParams.model_validate(MODEL),
+        parameters_class("mttr").model_validate(MTTR),
+        text_encoder_from(TEXT_CONFIG),
+    )
     state = model.state_dict()
     model.load_state_dict(
         {
@@ -203,4 +212,4 @@ def case_run(case: str) -> Run:
 
 
 def criterion() -> Criterion:
-    return Criterion(LOSSES, CONSISTENCY)
+    return Criterion(parity_model("A").base, LOSSES, CONSISTENCY)

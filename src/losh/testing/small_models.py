@@ -7,9 +7,11 @@ from transformers import RobertaConfig
 
 from losh.model.build import build_model
 from losh.model.checkpoint import text_encoder_from
+from losh.model.criterion import Criterion
 from losh.model.losh import LoSh
 from losh.model.structures import ClipFlow, Clips, LoShOutput, Targets, TextFeats, TextIds
 from losh.params import ConsistencyParams, LossParams, ModelParams
+from losh.pipelines import parameters_class
 
 TEXT_WIDTH = 16
 
@@ -45,6 +47,20 @@ MODEL = {
     "base": "mttr",
     "backbone": BACKBONE,
     "text_encoder": "roberta",
+    "short_stream": True,
+    "cross_attention": True,
+    "cross_attention_blocks": 2,
+    "cross_attention_place": "inside",
+}
+LOSSES = {
+    "reference": 2.0,
+    "focal": 2.0,
+    "dice": 5.0,
+    "no_object": 0.1,
+    "encoder_reference": 0.0,
+    "mask_stride": 1,
+}
+MTTR = {
     "d_model": 32,
     "num_heads": 2,
     "ffn_dim": 48,
@@ -53,19 +69,22 @@ MODEL = {
     "decoder_layers": 2,
     "num_queries": 6,
     "kernel_dim": 4,
-    "short_stream": True,
-    "cross_attention": True,
-    "cross_attention_blocks": 2,
-    "cross_attention_place": "inside",
+    "losses": LOSSES,
 }
 
 
 def small_model(seed: int = 0, **changes: object) -> LoSh:
-    """A model in eval mode; `changes` are to its section of params.yaml."""
+    """A model on MTTR in eval mode; `changes` are to its sections of params.yaml, `losses` to the
+    weights of one stream's losses.
+    """
     torch.manual_seed(seed)
-    return build_model(
-        ModelParams.model_validate({**MODEL, **changes}), text_encoder_from(TEXT_CONFIG)
-    ).eval()
+    own = {key: value for key, value in changes.items() if key in MTTR and key != "losses"}
+    losses = {**LOSSES, **changes.get("losses", {})}
+    common = {key: value for key, value in changes.items() if key in MODEL}
+    assert not changes.keys() - own.keys() - common.keys() - {"losses"}
+    pipeline = parameters_class("mttr").model_validate({**MTTR, **own, "losses": losses})
+    params = ModelParams.model_validate({**MODEL, **common})
+    return build_model(params, pipeline, text_encoder_from(TEXT_CONFIG)).eval()
 
 
 def opened(model: LoSh) -> LoSh:
@@ -139,19 +158,27 @@ def random_flow(clips: Clips, scale: float = 0.2, seed: int = 0) -> ClipFlow:
 
 
 def loss_params(**changes: object) -> LossParams:
-    """The published weights with `changes`."""
+    """LoSh's own weights with `changes`."""
     published = {
-        "reference": 2.0,
-        "focal": 2.0,
-        "dice": 5.0,
         "intersection": 0.8,
         "intersection_form": "hard",
         "consistency": 0.5,
+        "auxiliary": True,
     }
-    ours = {"encoder_reference": 0.0, "mask_stride": 1}
-    return LossParams.model_validate(
-        {**published, **ours, "no_object": 0.1, "auxiliary": True, **changes}
-    )
+    return LossParams.model_validate({**published, **changes})
+
+
+def criterion_of(model: LoSh | None = None, **changes: object) -> Criterion:
+    """A criterion with the published weights and `changes` to LoSh's or MTTR's; on a small MTTR
+    where no model is given (then only its objective matters).
+    """
+    own = {key: value for key, value in changes.items() if key in LOSSES}
+    ours = {key: value for key, value in changes.items() if key not in LOSSES}
+    base = (model or small_model(losses=own)).base
+    if own and model is not None:
+        losses = type(base.params.losses).model_validate({**LOSSES, **own})
+        base.params = base.params.model_copy(update={"losses": losses})
+    return Criterion(base, loss_params(**ours), consistency_params())
 
 
 def consistency_params(**changes: object) -> ConsistencyParams:

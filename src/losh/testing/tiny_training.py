@@ -36,13 +36,15 @@ MODEL = {
     "backbone.depths": [1, 1, 2],
     "backbone.num_heads": [1, 2, 2],
     "backbone.window_size": [4, 4, 4],
+    "cross_attention_blocks": 1,
+}
+MTTR = {
     "d_model": 16,
     "num_heads": 2,
     "ffn_dim": 32,
     "num_queries": 5,
     "encoder_layers": 2,
     "decoder_layers": 2,
-    "cross_attention_blocks": 1,
 }
 TRAIN = {
     "datasets": ["tiny"],
@@ -62,9 +64,11 @@ def tiny_raw(datasets: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """The shipped params.yaml with a tiny model; `changes` by dotted key with `__` for the dot."""
     raw = yaml.load((ROOT / "params.yaml").read_text(), StrictLoader)
     raw["datasets"] = datasets
-    values = {f"model.{key}": value for key, value in MODEL.items()} | {
-        f"train.{key}": value for key, value in TRAIN.items()
-    }
+    values = (
+        {f"model.{key}": value for key, value in MODEL.items()}
+        | {f"mttr.{key}": value for key, value in MTTR.items()}
+        | {f"train.{key}": value for key, value in TRAIN.items()}
+    )
     values |= {
         "frames.window": 4,
         "flow.short_side": 64,

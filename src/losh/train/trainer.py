@@ -21,6 +21,7 @@ from losh.errors import UserError
 from losh.inference.text_features import TextFeatures
 from losh.model.criterion import Counts, Criterion
 from losh.model.losh import LoSh
+from losh.model.training_step import TrainingStep
 from losh.params import TrainParams
 from losh.runtime.distributed import Processes
 from losh.runtime.machine import loader_workers, pick_precision
@@ -55,7 +56,7 @@ class Trainer:
         self.model = model.to(self.device)
         self.optimizer = make_optimizer(self.model, params)
         self.trainable = TrainableWeights(self.model)
-        self.criterion = Criterion(params.losses, params.consistency)
+        self.criterion = Criterion(self.model.base, params.losses, params.consistency)
         self.dtype = pick_precision(params.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.progress = Progress()
@@ -63,7 +64,8 @@ class Trainer:
             self.progress = load_state(
                 state, model=self.trainable, optimizer=self.optimizer, scaler=self.scaler
             )
-        self.wrapped: nn.Module = torch.compile(self.model) if params.compile else self.model
+        compiled = torch.compile(self.model) if params.compile else self.model
+        self.wrapped: nn.Module = TrainingStep(compiled, self.criterion)
         if processes.world > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             self.wrapped = DistributedDataParallel(
@@ -152,7 +154,8 @@ class Trainer:
             hash((self.params.seed, self.progress.epoch, self.progress.step, self.processes.rank))
             % 2**31
         )
-        parts = [make_batch(part, self.device) for part in micro_batches(loaded)]
+        multiple = self.model.base.image_multiple(training=True)
+        parts = [make_batch(part, self.device, multiple) for part in micro_batches(loaded)]
         counts = self._global_counts(parts)
         totals: dict[str, Tensor] = {}
         for i, batch in enumerate(parts):
@@ -177,20 +180,15 @@ class Trainer:
     def _forward(self, batch: Batch, counts: Counts) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             long, short = self.texts.inputs(batch.long), self.texts.inputs(batch.short)
-            output = self.wrapped(batch.clips, long, short)
-        return self.criterion(output, batch.targets, batch.flow, counts)
+            return self.wrapped(batch.clips, long, short, batch.targets, batch.flow, counts)
 
     def _global_counts(self, parts: list[Batch]) -> Counts:
-        local = sum(
-            (Counts.of(batch.targets, batch.flow) for batch in parts[1:]),
-            start=Counts.of(parts[0].targets, parts[0].flow),
-        )
-        values = torch.tensor(
-            [float(v) for v in (local.masks, local.frames, local.flow_pairs)],
-            dtype=torch.float64,
-            device=self.device,
-        )
-        return Counts(*self.processes.sum(values).tolist())
+        """What the losses of the whole global batch are divided by."""
+        local = [self.criterion.count(batch.targets, batch.flow) for batch in parts]
+        names = sorted(local[0])
+        sums = [sum(count[name] for count in local) for name in names]
+        values = torch.tensor(sums, dtype=torch.float64, device=self.device)
+        return dict(zip(names, self.processes.sum(values).tolist(), strict=True))
 
     def _update(self, terms: dict[str, float], loaded: list[LoadedClip]) -> None:
         """Clip and step, unless the loss is not finite."""

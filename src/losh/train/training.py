@@ -15,6 +15,7 @@ from losh.clips.sampler import GlobalBatches
 from losh.clips.samples import Sample, group_samples
 from losh.clips.transforms import mirror_words
 from losh.errors import UserError
+from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.inference.validation import validate
 from losh.model.build import build_model
@@ -58,7 +59,13 @@ def train(
     work = (
         scratch
         / "train"
-        / fingerprint(params.model.model_dump(), params.train.model_dump(), inputs, digest)
+        / fingerprint(
+            params.model.model_dump(),
+            params.pipeline.model_dump(),
+            params.train.model_dump(),
+            inputs,
+            digest,
+        )
     )
     processes = start()
     try:
@@ -85,7 +92,7 @@ def _train(
     )
     _announce(training, validation, left_out, processes)
     torch.manual_seed(params.train.seed)
-    model = build_model(params.model)
+    model = build_model(params.model, params.pipeline)
     frozen = params.train.text_encoder_learning_rate == 0
     model.base.text_encoder.frozen = frozen
     texts = TextFeatures(model.base.text_encoder.to(processes.device), processes.device, frozen)
@@ -112,6 +119,7 @@ def _train(
     trainer = Trainer(model, texts, dataset, batches, params.train, processes, work / "state.pt")
     config = {
         "model": params.model.model_dump(),
+        "pipeline": params.pipeline.model_dump(),
         "window": _window(training),
         "short_side": sizes[0],
         "long_side": sizes[1],
@@ -132,6 +140,8 @@ def _epochs(
 ) -> None:
     """Run what is left of the epochs; after each, validate where it is due, keep the best, save."""
     steps, progress = trainer.batches.steps, trainer.progress
+    sides = (config["short_side"], config["long_side"])
+    predictor = Predictor(trainer.model, trainer.texts, sides, trainer.dtype)
     done = progress.epoch * steps + progress.step
     with tqdm(
         total=params.train.epochs * steps,
@@ -149,15 +159,7 @@ def _epochs(
             }
             last = progress.epoch == params.train.epochs
             if validation and (last or progress.epoch % params.train.validation_every == 0):
-                scores = validate(
-                    trainer.model,
-                    trainer.texts,
-                    validation,
-                    root,
-                    config,
-                    trainer.dtype,
-                    trainer.processes,
-                )
+                scores = validate(predictor, validation, root, trainer.processes)
                 row |= {f"val/{name}": value for name, value in scores.items()}
                 bar.write(
                     f"epoch {progress.epoch}: loss {means.get('total', float('nan')):.3f}, "

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from losh.evaluate.report.table import ExpressionRow
 from losh.frames import FrameStore
-from losh.inference.text_features import TextFeatures
-from losh.model.losh import LoSh
+from losh.inference.forward import Predictor
 from losh.params import EvaluateParams
 from losh.runtime.distributed import Processes
 
@@ -22,26 +17,18 @@ from losh.runtime.distributed import Processes
 class EvaluationSetup:
     """One dataset, one model, one process."""
 
-    model: LoSh
-    texts: TextFeatures
-    config: dict[str, Any]
-    """Saved with the model: window, short_side, long_side."""
+    predictor: Predictor
     store: FrameStore
     root: Path
+    """The folder data/."""
     params: EvaluateParams
-    dtype: torch.dtype
     processes: Processes
     out: Path
 
     @property
-    def sides(self) -> tuple[int, int]:
-        """(short_side, long_side) of the network's input, in pixels."""
-        return self.config["short_side"], self.config["long_side"]
-
-
-Picture = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""Makes the frame uint8 [H, W, 3], the prediction and the truth, bool [H, W], when it is asked for.
-"""
+    def protocol(self) -> str:
+        """The dataset's: a2d, youtube_vos or davis."""
+        return self.store.index["protocol"]
 
 
 @dataclass

@@ -5,6 +5,7 @@ maps and single expressions).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,24 +26,25 @@ from losh.evaluate.protocols.setup import EvaluationSetup, Result
 from losh.evaluate.protocols.youtube_vos import SubmissionWriter, local_scores, merge_submissions
 from losh.evaluate.report.table import ExpressionRow
 from losh.inference.whole_video import Trajectory, track
+from losh.runtime.resume import SCRATCH
 
 FRAMES_AT_ONCE = 16
 """Frames that J and F are computed on at once: enough for all cores, few enough for any memory."""
 
 
-def evaluate_youtube_vos(context: EvaluationSetup, expressions: pd.DataFrame) -> Result:
+def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
     """Write the submission zip, and score locally every expression whose masks are public."""
-    processes, result = context.processes, Result.empty()
-    part = context.out / f"part{processes.rank}.zip"
+    processes, result = setup.processes, Result.empty()
+    part = setup.out / f"part{processes.rank}.zip"
     with SubmissionWriter(part) as submission:
-        for video, rows, tracks in _tracks(context, expressions):
+        for video, rows, tracks in _tracks(setup, expressions):
             for row, found in zip(rows, tracks, strict=True):
-                _add(result, _score_expression(context, video, row, found, submission))
-    total = _gathered(context, result)
+                _add(result, _score_expression(setup, video, row, found, submission))
+    total = _gathered(setup, result)
     processes.wait()
     if processes.is_main:
-        parts = sorted(context.out.glob("part*.zip"))
-        merge_submissions(parts, context.out / "submission.zip")
+        parts = sorted(setup.out.glob("part*.zip"))
+        merge_submissions(parts, setup.out / "submission.zip")
         for path in parts:
             path.unlink()
     scored = [
@@ -54,7 +56,7 @@ def evaluate_youtube_vos(context: EvaluationSetup, expressions: pd.DataFrame) ->
     return total
 
 
-def evaluate_davis(context: EvaluationSetup, expressions: pd.DataFrame) -> Result:
+def evaluate_davis(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
     """Score the four expression sets, as papers print them (`davis_unsupervised`) and each
     expression alone (`per_expression`).
     """
@@ -62,16 +64,14 @@ def evaluate_davis(context: EvaluationSetup, expressions: pd.DataFrame) -> Resul
     unsupervised: dict[str, list[ObjectScore]] = {}
     for name in sorted(set(expressions["expression_set"])):
         for video, rows, tracks in _tracks(
-            context, expressions[expressions["expression_set"] == name]
+            setup, expressions[expressions["expression_set"] == name]
         ):
             for row, found in zip(rows, tracks, strict=True):
-                _add(result, _score_expression(context, video, row, found, None))
-            unsupervised.setdefault(name, []).extend(
-                _score_label_maps(context, video, rows, tracks)
-            )
-    total = _gathered(context, result)
+                _add(result, _score_expression(setup, video, row, found, None))
+            unsupervised.setdefault(name, []).extend(_score_label_maps(setup, video, rows, tracks))
+    total = _gathered(setup, result)
     by_set: dict[str, list[ObjectScore]] = {}
-    for part in context.processes.gather(unsupervised):
+    for part in setup.processes.gather(unsupervised):
         for name, scores in part.items():
             by_set.setdefault(name, []).extend(scores)
     plain: dict[str, list[ObjectScore]] = {}
@@ -85,12 +85,12 @@ def evaluate_davis(context: EvaluationSetup, expressions: pd.DataFrame) -> Resul
 
 
 def _tracks(
-    context: EvaluationSetup, expressions: pd.DataFrame
+    setup: EvaluationSetup, expressions: pd.DataFrame
 ) -> Iterator[tuple[str, list[Any], list[Trajectory]]]:
     """This process's videos, each with its expressions and their trajectories; trajectories are
     valid until the next video.
     """
-    store, processes = context.store, context.processes
+    store, processes = setup.store, setup.processes
     groups = sorted(expressions.groupby("video", sort=True))
     mine = [(video, list(rows.itertuples())) for video, rows in groups if video in store.videos][
         processes.rank :: processes.world
@@ -99,22 +99,17 @@ def _tracks(
         mine, desc=f"evaluate {store.index['name']}", unit="video", disable=not processes.is_main
     ):
         sentences = [(row.text, row.short_text) for row in rows]
+        frames = store.videos[video]["num_frames"]
+        frame_of = partial(store.frame, video)
+        chunk, scratch = setup.params.chunk, SCRATCH / "evaluate"
         with track(
-            context.model,
-            context.texts,
-            lambda t, video=video: store.frame(video, t),
-            store.videos[video]["num_frames"],
-            sentences,
-            context.sides,
-            context.params.chunk,
-            context.dtype,
-            context.params.rule,
+            setup.predictor, frame_of, frames, sentences, chunk, setup.protocol, scratch
         ) as tracks:
             yield video, rows, tracks
 
 
 def _score_expression(
-    context: EvaluationSetup,
+    setup: EvaluationSetup,
     video: str,
     row: Any,
     found: Trajectory,
@@ -123,7 +118,7 @@ def _score_expression(
     """One expression over its video: its row of the table, and a frame's prediction for the
     pictures.
     """
-    store, threshold = context.store, context.params.threshold
+    store = setup.store
     index = store.videos[video]
     annotated = set(index["annotated"]) if row.instance else set()
     size = (index["height"], index["width"])
@@ -142,7 +137,7 @@ def _score_expression(
             )
             waiting.append(
                 (
-                    found.mask(t, truth.shape, threshold),
+                    found.mask(t, truth.shape),
                     truth,
                     np.zeros_like(truth) if void is None else void,
                 )
@@ -152,7 +147,7 @@ def _score_expression(
                 running.add(*(np.stack(masks) for masks in zip(*waiting, strict=True)))
                 waiting = []
         elif submission is not None or t == middle:
-            predicted = found.mask(t, size, threshold)
+            predicted = found.mask(t, size)
         else:
             continue
         if t == middle:
@@ -187,10 +182,10 @@ def _score_expression(
 
 
 def _score_label_maps(
-    context: EvaluationSetup, video: str, rows: list[Any], tracks: list[Trajectory]
+    setup: EvaluationSetup, video: str, rows: list[Any], tracks: list[Trajectory]
 ) -> list[ObjectScore]:
     """One video of one expression set through DAVIS's unsupervised task."""
-    store = context.store
+    store = setup.store
     annotated = store.videos[video]["annotated"]
     instances = objects_to_score(
         name
@@ -224,8 +219,8 @@ def _add(result: Result, scored: tuple[ExpressionRow, tuple[int, Any] | None]) -
         result.predictions[row.key] = shown
 
 
-def _gathered(context: EvaluationSetup, result: Result) -> Result:
+def _gathered(setup: EvaluationSetup, result: Result) -> Result:
     total = Result.empty()
-    for other in context.processes.gather(result):
+    for other in setup.processes.gather(result):
         total.merge(other)
     return total

@@ -1,8 +1,8 @@
-"""MTTR's losses for one stream, each as a SUM over pairs or frames: the criterion divides by its
-counts.
-"""
+"""What MTTR's training compares: all instances of a clip, matched by reference score and dice."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +12,13 @@ from losh.model.mask_losses import (
     covered,
     dice_loss,
     focal_loss,
-    matched_logits,
     matched_targets,
     resized,
     target_masks,
 )
+from losh.model.pipeline import Objective
 from losh.model.structures import Indices, LayerPred, Targets
-from losh.params import LossParams
+from losh.pipelines.mttr.parameters import Losses
 
 EMPTY_CELL = 0.2  # weight of a cell without the referred object, in `token_reference_loss`
 
@@ -88,31 +88,6 @@ def token_reference_loss(scores: Tensor, targets: list[Targets], stride: int) ->
     return torch.stack(losses).sum()
 
 
-def mttr_losses(
-    pred: LayerPred,
-    targets: list[Targets],
-    indices: list[Indices],
-    size: tuple[int, int],
-    params: LossParams,
-) -> dict[str, Tensor]:
-    """The losses that have a weight, as sums: `reference` over frames, `focal` and `dice` over
-    matched pairs.
-    """
-    sums = {}
-    if params.reference:
-        sums["reference"] = reference_loss(pred.scores, targets, indices, params.no_object)
-    if params.focal or params.dice:
-        logits, masks = (
-            matched_logits(pred.masks, indices, size),
-            matched_targets(targets, indices, size),
-        )
-        if params.focal:
-            sums["focal"] = focal_loss(logits, masks)
-        if params.dice:
-            sums["dice"] = dice_loss(logits, masks)
-    return sums
-
-
 REFERENCE, DICE = 2.0, 5.0
 """Weights of the cost; released, and kept whatever the losses' weights are, since a loss may be
 switched off.
@@ -142,3 +117,81 @@ def mttr_cost(pred: LayerPred, targets: list[Targets], size: tuple[int, int]) ->
         area = sigma.sum((2, 3))[:, :, None] + masks.sum((2, 3)).T[:, None]  # [K, N, 1] + [K, 1, n]
         costs.append(cost - DICE * ((2 * overlap + 1) / (area + 1)).mean(0))
     return costs
+
+
+class MTTRObjective(Objective):
+    """Targets are all instances of the annotated frames; the referred one is told by its index."""
+
+    divisors = {  # noqa: RUF012 - shared by all instances on purpose
+        "reference": "frames",
+        "focal": "masks",
+        "dice": "masks",
+        "encoder_reference": "frames",
+    }
+
+    def __init__(self, params: Losses) -> None:
+        self.params = params
+        named = ("reference", "focal", "dice", "encoder_reference")
+        self.weights = {name: getattr(params, name) for name in named if getattr(params, name)}
+
+    def count(self, targets: list[Targets]) -> dict[str, float]:
+        """See Objective.
+
+        Returns:
+            `masks`: instances times frames (`num_masks` of the released code); `frames`: annotated
+            frames; `pairs`: as `masks`, which is the number of matched pairs unless a clip has more
+            instances than there are queries.
+        """
+        masks = float(sum(t.masks.shape[0] * t.masks.shape[1] for t in targets))
+        frames = float(sum(t.masks.shape[1] for t in targets))
+        return {"masks": masks, "frames": frames, "pairs": masks}
+
+    def prepare_targets(self, targets: list[Targets], size: tuple[int, int]) -> list[Targets]:
+        """See Objective: masks on the grid of `mask_stride`; expressions of one clip share theirs,
+        before and after.
+        """
+        if self.params.mask_stride == 1:
+            return targets
+        pooled = {id(t.masks): covered(t.masks, self.params.mask_stride) for t in targets}
+        return [replace(t, masks=pooled[id(t.masks)]) for t in targets]
+
+    def comparison_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """See Objective."""
+        height, width = (-(-side // self.params.mask_stride) for side in size)
+        return height, width
+
+    def match_cost(
+        self, pred: LayerPred, targets: list[Targets], size: tuple[int, int]
+    ) -> list[Tensor]:
+        """See Objective."""
+        return mttr_cost(pred, targets, self.comparison_size(size))
+
+    def losses(
+        self,
+        pred: LayerPred,
+        masks: Tensor,
+        targets: list[Targets],
+        indices: list[Indices],
+        size: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """See Objective: `reference` is summed over frames, `focal` and `dice` over matched pairs."""
+        sums = {}
+        if self.params.reference:
+            sums["reference"] = reference_loss(pred.scores, targets, indices, self.params.no_object)
+        if self.params.focal or self.params.dice:
+            grid = self.comparison_size(size)
+            logits = resized(masks.flatten(0, 1)[:, None], grid)[:, 0]
+            truth = matched_targets(targets, indices, grid)
+            if self.params.focal:
+                sums["focal"] = focal_loss(logits, truth)
+            if self.params.dice:
+                sums["dice"] = dice_loss(logits, truth)
+        return sums
+
+    def encoder_losses(
+        self, kept: tuple[Tensor, ...], targets: list[Targets], strides: list[int]
+    ) -> dict[str, Tensor]:
+        """See Objective: the reference loss of the encoder's visual cells (ours)."""
+        if not self.params.encoder_reference:
+            return {}
+        return {"encoder_reference": token_reference_loss(kept[0], targets, strides[-1])}

@@ -1,6 +1,4 @@
-"""The spatial decoder: a feature pyramid from the encoder's visual memory up to the backbone's
-finest level.
-"""
+"""MTTR's masks: the spatial decoder that makes their features, and the way to the original size."""
 
 from __future__ import annotations
 
@@ -10,7 +8,32 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losh.model.mask_losses import resized
+from losh.model.pipeline import MaskRule
+from losh.model.structures import FrameSizes
+
 GROUPS = 8
+
+
+class MTTRMaskRule(MaskRule):
+    """Bilinear to the padded input, cut at the threshold, padding off, nearest neighbour to the
+    original size (released behaviour).
+    """
+
+    def probabilities(self, logits: Tensor, sizes: FrameSizes) -> Tensor:
+        """See MaskRule: [P, h, w] -> [P, H, W] of the padded input."""
+        return resized(logits[:, None], sizes.padded).sigmoid()[:, 0]
+
+    def masks(self, probabilities: Tensor, sizes: FrameSizes, threshold: float) -> Tensor:
+        """See MaskRule."""
+        height, width = sizes.clip
+        inside = (probabilities[:, None, :height, :width] > threshold).float()
+        return F.interpolate(inside, size=sizes.original, mode="nearest")[:, 0].bool()
+
+    def at_original(self, probabilities: Tensor, sizes: FrameSizes) -> Tensor:
+        """See MaskRule: bilinear (ours; MTTR has no protocol that needs it)."""
+        height, width = sizes.clip
+        return resized(probabilities[:, None, :height, :width], sizes.original)[:, 0]
 
 
 class SpatialDecoder(nn.Module):

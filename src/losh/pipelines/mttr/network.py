@@ -10,18 +10,10 @@ from torch import Tensor, nn
 
 from losh.layers.transformer import DecoderLayer, EncoderLayer, sine_position, xavier_matrices
 from losh.model.pipeline import Hook, RVOSPipeline
-from losh.model.structures import (
-    Indices,
-    LayerPred,
-    Targets,
-    TextFeats,
-    TextIds,
-    Tokens,
-    VideoFeats,
-)
-from losh.params import LossParams, ModelParams
-from losh.pipelines.mttr.losses import mttr_cost, mttr_losses
-from losh.pipelines.mttr.masks import SpatialDecoder
+from losh.model.structures import LayerPred, TextFeats, TextIds, Tokens, VideoFeats
+from losh.pipelines.mttr.losses import MTTRObjective
+from losh.pipelines.mttr.masks import MTTRMaskRule, SpatialDecoder
+from losh.pipelines.mttr.parameters import Parameters
 
 TEXT_NORM_EPS = 1e-12  # released behaviour; every other LayerNorm has 1e-5
 
@@ -51,26 +43,20 @@ class MTTR(RVOSPipeline):
         text_width: width of the text encoder's features.
     """
 
+    backbone_stages = 3
+
     def __init__(
         self,
-        params: ModelParams,
+        params: Parameters,
         backbone: nn.Module,
         text_encoder: nn.Module | None,
         text_width: int,
     ) -> None:
-        super().__init__()
+        super().__init__(params)
         width = params.d_model
-        self.d_model, self.num_heads, self.ffn_dim, self.dropout = (
-            width,
-            params.num_heads,
-            params.ffn_dim,
-            params.dropout,
-        )
-        self.num_queries = params.num_queries
         sizes = (width, params.num_heads, params.ffn_dim, params.dropout)
-        self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(params.encoder_layers))
+        self.encoder = nn.ModuleList(self.new_encoder_layer() for _ in range(params.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(params.decoder_layers))
-        xavier_matrices(self.encoder)
         xavier_matrices(self.decoder)
         self.decoder_norm = nn.LayerNorm(width)
         self.queries = nn.Embedding(params.num_queries, width)
@@ -88,7 +74,7 @@ class MTTR(RVOSPipeline):
         """See RVOSPipeline. The backbone itself knows no padding (released behaviour)."""
         levels = self.backbone(frames)
         pads = [F.interpolate(pad.float(), size=x.shape[-2:], mode="nearest") > 0.5 for x in levels]
-        return VideoFeats(levels, pads, list(self.backbone.strides), tuple(frames.shape[-2:]))
+        return VideoFeats(levels, pads, list(self.backbone.strides), pad)
 
     def encode_text(self, text: TextIds | TextFeats) -> TextFeats:
         """See RVOSPipeline; features that are given are the text encoder's own, before the
@@ -123,10 +109,30 @@ class MTTR(RVOSPipeline):
         """See RVOSPipeline."""
         x = tokens.x
         for i, layer in enumerate(self.encoder):
-            x = layer(x, tokens.pos, tokens.pad)
+            x = self.run_encoder_layer(layer, x, tokens)
             if hook is not None:
                 x = hook(i, x, tokens)
         return x
+
+    def new_encoder_layer(self) -> EncoderLayer:
+        """See RVOSPipeline."""
+        sizes = self.params
+        layer = EncoderLayer(sizes.d_model, sizes.num_heads, sizes.ffn_dim, sizes.dropout)
+        xavier_matrices(layer)
+        return layer
+
+    def run_encoder_layer(self, layer: nn.Module, x: Tensor, tokens: Tokens) -> Tensor:
+        """See RVOSPipeline."""
+        return layer(x, tokens.pos, tokens.pad)
+
+    def encoder_outputs(self, memory: Tensor, tokens: Tokens, clips: int) -> tuple[Tensor, ...]:
+        """Let the reference head, which judges object queries, judge the visual cells too (ours).
+
+        Returns:
+            Logits [B, K, h, w, 2], as the queries' scores are.
+        """
+        scores = self.reference_head(memory[:, : tokens.n_visual]).float()  # [M, hw, 2]
+        return (scores.unflatten(1, tokens.shapes[0]).unflatten(0, (clips, -1)),)
 
     def decode(
         self, memory: Tensor, tokens: Tokens, video: VideoFeats, text: TextFeats
@@ -149,13 +155,6 @@ class MTTR(RVOSPipeline):
         )  # [L, M, N, 2] -> [L, B, K, N, 2]
         return [LayerPred(s, m) for s, m in zip(scores.float(), masks.float(), strict=True)]
 
-    def token_scores(self, memory: Tensor, tokens: Tokens, clips: int) -> Tensor:
-        """See RVOSPipeline: the reference head, which judges object queries, judges the cells too
-        (ours).
-        """
-        scores = self.reference_head(memory[:, : tokens.n_visual]).float()  # [M, hw, 2]
-        return scores.unflatten(1, tokens.shapes[0]).unflatten(0, (clips, -1))
-
     def _query_states(self, memory: Tensor, tokens: Tokens) -> Tensor:
         """Decoder outputs of every layer, normed for the heads -> [L, M, N, D]. The content of a
         query starts at zero.
@@ -174,36 +173,17 @@ class MTTR(RVOSPipeline):
         )  # [M, hw, D] -> [M, D, h, w]
         return self.spatial_decoder(visual, [x.flatten(0, 1) for x in video.levels[-2::-1]])
 
-    def refine(self, pred: LayerPred, query: Tensor) -> Tensor:
-        """See RVOSPipeline: MTTR's masks are final, so this picks them."""
-        rows = torch.arange(query.shape[0], device=query.device)
-        return pred.masks[rows, :, query]
-
-    @classmethod
-    def referred_prob(cls, pred: LayerPred) -> Tensor:
+    def referred_prob(self, pred: LayerPred) -> Tensor:
         """See RVOSPipeline: softmax over (referred, no object)."""
         return pred.scores.softmax(-1)[..., 0]
 
-    @classmethod
-    def match_cost(
-        cls, pred: LayerPred, targets: list[Targets], size: tuple[int, int]
-    ) -> list[Tensor]:
+    def objective(self) -> MTTRObjective:
         """See RVOSPipeline."""
-        return mttr_cost(pred, targets, size)
+        return MTTRObjective(self.params.losses)
 
-    @classmethod
-    def stream_losses(
-        cls,
-        pred: LayerPred,
-        targets: list[Targets],
-        indices: list[Indices],
-        size: tuple[int, int],
-        params: LossParams,
-    ) -> dict[str, Tensor]:
-        """See RVOSPipeline."""
-        return mttr_losses(pred, targets, indices, size, params)
+    def mask_rule(self, protocol: str) -> MTTRMaskRule:
+        """See RVOSPipeline; one rule for all protocols."""
+        return MTTRMaskRule()
 
-    @classmethod
-    def weights(cls, params: LossParams) -> dict[str, float]:
-        """See RVOSPipeline."""
-        return {"reference": params.reference, "focal": params.focal, "dice": params.dice}
+
+Pipeline = MTTR

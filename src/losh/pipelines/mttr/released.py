@@ -16,6 +16,14 @@ INPUT = {
     "short_side": 320,
     "long_side": 576,
 }  # what the released models were trained on (A2D)
+LOSSES = {  # published weights; the file does not hold them
+    "reference": 2.0,
+    "focal": 2.0,
+    "dice": 5.0,
+    "no_object": 0.1,
+    "encoder_reference": 0.0,
+    "mask_stride": 1,
+}
 HEAD_WIDTH = 64  # channels of an attention head in every published RoBERTa
 
 LISTS = ("depths", "num_heads", "window_size")
@@ -32,7 +40,7 @@ def infer_params(
         text_config: Hugging Face's configuration of the text encoder.
 
     Returns:
-        {"model": the `model` section of params.yaml, "text_encoder_config": text_config}, and the
+        {"model", "pipeline": the sections of params.yaml, "text_encoder_config": text_config}, and the
         published input sizes.
 
     Raises:
@@ -54,6 +62,12 @@ def infer_params(
             "base": "mttr",
             "backbone": _backbone(state, indexes, shape),
             "text_encoder": "roberta-base" if base else "roberta",
+            "short_stream": True,
+            "cross_attention": False,
+            "cross_attention_blocks": 1,
+            "cross_attention_place": "inside",
+        },
+        "pipeline": {
             "d_model": width,
             "num_heads": NUM_HEADS,
             "ffn_dim": shape("transformer.encoder.layers.0.linear1.weight")[0],
@@ -62,10 +76,7 @@ def infer_params(
             "decoder_layers": _count(state, "transformer.decoder.layers."),
             "num_queries": queries,
             "kernel_dim": shape("spatial_decoder.out_lay.weight")[0],
-            "short_stream": True,
-            "cross_attention": False,
-            "cross_attention_blocks": 1,
-            "cross_attention_place": "inside",
+            "losses": LOSSES,
         },
         "text_encoder_config": text_config,
         **INPUT,
