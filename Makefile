@@ -23,10 +23,11 @@ lint: install
 
 install: $(VENV)/.installed
 
-# The lock file is for Linux and Python 3.11 to 3.13; elsewhere pip resolves from pyproject.toml.
+# The lock file has versions and the hashes of the wheels for Linux x86_64 and Python 3.11 to 3.13
+# (where there is none, of the source); elsewhere: pip install -e .
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null 2>&1 && $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/bin/python -m pip install --quiet --progress-bar off -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --progress-bar off --require-hashes -r requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --no-deps -e .
 	@touch $@

@@ -238,6 +238,8 @@ def report(with_compile: bool) -> Iterator[str]:
     yield "`pytest tests/model -k parity` asserts the same numbers. Tolerances (in brackets) are the fixture's, or, where it"
     yield "suggests none, those of the nearest array that it does."
     yield ""
+    yield "[recipes.md](recipes.md) says where our recipes differ from the published trainings."
+    yield ""
     yield "## Arrays: largest absolute difference"
     yield ""
     for group, title in TITLES.items():

@@ -35,7 +35,7 @@ from losh.flow.compute import neighbour_pairs, running_size, to_stored_grid  # n
 from losh.flow.estimator import FlowEstimator  # noqa: E402
 from losh.flow.flow_store import write_fields  # noqa: E402
 from losh.flow.raft import new_network  # noqa: E402
-from losh.frames.extract import pack_video  # noqa: E402
+from losh.frames.packing import pack_video  # noqa: E402
 from losh.media.resizing import resize_frame  # noqa: E402
 from losh.params import Params, load_params  # noqa: E402
 
@@ -55,10 +55,10 @@ class Kind:
 
 
 KINDS = {
-    "a2d_sentences": Kind("a2d_sentences", (320, 568), 136, 3754, 3017),
-    "jhmdb_sentences": Kind("a2d_to_jhmdb", (240, 320), 34, 928, 0),
-    "refer_youtube_vos": Kind("refer_youtube_vos", (720, 1280), 27, 3673, 3471),
-    "refer_davis17": Kind("youtube_vos_to_davis", (480, 854), 69, 90, 60),
+    "a2d_sentences": Kind("losh_a2d_sentences", (320, 568), 136, 3754, 3017),
+    "jhmdb_sentences": Kind("losh_a2d_to_jhmdb", (240, 320), 34, 928, 0),
+    "refer_youtube_vos": Kind("losh_refer_youtube_vos", (720, 1280), 27, 3673, 3471),
+    "refer_davis17": Kind("losh_youtube_vos_to_davis", (480, 854), 69, 90, 60),
 }
 MAKERS = {
     "a2d_sentences": lambda root, n: fixtures.make_a2d(

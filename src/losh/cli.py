@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from losh import __version__
@@ -42,6 +43,27 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=10.0,
         help="frames a second of the overlay (default: %(default)s)",
+    )
+    one.add_argument(
+        "--rule",
+        choices=["long", "product", "intersection", "mean"],
+        default="mean",
+        help="how the masks of both streams become one (default: %(default)s)",
+    )
+    one.add_argument(
+        "--threshold",
+        type=_fraction,
+        default=0.5,
+        help="probability above which a pixel belongs to the mask (default: %(default)s)",
+    )
+    one.add_argument(
+        "--chunk", type=_count, default=24, help="frames at once (default: %(default)s)"
+    )
+    one.add_argument(
+        "--mode",
+        choices=["subject", "subject_with_position"],
+        default="subject_with_position",
+        help="of the short expression that is made (default: %(default)s)",
     )
     one.set_defaults(run=_predict)
 
@@ -103,6 +125,10 @@ def _parser() -> argparse.ArgumentParser:
         "ablation", help="queue the ablation of the method's parts, or show its table"
     )
     one.add_argument("what", choices=["queue", "show"])
+    one.add_argument("--rows", nargs="+", metavar="ROW", help="these rows alone, such as base all")
+    one.add_argument(
+        "--base", metavar="NAME", help="the base pipeline (default: model.base of params.yaml)"
+    )
     one.add_argument(
         "--seeds", type=int, nargs="+", default=[0], help="training seeds, a row each (default: 0)"
     )
@@ -116,6 +142,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.set_defaults(run=_ablation)
 
+    one = commands.add_parser("compare", help="the experiments: what each changed, and its scores")
+    one.add_argument(
+        "-A", "--all", action="store_true", help="those started from other commits too"
+    )
+    one.set_defaults(run=_compare)
+
     one = commands.add_parser(
         "summary", help="print the last run's scores and where its pictures are"
     )
@@ -123,18 +155,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _predict(arguments: argparse.Namespace) -> None:
-    from losh.inference.predict import predict
+def _fraction(text: str) -> float:
+    """A number from 0 to 1."""
+    if not 0 <= float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
+    return float(text)
 
+
+def _count(text: str) -> int:
+    """A whole number of at least 1."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(text)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from losh.inference.predict import Settings, predict
+
+    names = (field.name for field in dataclasses.fields(Settings))
     found = predict(
         arguments.clip,
         arguments.sentence,
         arguments.out,
         arguments.model,
-        load_params(),
         arguments.short,
         arguments.masks,
-        arguments.rate,
+        Settings(**{name: getattr(arguments, name) for name in names}),
     )
     print(f"short expression: {found['short']}")
     print(
@@ -195,9 +241,15 @@ def _ablation(arguments: argparse.Namespace) -> None:
     from losh.commands.ablation import queue, show
 
     if arguments.what == "queue":
-        queue(arguments.seeds, arguments.set)
+        queue(arguments.seeds, arguments.set, arguments.base, arguments.rows)
     else:
         show()
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from losh.commands.compare import compare
+
+    compare(arguments.all)
 
 
 def _summary(arguments: argparse.Namespace) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 ERROR_FILE = "LOSH_ERROR_FILE"
-"""Environment variable of processes that work as one: the file in which the first that fails says
-why, for their parent to show once.
+"""Environment variable that names a file. Processes that work as one have it from their parent: the
+first that fails writes its one line there, and the parent shows it once.
 """
 P = ParamSpec("P")
 R = TypeVar("R")

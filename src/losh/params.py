@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 
 from losh import pipelines
 from losh.errors import UserError
@@ -17,12 +25,54 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 OnError = Literal["stop", "skip"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def _check_quality(value: object) -> int | str:
+    if value == "lossless" or (type(value) is int and 1 <= value <= 100):
+        return value
+    raise ValueError(f"takes a whole number from 1 to 100, or lossless, not {value!r}")
+
+
+# Not a union of two schemas: pydantic would name its branches in the error.
+JpegQuality = Annotated[int | Literal["lossless"], PlainValidator(_check_quality)]
+
+
+LARGEST = {
+    "embed_dim": 4096,
+    "num_heads": 256,
+    "depths": 256,
+    "window_size": 256,
+    "batch_size": 65536,
+    "expressions_per_window": 1024,
+    "epochs": 100_000,
+    "chunk": 100_000,
+    "train_videos": 1_000_000,
+    "test_videos": 1_000_000,
+    "num_frames": 10_000,
+    "pictures": 10_000,
+    "long_side": 8192,
+    "short_side": 8192,
+}
+"""The largest value of a size, in whichever section it is: above it there is a slip of the finger,
+which would end in a machine without memory."""
 
 
 class Section(BaseModel):
-    """A part of params.yaml: unknown keys are errors, and a word is never taken for a number."""
+    """A part of params.yaml: unknown keys are errors, a word is never taken for a number, and
+    numbers are finite.
+    """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def sizes_have_an_end(self) -> Self:
+        for key in type(self).model_fields.keys() & LARGEST.keys():
+            value = getattr(self, key)
+            for one in value if isinstance(value, list) else [value]:
+                if one is not None and one > LARGEST[key]:
+                    raise ValueError(f"{key} is at most {LARGEST[key]}, not {one}")
+        return self
 
 
 class MovingShapesParams(Section):
@@ -49,6 +99,16 @@ class PublishedParams(Section):
     """Of draws that the publication leaves open (JHMDB's three frames a video)."""
     verify: Literal["names", "decode"] = "names"
     """How thorough the check is: names and sizes, or every file decoded."""
+    require_sample_list: bool = False
+    """JHMDB-Sentences: whether the published list of scored frames must be there; else frames are
+    drawn where it is not.
+    """
+
+    @model_validator(mode="after")
+    def only_jhmdb_has_a_sample_list(self) -> PublishedParams:
+        if self.require_sample_list and self.kind != "jhmdb_sentences":
+            raise ValueError("require_sample_list is for the kind jhmdb_sentences alone")
+        return self
 
 
 DatasetParams = Annotated[MovingShapesParams | PublishedParams, Field(discriminator="kind")]
@@ -57,7 +117,8 @@ DatasetParams = Annotated[MovingShapesParams | PublishedParams, Field(discrimina
 class FramesParams(Section):
     window: int = Field(ge=1, le=64)
     short_side: Annotated[int, Field(ge=32)] | None
-    jpeg_quality: int = Field(ge=1, le=100)
+    jpeg_quality: JpegQuality
+    """Of frames that were decoded; published JPEGs are stored as they are."""
     on_error: OnError
 
 
@@ -76,6 +137,10 @@ class ShortTextParams(Section):
     prefer_published: bool
     overrides: str | None
     on_error: OnError
+
+
+PUBLISHED_LEVELS = 3
+"""Stages kept of a published backbone."""
 
 
 class BackboneParams(Section):
@@ -99,6 +164,11 @@ class BackboneParams(Section):
         if self.motion_channels and self.name.startswith("resnet"):
             raise ValueError("motion_channels is for a video_swin; set it to 0")
         return self
+
+    @property
+    def levels(self) -> int:
+        """Feature maps that the backbone gives, 0 the finest; known without building it."""
+        return len(self.depths) if self.name == "video_swin" else PUBLISHED_LEVELS
 
 
 class PipelineParams(Section):
@@ -154,9 +224,11 @@ class TrainParams(Section):
     sampling_weights: list[Positive] | None
     epochs: Count
     batch_size: Count
+    last_batch: Literal["keep", "drop"]
     expressions_per_window: Count
     short_side: int = Field(ge=32)
     long_side: int = Field(ge=32)
+    resize_filter: Literal["area", "pil_bilinear"]
     flip: Fraction
     learning_rate: Positive
     backbone_learning_rate: NotNegative
@@ -167,8 +239,9 @@ class TrainParams(Section):
     schedule: Literal["milestones", "cosine"]
     milestones: list[Count]
     gamma: float = Field(gt=0, le=1)
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    precision: Precision
     compile: bool
+    checkpoint_blocks: bool = False
     seed: int = Field(ge=0)
     validation_fraction: float = Field(ge=0, le=0.5)
     validation_every: Count
@@ -182,15 +255,27 @@ class TrainParams(Section):
             raise ValueError("long_side is at least short_side")
         if self.sampling_weights is not None and len(self.sampling_weights) != len(self.datasets):
             raise ValueError("sampling_weights needs one number for each of train.datasets")
+        if self.schedule == "milestones" and max(self.milestones, default=1) > self.epochs:
+            raise ValueError(
+                f"milestones name epoch {max(self.milestones)}, but there are {self.epochs} "
+                "epochs. Lower them, or give [] to keep the rates"
+            )
+        if self.validation_fraction and self.validation_every > self.epochs:
+            raise ValueError(
+                f"validation_every is {self.validation_every}, but there are {self.epochs} epochs. "
+                "Set it to at most train.epochs"
+            )
         return self
 
 
 class EvaluateParams(Section):
     checkpoint: str | None
     rule: Literal["long", "product", "intersection", "mean"]
+    precision: Precision
     batch_size: Count
+    order: Literal["window", "file"]
     threshold: Fraction
-    chunk: Count
+    chunk: Count | None
     trivial: bool
     pictures: int = Field(ge=0)
     on_error: OnError
@@ -214,8 +299,17 @@ class Params(Section):
         """The section of the base pipeline that `model.base` names."""
         return self.pipelines[self.model.base]
 
+    def by_section(self) -> dict[str, Any]:
+        """Return all values as in params.yaml: section -> key -> value."""
+        values = self.model_dump()
+        return values | values.pop("pipelines")
+
     @model_validator(mode="after")
     def names_are_known(self) -> Params:
+        if not self.datasets:
+            raise ValueError(
+                "datasets is empty. Name at least one, or start from a recipe (`losh recipe`)"
+            )
         for name in self.train.datasets:
             if name not in self.datasets:
                 raise ValueError(
@@ -227,6 +321,45 @@ class Params(Section):
                 "model.cross_attention_blocks is at most "
                 f"{self.model.base}.encoder_layers ({self.pipeline.encoder_layers})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def something_is_learnt(self) -> Params:
+        own = getattr(self.pipeline, "losses", None)
+        weights = {
+            key: value
+            for losses in (self.train.losses, own)
+            if isinstance(losses, Section)
+            for key, value in losses.model_dump().items()
+            if isinstance(value, float) and key != "no_object"
+        }
+        if not self.model.short_stream:
+            weights.pop("intersection", None)
+        if isinstance(own, Section) and not any(weights.values()):
+            raise ValueError(f"all losses have weight 0 ({', '.join(weights)}). Give one a weight")
+        return self
+
+    @model_validator(mode="after")
+    def weights_fit_the_backbone(self) -> Params:
+        own = self.model.backbone.name == "video_swin"
+        checkpoint = self.model.backbone.checkpoint
+        if checkpoint == ("torchvision" if own else "embedded"):
+            raise ValueError(
+                f"model.backbone.checkpoint: there are no {checkpoint} weights of "
+                f"{self.model.backbone.name}. Set it to {'embedded' if own else 'torchvision'}, "
+                "a file's path or null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def levels_exist(self) -> Params:
+        levels = self.model.backbone.levels
+        for level in self.train.consistency.levels:
+            if level >= levels:
+                raise ValueError(
+                    f"train.consistency.levels names {level}, but {self.model.backbone.name} has "
+                    f"levels 0 to {levels - 1}"
+                )
         return self
 
 

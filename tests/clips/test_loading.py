@@ -11,6 +11,9 @@ from losh.clips.batches import IMAGE_MEAN, IMAGE_STD, make_batch
 from losh.clips.dataset import ClipDataset, ClipRequest, mirror_clip, readable
 from losh.clips.samples import build_samples, group_samples, read_expressions
 from losh.frames import FrameStore
+from losh.media.resizing import InputSize, resize_frame
+
+SIZE = InputSize(48, 576)
 
 
 def samples_of(data: Path, train: bool = True):
@@ -22,7 +25,7 @@ def samples_of(data: Path, train: bool = True):
 
 
 def dataset_of(data: Path, most: int = 1, **options) -> ClipDataset:
-    return ClipDataset(data, group_samples(samples_of(data)[0], most), 48, 576, **options)
+    return ClipDataset(data, group_samples(samples_of(data)[0], most), SIZE, **options)
 
 
 def test_a_sample_is_an_expression_and_an_annotated_frame_with_its_mask(tiny_data: Path):
@@ -56,7 +59,7 @@ def test_expressions_of_a_window_share_its_frames(tiny_data: Path):
     assert any(len(group) == 2 for group in groups) and all(
         len({(s.video, s.window) for s in group}) == 1 for group in groups
     )
-    clip = ClipDataset(tiny_data, [next(group for group in groups if len(group) == 2)], 48, 576)[0]
+    clip = ClipDataset(tiny_data, [next(group for group in groups if len(group) == 2)], SIZE)[0]
     batch = make_batch([clip], torch.device("cpu"))
     assert (
         batch.clips.frames.shape[0] == 1
@@ -70,7 +73,7 @@ def test_expressions_of_a_window_share_its_frames(tiny_data: Path):
 
 def test_padding_is_zero_after_normalisation_and_marked(tiny_data: Path):
     clip = dataset_of(tiny_data)[0]
-    small = ClipDataset(tiny_data, [clip.samples], 32, 576)[0]
+    small = ClipDataset(tiny_data, [clip.samples], InputSize(32, 576))[0]
     batch = make_batch([clip, small], torch.device("cpu"))
     h, w = small.frames.shape[1:3]
     assert (
@@ -128,6 +131,17 @@ def test_flips_follow_the_orders_seed(tiny_data: Path):
         not torch.equal(dataset[ClipRequest(0, (0, 0, i))].frames, dataset[0].frames)
         for i in range(40)
     ]
+
+
+def test_frames_are_resized_by_the_filter_that_is_asked_for(tiny_data: Path):
+    store = FrameStore(tiny_data / "frames" / "tiny")
+    groups = group_samples(samples_of(tiny_data)[0], 1)
+    for name in ("area", "pil_bilinear"):
+        clip = ClipDataset(tiny_data, groups, InputSize(40, 576, name))[0]
+        sample = clip.samples[0]
+        whole = store.frame(sample.video, sample.window[0])
+        expected = resize_frame(whole, clip.frames.shape[1:3], name)
+        assert whole.shape != expected.shape and (clip.frames[0].numpy() == expected).all()
 
 
 def test_an_unreadable_sample_comes_as_one_line_not_as_a_workers_traceback(tiny_data: Path):

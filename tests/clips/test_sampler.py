@@ -48,6 +48,34 @@ def test_a_resumed_epoch_goes_on_where_it_stopped():
     assert flat(batches.epoch(4, first_step=2)) == flat(batches.epoch(4))[2:]
 
 
+def test_an_incomplete_last_batch_is_kept_or_dropped():
+    names = ["a"] * 42
+    dropped, kept = (GlobalBatches(names, 8, seed=0, keep_last=keep) for keep in (False, True))
+    assert (dropped.steps, kept.steps) == (5, 6)
+    assert [len(step) for step in kept.epoch(0)] == [8, 8, 8, 8, 8, 2]
+    assert flat(kept.epoch(0))[:5] == flat(dropped.epoch(0))
+    assert sorted(i for step in flat(kept.epoch(0)) for i in step) == list(range(42))
+    assert flat(kept.epoch(3, first_step=5)) == flat(kept.epoch(3))[5:]
+
+
+def test_a_full_last_batch_is_no_further_step():
+    assert GlobalBatches(["a"] * 40, 8, seed=0, keep_last=True).steps == 5
+
+
+def test_a_kept_last_batch_gives_every_process_a_clip():
+    parts = [
+        flat(GlobalBatches(["a"] * 18, 8, seed=0, rank=r, world=4, keep_last=True).epoch(0))
+        for r in range(4)
+    ]
+    whole = [
+        i
+        for step in flat(GlobalBatches(["a"] * 18, 8, seed=0, keep_last=True).epoch(0))
+        for i in step
+    ]
+    assert [len(part[-1]) for part in parts] == [1, 1, 1, 1]
+    assert [part[-1][0] for part in parts] == [*whole[-2:], *whole[:2]]
+
+
 def test_sampling_weights_choose_the_dataset_first():
     names = ["small"] * 20 + ["large"] * 180
     batches = GlobalBatches(names, 10, seed=0, weights={"small": 1.0, "large": 1.0})
@@ -63,3 +91,10 @@ def test_too_few_clips_for_the_processes_is_said():
     with pytest.raises(UserError, match="batch_size"):
         GlobalBatches(["a"] * 40, 2, seed=0, world=4)
     assert GlobalBatches(["a"] * 3, 8, seed=0).steps == 1
+
+
+def test_a_batch_larger_than_the_data_is_said():
+    assert GlobalBatches(["a"] * 5, 4, seed=0).notice is None
+    batches = GlobalBatches(["a"] * 5, 8, seed=0)
+    assert "train.batch_size is 8, but there are 5 windows" in batches.notice
+    assert [len(batch) for batch in batches.epoch(0)] == [5]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from losh.datasets.jhmdb_sentences import read_part_mask
+from losh.datasets.jhmdb_sentences import count_masks, read_part_mask
 from losh.errors import UserError
 from losh.testing.dataset_fixtures import JHMDB_NAMES, draw_clip, make_jhmdb, reader_of
 
@@ -36,6 +36,21 @@ def test_frames_are_the_pngs(root):
     np.testing.assert_array_equal(
         np.stack([frame for frame, _ in reader.frames(video)]), draw_clip(0, 8).frames
     )
+
+
+def test_windows_may_hold_the_frames_that_have_masks(root):
+    assert {video.masked for video in reader_of("jhmdb_sentences", root).videos()} == {6}
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_missing_frame_leaves_the_others_their_numbers(root, number):
+    label, name = JHMDB_NAMES[0]
+    (root / "Rename_Images" / label / name / f"{number:05d}.png").unlink()
+    reader = reader_of("jhmdb_sentences", root)
+    video = next(video for video in reader.videos() if video.video == name)
+    assert video.frame_names == tuple(f"{t + 1:05d}" for t in range(8))
+    with pytest.raises(UserError, match=f"{number:05d}.png"):
+        list(reader.frames(video))
 
 
 def test_any_body_part_is_the_person(root):
@@ -116,11 +131,13 @@ def test_matlabs_newer_format_has_its_axes_reversed(tmp_path):
     scipy.io.savemat(tmp_path / "old.mat", {"part_mask": mask})
     np.testing.assert_array_equal(read_part_mask(tmp_path / "new.mat"), mask)
     np.testing.assert_array_equal(read_part_mask(tmp_path / "old.mat"), mask)
+    assert count_masks(tmp_path / "new.mat") == count_masks(tmp_path / "old.mat") == 3
 
 
 def test_one_frame_of_masks_keeps_its_axis(tmp_path):
     scipy.io.savemat(tmp_path / "one.mat", {"part_mask": np.ones((4, 5), np.uint8)})
     assert read_part_mask(tmp_path / "one.mat").shape == (4, 5, 1)
+    assert count_masks(tmp_path / "one.mat") == 1
 
 
 @pytest.mark.parametrize("keep", [0, 100, 200])
@@ -130,6 +147,7 @@ def test_a_truncated_mask_file_names_itself(root, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(UserError, match=r"puppet_mask\.mat (is truncated|has no part_mask)"):
         read_part_mask(path)
+    assert len(reader_of("jhmdb_sentences", root).videos()) == 4, "one file stops no other video"
 
 
 def test_a_frame_that_does_not_decode_names_itself(root):

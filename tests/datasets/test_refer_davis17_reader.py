@@ -62,7 +62,7 @@ def test_frames_are_the_published_bytes(root):
     ]
 
 
-def test_masks_name_all_described_objects_and_void_is_none(root):
+def test_masks_name_all_described_objects_and_void_stands_by_itself(root):
     reader = reader_of(KIND, root)
     video = reader.videos()[0]
     masks = reader.masks(video, 0)
@@ -71,7 +71,22 @@ def test_masks_name_all_described_objects_and_void_is_none(root):
     np.testing.assert_array_equal(reader.masks(video, 3)["2"], truth == 2)
     truth[0] = 255
     write_palette(root / "DAVIS/Annotations_unsupervised/480p/classic-car/00003.png", truth)
-    assert list(reader.masks(video, 3)) == ["1", "2"]
+    masks = reader.masks(video, 3)
+    assert list(masks) == ["1", "2", "255"]
+    np.testing.assert_array_equal(masks["255"], truth == 255)
+    assert "255" not in {one.instance for one in reader.expressions()}
+
+
+@pytest.mark.parametrize("folder", ["JPEGImages", "Annotations_unsupervised"])
+@pytest.mark.parametrize("number", [0, 3, 5])
+def test_a_missing_file_leaves_the_others_their_numbers(root, folder, number):
+    next((root / "DAVIS" / folder / "480p/camel").glob(f"{number:05d}.*")).unlink()
+    reader = reader_of(KIND, root)
+    video = next(video for video in reader.videos() if video.video == "camel")
+    assert video.frame_names == tuple(f"{t:05d}" for t in range(6))
+    assert video.annotated == tuple(range(6))
+    with pytest.raises(UserError, match=f"{number:05d}"):
+        [list(reader.frames(video)), *(reader.masks(video, t) for t in range(6))]
 
 
 def test_val_alone_is_enough_and_other_videos_lines_are_passed_over(root):

@@ -31,10 +31,8 @@ def test_every_fifth_frame_is_a_frame_of_ours(tmp_path):
 
 def test_valid_is_valid_minus_test(tmp_path):
     reader = reader_of(KIND, make_refer_youtube_vos(tmp_path))
-    for number in range(
-        2
-        # even where the test set's frames lie in valid/JPEGImages, as they do in the published archive
-    ):
+    # Even where the test set's frames lie in valid/JPEGImages, as in the published archive.
+    for number in range(2):
         (tmp_path / "valid/JPEGImages" / f"hidden{number}").mkdir()
     assert [video.video for video in reader.videos() if video.split == "valid"] == [
         "valid000000",
@@ -107,7 +105,6 @@ def test_valid_palette_masks_without_ids_leave_the_instance_open(tmp_path):
 def test_valid_masks_in_one_folder_an_expression(tmp_path):
     reader = reader_of(KIND, make_refer_youtube_vos(tmp_path, valid_masks="expressions"))
     video = video_named(reader, "valid000000")
-    (tmp_path / "valid/Annotations/valid000000/3/00010.png").unlink()
     masks = reader.masks(video, 2)
     truth = draw_clip(0, 7).objects[2]
     assert [one.instance for one in reader.expressions() if one.video == "valid000000"] == [
@@ -118,8 +115,46 @@ def test_valid_masks_in_one_folder_an_expression(tmp_path):
     ]
     np.testing.assert_array_equal(masks["0"], truth == 1)
     np.testing.assert_array_equal(masks["2"], truth == 2)
-    assert masks["3"].shape == truth.shape and not masks["3"].any()
     assert video.annotated == tuple(range(7)) and len(reader.annotation_files(video)) == 28
+    (tmp_path / "valid/Annotations/valid000000/3/00010.png").unlink()
+    assert len(reader.annotation_files(video)) == 28, "a release would have it"
+    with pytest.raises(UserError, match=r"3/00010\.png is missing"):
+        reader.masks(video, 2)
+
+
+def test_an_expression_without_a_folder_of_masks_stays_open(tmp_path):
+    reader = reader_of(KIND, make_refer_youtube_vos(tmp_path, valid_masks="expressions"))
+    shutil.rmtree(tmp_path / "valid/Annotations/valid000000/3")
+    own = [one.instance for one in reader.expressions() if one.video == "valid000000"]
+    assert own == ["0", "1", "2", ""]
+    assert list(reader.masks(video_named(reader, "valid000000"), 0)) == ["0", "1", "2"]
+
+
+def test_masks_of_some_valid_videos_are_masks_of_those(tmp_path):
+    make_refer_youtube_vos(tmp_path, valid_masks="palette", valid_ids=True)
+    shutil.rmtree(tmp_path / "valid/Annotations/valid000001")
+    valid = [video for video in reader_of(KIND, tmp_path).videos() if video.split == "valid"]
+    assert [video.annotated for video in valid] == [tuple(range(7)), ()]
+
+
+def test_every_training_frame_should_have_its_mask(tmp_path):
+    make_refer_youtube_vos(tmp_path)
+    (tmp_path / "train/Annotations/train000000/00010.png").unlink()
+    reader = reader_of(KIND, tmp_path)
+    video = video_named(reader, "train000000")
+    assert video.annotated == tuple(range(7)) and len(reader.annotation_files(video)) == 7
+    with pytest.raises(UserError, match=r"00010\.png is missing"):
+        reader.masks(video, 2)
+
+
+def test_frames_are_sorted_whatever_the_tables_order(tmp_path):
+    make_refer_youtube_vos(tmp_path)
+    path = tmp_path / "meta_expressions/train/meta_expressions.json"
+    table = json.loads(path.read_text())
+    table["videos"]["train000000"]["frames"].reverse()
+    path.write_text(json.dumps(table))
+    video = video_named(reader_of(KIND, tmp_path), "train000000")
+    assert video.frame_names == tuple(f"{5 * t:05d}" for t in range(7))
 
 
 def test_train_or_valid_alone_is_enough(tmp_path):

@@ -142,11 +142,20 @@ def test_a_cut_archive_names_itself_and_leaves_nothing(tmp_path, name, mode, kee
         make_tar(tmp_path / name, entries, mode) if mode else make_zip(tmp_path / name, entries)
     )
     archive.write_bytes(archive.read_bytes()[: int(keep * archive.stat().st_size)])
-    with pytest.raises(UserError, match=f"{name} cannot be unpacked"):
+    with pytest.raises(UserError, match=f"{name} cannot be unpacked") as error:
         unpack_all([archive], [], tmp_path / "out")
+    assert "\n" not in str(error.value), "one line"
     assert files_in(tmp_path / "out") == {} and sorted(
         path.name for path in tmp_path.iterdir()
     ) == ["out", name]
+
+
+def test_a_tar_cut_between_two_entries_is_no_smaller_archive(tmp_path):
+    archive = make_tar(tmp_path / "x.tar", [(f"{i}.bin", bytes(512)) for i in range(4)])
+    archive.write_bytes(archive.read_bytes()[: 2 * 1024])  # two of four: a header and a block each
+    with pytest.raises(UserError, match="without tar's mark of the end"):
+        unpack_all([archive], [], tmp_path / "out")
+    assert files_in(tmp_path / "out") == {}
 
 
 def test_a_damaged_zip_entry_is_found_by_its_checksum(tmp_path):

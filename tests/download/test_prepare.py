@@ -169,6 +169,25 @@ def test_jhmdbs_samples_are_published_or_drawn_and_kept(place):
     } == drawn[2]["frames"]
 
 
+def test_the_published_samples_can_be_required(place):
+    make_jhmdb(place / "with", published_samples=True)
+    make_jhmdb(place / "without")
+    prepare("jhmdb_sentences", place, source="with", require_sample_list=True)
+    with pytest.raises(UserError, match=r"jhmdb_sentences_samples_metadata\.json") as error:
+        prepare("jhmdb_sentences", place, source="without", require_sample_list=True)
+    assert "require_sample_list" in str(error.value) and "\n" not in str(error.value)
+    assert not (place / "raw/jhmdb_sentences/dataset.json").exists()
+
+
+def test_a_video_that_the_list_of_samples_lacks_is_reported(place):
+    root = make_jhmdb(place / "with", published_samples=True)
+    path = root / "jhmdb_sentences_samples_metadata.json"
+    rows = json.loads(path.read_text())
+    path.write_text(json.dumps([row for row in rows if row[0] != rows[0][0]]))
+    out = prepare("jhmdb_sentences", place, source="with")
+    assert f"  {rows[0][0]}: no frame that is scored" in (out / "report.txt").read_text()
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 def test_nothing_there_says_which_files_from_where_to_where(kind, place):
     with pytest.raises(UserError) as caught:

@@ -95,6 +95,15 @@ def test_only_decoding_finds_a_broken_file_and_names_it_without_the_machines_pat
     )
 
 
+def test_the_videos_of_valid_that_have_masks_are_counted(tmp_path):
+    root = make_refer_youtube_vos(tmp_path, valid_masks="palette")
+    assert check("refer_youtube_vos", root).found["valid videos with masks"] == 2
+    shutil.rmtree(root / "valid/Annotations/valid000000")
+    report = check("refer_youtube_vos", root)
+    assert report.found["valid videos with masks"] == 1 and not report.lacking
+    assert "1 valid videos with masks" in report.text()
+
+
 def test_a_broken_mask_is_found_by_decoding(tmp_path):
     root = make_a2d(tmp_path)
     path = next((root / "text_annotations/a2d_annotation_with_instances").rglob("*.h5"))

@@ -16,7 +16,8 @@ import pytest
 from losh.download import download
 from losh.errors import UserError
 from losh.frames import FrameStore
-from losh.frames.extract import extract_frames, needed_frames
+from losh.frames.extract import extract_frames
+from losh.frames.packing import needed_frames
 from losh.params import FramesParams, PublishedParams
 from losh.testing.dataset_fixtures import make_a2d, make_jhmdb, make_refer_youtube_vos
 
@@ -143,8 +144,11 @@ def test_an_annotation_beyond_the_videos_end_is_named(a2d: Path):
     )[0]
     (video / "00009.h5").rename(video / "00040.h5")
     download("a2d", PublishedParams(kind="a2d_sentences"), a2d / "raw", a2d / "none")
-    with pytest.raises(UserError, match=r"12 frames, but the annotation names frame 40"):
-        extract(a2d)
+    (note,) = extract(a2d)["clamped"]
+    assert note["file"] == video.name and note["why"] == (
+        f"Release/clips320H/{video.name}.mp4 has 12 usable frames, but the annotation names frame "
+        f"40: taken for frame 12"
+    )
 
 
 def test_odd_names_survive_and_masks_may_end_before_the_frames(

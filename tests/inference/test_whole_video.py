@@ -15,6 +15,7 @@ from losh.inference.forward import Predictor
 from losh.inference.streams import joint_probabilities, predictions
 from losh.inference.text_features import TextFeatures
 from losh.inference.whole_video import track
+from losh.media.resizing import InputSize
 from losh.model.build import build_model
 from losh.model.structures import Clips, FrameSizes
 from losh.testing.tiny_training import tiny_params
@@ -39,7 +40,7 @@ def frame_of(t: int) -> np.ndarray:
 
 
 def tracked(parts, frames: int, chunk: int | None, rule: str = "long"):
-    predictor = Predictor(*parts, (48, 576), torch.float32, rule)
+    predictor = Predictor(*parts, InputSize(48, 576), torch.float32, rule)
     return track(predictor, frame_of, frames, SENTENCES, chunk, "youtube_vos")
 
 
@@ -84,6 +85,21 @@ def test_the_query_is_one_for_the_whole_video(parts):
         for one in tracks:
             assert one.scores.shape[0] == 12 and one.query == int(one.scores.mean(0).argmax())
         assert not np.array_equal(tracks[0].scores, tracks[1].scores)
+
+
+def test_without_a_chunk_the_whole_video_is_encoded_at_once(parts, monkeypatch):
+    model, seen = parts[0], []
+    encode = model.base.encode_video
+    monkeypatch.setattr(
+        model.base,
+        "encode_video",
+        lambda frames, pad: (seen.append(frames.shape[1]), encode(frames, pad))[1],
+    )
+    with tracked(parts, 30, None):
+        assert seen == [30]
+    seen.clear()
+    with tracked(parts, 30, 24):
+        assert seen == [15, 15]
 
 
 def test_memory_does_not_grow_with_the_videos_length(parts):

@@ -28,7 +28,9 @@ ROBERTA_BASE = {
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipe")
-    use_recipe("a2d_sentences", ROOT / "recipes", folder / "params.yaml", folder / "previous.yaml")
+    use_recipe(
+        "losh_a2d_sentences", ROOT / "recipes", folder / "params.yaml", folder / "previous.yaml"
+    )
     return load_params(folder / "params.yaml")
 
 

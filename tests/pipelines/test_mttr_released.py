@@ -131,6 +131,7 @@ def test_imported_model_computes_what_the_exported_one_did(
     import_checkpoint(tmp_path / "in.pth", tmp_path / "model.safetensors")
     model, config = load_model(tmp_path / "model.safetensors", tokenizer=False)
     assert config["window"] == 10 and config["short_side"] == 320
+    assert config["resize_filter"] == "pil_bilinear"
     assert outputs_equal(model, parity_model("A"))
 
 

@@ -19,6 +19,7 @@ from losh.evaluate.evaluation import evaluate
 from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.inference.whole_video import track
+from losh.media.resizing import InputSize
 from losh.model.checkpoint import load_model
 from losh.params import Params, check_params
 from losh.testing.tiny_training import tiny_raw
@@ -103,7 +104,7 @@ def test_it_refines_the_chosen_query_of_a_whole_video(trained: Path, chunk: int 
     model, config = load_model(trained / "model" / "model.safetensors")
     assert config["pipeline"] == toy_params().pipeline.model_dump()
     texts = TextFeatures(model.base.text_encoder, torch.device("cpu"))
-    predictor = Predictor(model, texts, (48, 576), torch.float32, "mean")
+    predictor = Predictor(model, texts, InputSize(48, 576), torch.float32, "mean")
     frames = [cv2.resize(np.eye(6, dtype=np.uint8) * 40 * i, (64, 48)) for i in range(6)]
     rgb = [np.stack([frame] * 3, -1) for frame in frames]
     sentences = [("a red disc moving left", "a red disc")]

@@ -36,9 +36,9 @@ if __name__ == "__main__":
     import json
     from losh.testing.tiny_training import tiny_params
     from losh.train.training import train
-    out = Path(sys.argv[1])
-    changes = json.loads(sys.argv[3])
-    friendly(lambda: train(tiny_params(**changes), out / "model", out / "metrics", Path(sys.argv[2]), out / "scratch"))()
+    out, data = Path(sys.argv[1]), Path(sys.argv[2])
+    params = tiny_params(**json.loads(sys.argv[3]))
+    friendly(train)(params, out / "model", out / "metrics", data, out / "scratch")
 """
 
 
@@ -101,13 +101,12 @@ def test_it_writes_weights_curves_and_a_summary(whole: Path):
         for path in (whole / "metrics" / "train").rglob("*.tsv")
     }
     assert {
-        "plots/metrics/train/dice.tsv",
+        "plots/metrics/loss/dice.tsv",
         "plots/metrics/rate/main.tsv",
-        "plots/metrics/val/mean_iou.tsv",
+        "plots/metrics/validation/mean_iou.tsv",
     } <= curves
     assert (
-        len((whole / "metrics/train/plots/metrics/train/dice.tsv").read_text().splitlines())
-        == 1 + 3
+        len((whole / "metrics/train/plots/metrics/loss/dice.tsv").read_text().splitlines()) == 1 + 3
     )
     assert (whole / "metrics" / "train" / "curves.png").stat().st_size > 10_000
     assert weights(whole, "model").keys() == weights(whole).keys()
@@ -222,7 +221,10 @@ def test_two_processes_end_with_their_parent_and_go_on_exactly(
 
 def test_a_worker_that_does_not_listen_is_ended(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(distributed, "GRACE", 0.5)
-    deaf = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(120)"
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print(1, flush=True); time.sleep(120)"
+    )
     workers = [subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)]
     workers[0].stdout.readline()  # it is deaf from here on
     workers.append(subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]))

@@ -19,9 +19,11 @@ def fill(text: str) -> str:
     return text.replace("${key}", dataset).replace("${model.base}", "mttr")
 
 
+params = yaml.safe_load(Path("params.yaml").read_text())
+if name == "train" and params["train"]["seed"] == 13:
+    sys.exit("error: a training that fails")
 stage = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][name]
 stage = stage.get("do", stage)
-params = yaml.safe_load(Path("params.yaml").read_text())
 digest = hashlib.sha256()
 for key in stage.get("params", []):
     value = params
@@ -51,13 +53,18 @@ else:
 for path in files:
     digest.update(path.read_bytes())
 
+value = f"{int(digest.hexdigest()[:4], 16) / 65536:.4f}"
 with Path("ran.log").open("a") as log:
     log.write(f"{name}@{dataset}\n" if dataset else f"{name}\n")
 for out in [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]:
     path = Path(fill(next(iter(out)) if isinstance(out, dict) else out))
     if path.suffix == ".json":
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f'{{"value": {int(digest.hexdigest()[:8], 16)}}}\n')
+        path.write_text(f'{{"mean_iou": {value}}}\n')
+    elif isinstance(out, dict) and "x" in next(iter(out.values())):
+        shown = next(iter(out.values()))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{shown['x']},{shown['y']}\n0.5,{value}\n")
     elif path.suffix:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(digest.hexdigest())
@@ -66,3 +73,9 @@ for out in [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots
         # Raw expressions follow the dataset alone, as the reader's do.
         for file in ("index.json", "expressions.csv"):
             (path / file).write_text(digest.hexdigest())
+if name == "train":
+    for curve in ("loss/total", "validation/mean_iou"):
+        path = Path(f"metrics/train/plots/metrics/{curve}.tsv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"step\t{path.stem}\n1\t{value}\n2\t{value}\n")
+    Path("metrics/train/curves.png").write_bytes(b"\x89PNG")

@@ -3,6 +3,7 @@ exist.
 """
 
 import ast
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,22 @@ import yaml
 
 from losh import pipelines
 from losh.params import Params
+from losh.runtime import resume
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # How a stage fails, waits, resumes and reports, not what its outputs hold: DVC does not watch it.
 UNWATCHED = ("__init__.py", "errors.py", "params.py", "runtime/")  # fmt: skip
+
+EMBEDDED = {
+    "train": {
+        "src/losh/model/embedded_text_encoder/tokenizer.json",
+        "src/losh/model/embedded_text_encoder/model.safetensors",
+        "src/losh/backbones/embedded/model.safetensors",
+    },
+    "compute_flow": {"src/losh/flow/weights/raft_small/model.safetensors"},
+}
+"""Weights that lie beside the code."""
 
 
 def stage(name: str) -> dict:
@@ -130,3 +142,39 @@ def test_no_command_names_the_machine():
         assert not any(
             word in stage(name)["cmd"] for word in ("gpu", "worker", "--nproc", "torchrun")
         )
+
+
+@pytest.mark.parametrize("name", list(PIPELINE))
+def test_work_that_waits_is_named_by_the_code_that_dvc_watches(name, monkeypatch, tmp_path):
+    """A change of any file that a stage imports, or of weights beside it, changes its digest."""
+    for part in ("dvc.yaml", "stages"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, tmp_path / part)
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(resume, "ROOT", tmp_path)
+    values = {"key": "toy", "model": {"base": "mttr"}}
+    before = resume.stage_digest(name, **values)
+    watched = {
+        f"src/losh/{file}"
+        for file in closure(ROOT / "stages" / f"{name}.py")
+        if not file.startswith(UNWATCHED) and not file.endswith("__init__.py")
+    }
+    for file in watched | EMBEDDED.get(name, set()) | {f"stages/{name}.py"}:
+        path = tmp_path / file
+        content = path.read_bytes()
+        path.write_bytes(content + b"\n")
+        assert resume.stage_digest(name, **values) != before, file
+        path.write_bytes(content)
+    assert resume.stage_digest(name, **values) == before
+
+
+def test_no_other_list_says_which_code_decides_a_result():
+    for path in (ROOT / "src").rglob("*.py"):
+        names = {
+            target.id
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        assert "FORMAT" not in names, path

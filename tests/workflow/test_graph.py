@@ -2,8 +2,10 @@
 stand-ins for the stages.
 """
 
+import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +14,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from losh.commands.ablation import ROWS
 
 ROOT = Path(__file__).parents[2]
 DATASET_STAGES = ["download", "extract_frames", "compute_flow", "parse_text", "evaluate"]
@@ -40,7 +40,9 @@ class Project:
         )
         (root / "stages").mkdir()
         for script in (ROOT / "stages").glob("*.py"):
-            shutil.copy(ROOT / "tests" / "workflow" / "stub.py", root / "stages" / script.name)
+            # `check` is quick and runs for real.
+            source = script if script.stem == "check" else ROOT / "tests" / "workflow" / "stub.py"
+            shutil.copy(source, root / "stages" / script.name)
         shutil.copytree(
             ROOT / ".dvc",
             root / ".dvc",
@@ -50,15 +52,16 @@ class Project:
         self.run("git", "config", "user.email", "test@example.invalid")
         self.run("git", "config", "user.name", "test")
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, fails: bool = False) -> str:
+        """Run a command that must end well, or (`fails`) must not; its output."""
         done = subprocess.run(
             command, cwd=self.root, env=self.environment, capture_output=True, text=True
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stdout + (done.stderr if fails else "")
 
-    def dvc(self, *command: str) -> str:
-        return self.run(sys.executable, "-m", "dvc", *command)
+    def dvc(self, *command: str, fails: bool = False) -> str:
+        return self.run(sys.executable, "-m", "dvc", *command, fails=fails)
 
     def repro(self) -> list[str]:
         """Run what needs to run; the stages that did."""
@@ -173,6 +176,127 @@ def test_experiments_metrics_params_and_plots(project):
     assert "no-cross" in project.dvc("exp", "show", "--csv")
 
 
+@pytest.mark.parametrize(
+    ("key", "stages"),
+    [
+        ("short_text.overrides", [f"parse_text@{MS}", "train_data", "train", f"evaluate@{MS}"]),
+        ("flow.checkpoint", [f"compute_flow@{MS}", "train_data", "train", f"evaluate@{MS}"]),
+        ("model.backbone.checkpoint", ["train", f"evaluate@{MS}"]),
+        ("model.text_encoder", ["train", f"evaluate@{MS}"]),
+        ("evaluate.checkpoint", [f"evaluate@{MS}"]),
+    ],
+)
+def test_other_contents_behind_a_name_run_its_readers_again(project, key, stages):
+    project.run("git", "checkout", "-q", "params.yaml")
+    named = project.root / "tmp" / key / ("encoder" if "text_encoder" in key else "given.bin")
+    file = named / "vocab.json" if "text_encoder" in key else named
+    file.parent.mkdir(parents=True)
+    file.write_text("one")
+    if file != named:
+        (named / "config.json").write_text("{}")
+    project.set(key, str(named.relative_to(project.root)))
+    project.repro()
+    assert project.repro() == []
+    file.write_text("two")
+    assert sorted(project.repro()) == sorted(stages)
+    file.write_text("one")
+    assert project.repro() == []  # from the cache
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("mttr.dropout=abc", "mttr.dropout: input should be a valid number"),
+        ("train.consistency.levels=[3]", "levels 0 to 2"),
+        ("evaluate.checkpoint=nowhere.safetensors", "there is no file nowhere.safetensors"),
+        ("flow.checkpoint=./nowhere.ckpt", "flow.checkpoint: there is no file nowhere.ckpt"),
+    ],
+)
+def test_a_typo_costs_nothing(project, change, said):
+    project.run("git", "checkout", "-q", "params.yaml")
+    project.repro()
+    before = state_of_outputs(project)
+    output = project.dvc("exp", "run", "-S", change, fails=True)
+    [line] = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert said in line and line.endswith("`dvc checkout` brings back outputs of before")
+    assert "data/model/index.json" in before and "metrics/train.json" in before
+    assert state_of_outputs(project) == before
+    project.run("git", "checkout", "-q", "params.yaml")
+    assert project.repro() == []
+
+
+def test_no_dataset_is_a_fault(project):
+    text = (project.root / "params.yaml").read_text()
+    project.set("datasets", {})
+    output = project.dvc("repro", fails=True)
+    assert "datasets is empty" in output and "Traceback" not in output
+    (project.root / "params.yaml").write_text(text)
+
+
+def state_of_outputs(project: Project) -> dict[str, bytes]:
+    """Every file that the stages wrote."""
+    return {
+        str(path.relative_to(project.root)): path.read_bytes()
+        for folder in ("data", "metrics")
+        for path in sorted((project.root / folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_plots_name_each_value_once_and_need_no_network(project):
+    project.run("git", "checkout", "-q", ".")
+    project.repro()
+    shown = json.loads(project.dvc("plots", "show", "--json"))["data"]
+    assert set(shown) == {
+        "loss.total",
+        "validation.mean_iou",
+        "metrics/train/curves.png",
+        f"metrics/plots/{MS}/precision.csv",
+        f"metrics/plots/{MS}/iou_histogram.csv",
+    }
+    project.dvc("plots", "show", "-o", "plots_page")
+    page = (project.root / "plots_page" / "index.html").read_text()
+    assert "Training loss" in page and "vegaEmbed=" in page
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=.https?:", page)
+
+
+def test_plots_are_compared_with_the_commit(project):
+    project.run("git", "checkout", "-q", ".")
+    project.repro()
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "run", "--allow-empty")
+    project.set("train.seed", 21)
+    project.repro()
+    output = json.loads(project.dvc("plots", "diff", "HEAD", "workspace", "--json"))
+    assert not output.get("errors")
+    [loss] = output["data"]["loss.total"]
+    assert sorted(loss["revisions"]) == ["HEAD", "workspace"]
+    points = loss["content"]["data"]["values"]
+    assert {(row["rev"], row["step"]) for row in points} == {
+        (revision, step) for revision in ("HEAD", "workspace") for step in ("1", "2")
+    }
+    assert len({row["total"] for row in points}) == 2
+    project.run("git", "checkout", "-q", ".")
+
+
+def test_lock_and_scores_are_tracked_and_nothing_else(project):
+    """What `git add -A` takes after a run: dvc.lock and the scores, no data."""
+    project.run("git", "checkout", "-q", ".")
+    project.repro()
+    (project.root / "metrics" / "ablation.csv").write_text("base,row\n")
+    project.run("git", "add", "-A")
+    tracked = project.run("git", "ls-files").split()
+    assert {"dvc.lock", "metrics/train.json", f"metrics/eval/{MS}.json"} <= set(tracked)
+    assert [name for name in tracked if name.startswith(("metrics/", "data/"))] == [
+        "metrics/ablation.csv",
+        f"metrics/eval/{MS}.json",
+        "metrics/train.json",
+    ]
+    project.run("git", "commit", "-qm", "run", "--allow-empty")
+    project.dvc("repro", "-f", "-q")
+    assert project.run("git", "status", "--short") == ""
+
+
 def run_queue(project: Project) -> None:
     """Run what is queued, and wait for its end."""
     project.dvc("queue", "start")
@@ -215,42 +339,43 @@ def test_an_experiment_in_another_folder_runs_its_own_code(project, where):
 
 
 def test_the_ablation_is_queued_run_and_shown(project):
+    """After an experiment that left its values in params.yaml, and with one dataset more."""
     project.run("git", "checkout", "-q", ".")
     shutil.copy(ROOT / "tests" / "workflow" / "stub.py", project.root / "stages" / "train_data.py")
     project.run("git", "commit", "-qam", "stand-ins again")
+    project.set("model.cross_attention", False)
+    project.set("train.losses.consistency", 0.0)
     losh = [sys.executable, "-m", "losh.cli", "ablation"]
-    project.run(*losh, "queue", "--seeds", "3", "-S", "train.epochs=2")
-    assert project.dvc("queue", "status").count("Queued") == len(ROWS)
+    options = ["--rows", "base", "+consistency", "all", "-S", "train.epochs=2"]
+    project.run(*losh, "queue", "--seeds", "3", *options)
+    project.run(*losh, "queue", "--seeds", "13", "--rows", "all", "-S", "train.epochs=2")
+    assert project.dvc("queue", "status").count("Queued") == 4
     run_queue(project)
-    lines = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in project.run(*losh, "show").splitlines()[2:]
+    project.set("datasets.other", {"kind": "jhmdb_sentences"})
+    shown = project.run(*losh, "show")
+    with (project.root / "metrics" / "ablation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["row"], row["seed"], row["dataset"], row["state"]) for row in rows] == [
+        ("base", "3", MS, "success"),
+        ("+consistency", "3", MS, "success"),
+        ("all", "3", MS, "success"),
+        ("all", "13", "", "failed"),
     ]
-    assert [line[:3] for line in lines] == [[row, "3", MS] for row in ROWS]
-    stated = {}
-    for row in ROWS:
+    for row in rows:
+        assert "train.epochs=2" in row["changes"] and row["base"] == "mttr"
+        assert bool(row["mean_iou"]) == (row["state"] == "success")
+    assert len({row["mean_iou"] for row in rows}) == 4 and "failed" in shown
+    assert (project.root / "metrics" / "ablation.png").stat().st_size > 1000
+    for name, expected in {
+        "base": (False, False, 0.0, 0.0),
+        "only-consistency": (True, False, 0.0, 0.5),
+        "all": (True, True, 0.8, 0.5),
+    }.items():
         reference = project.run(
-            "git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/ablation-{row}-3"
+            "git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/ablation-mttr-{name}-3"
         ).strip()
         params = yaml.safe_load(project.run("git", "show", f"{reference}:params.yaml"))
         model, losses = params["model"], params["train"]["losses"]
         assert params["train"]["seed"] == 3 and params["train"]["epochs"] == 2
-        stated[row] = (
-            model["short_stream"],
-            model["cross_attention"],
-            losses["intersection"] > 0,
-            losses["consistency"] > 0,
-        )
-    assert stated == {
-        "mttr": (
-            False,
-            False,
-            True,
-            False,
-        ),  # without a short stream the intersection's weight means nothing
-        "mttr-short": (True, False, False, False),
-        "intersection": (True, False, True, False),
-        "cross-attention": (True, True, False, False),
-        "consistency": (True, False, False, True),
-        "losh": (True, True, True, True),
-    }
+        found = (model["short_stream"], model["cross_attention"])
+        assert (*found, losses["intersection"], losses["consistency"]) == expected

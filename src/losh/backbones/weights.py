@@ -8,12 +8,10 @@ an error.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -24,6 +22,8 @@ from losh.backbones.resnet import ResNet
 from losh.backbones.video_swin import PRESETS, SwinSizes, VideoSwin
 from losh.errors import UserError
 from losh.params import BackboneParams
+from losh.runtime.home import at_home
+from losh.runtime.torch_files import UNREADABLE, load_tensors, reason_of
 
 Weights = Mapping[str, Tensor]
 
@@ -69,12 +69,12 @@ def torchvision_weights(name: str) -> Weights:
     entry = TORCHVISION[name]
     try:
         return entry.get_state_dict(progress=False, check_hash=True)
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
-        advice = f"Fetch {entry.url} elsewhere and set model.backbone.checkpoint to its path, or set it to null"
-        raise UserError(f"The weights of {name} cannot be downloaded ({error})", advice) from None
+    except UNREADABLE as error:  # URLError is an OSError; a wrong hash is a RuntimeError
+        raise UserError(
+            f"The weights of {name} cannot be downloaded ({reason_of(error)})",
+            f"Fetch {entry.url} elsewhere and set model.backbone.checkpoint to its path, or set "
+            "it to null",
+        ) from None
 
 
 def read_weights(path: str | Path) -> Weights:
@@ -83,30 +83,17 @@ def read_weights(path: str | Path) -> Weights:
     Raises:
         UserError: the file is missing, is no such file, or holds anything but tensors.
     """
-    path = Path(path)
+    path = at_home(Path(path))
     if not path.is_file():
         raise UserError(
             f"model.backbone.checkpoint: {path} is no file",
             'Give a file\'s path, "torchvision" or null',
         )
     try:
-        weights = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        pickle.UnpicklingError,
-        SafetensorError,
-        ValueError,
-        KeyError,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        weights = load_file(path) if path.suffix == ".safetensors" else load_tensors(path)
+    except (*UNREADABLE, SafetensorError) as error:
         raise UserError(
-            f"{path} cannot be read as weights ({reason})",
+            f"{path} cannot be read as weights ({reason_of(error)})",
             "It must be a .safetensors file or a PyTorch state dict",
         ) from None
     if isinstance(weights, Mapping) and isinstance(weights.get("state_dict"), Mapping):

@@ -17,7 +17,7 @@ from losh.clips.samples import Sample
 from losh.errors import UserError
 from losh.flow import FlowStore
 from losh.frames import FrameStore
-from losh.media.resizing import network_size, resize_flow, resize_frame, resize_mask
+from losh.media.resizing import InputSize, resize_flow, resize_mask
 
 FLOW_STRIDE = 4
 """Flow reaches the model on the grid of its finest features."""
@@ -63,13 +63,11 @@ class ClipDataset(Dataset):
         self,
         root: Path,
         groups: list[list[Sample]],
-        short_side: int,
-        long_side: int,
+        input_size: InputSize,
         flip: float = 0.0,
         with_flow: bool = False,
     ) -> None:
-        self.groups = groups
-        self.short_side, self.long_side, self.flip = short_side, long_side, flip
+        self.groups, self.input_size, self.flip = groups, input_size, flip
         names = sorted({group[0].dataset for group in groups})
         self.frames = {name: FrameStore(root / "frames" / name) for name in names}
         self.flows = {name: FlowStore(root / "flow" / name) for name in names} if with_flow else {}
@@ -93,11 +91,11 @@ class ClipDataset(Dataset):
         sample = group[0]  # all share its window
         store = self.frames[sample.dataset]
         row = store.videos[sample.video]
-        size = network_size(row["height"], row["width"], self.short_side, self.long_side)
+        size = self.input_size.size_of(row["height"], row["width"])
         decoded: dict[int, np.ndarray] = {}  # clamped and short windows repeat frames
         for t in sample.window:
             if t not in decoded:
-                decoded[t] = resize_frame(store.frame(sample.video, t), size)
+                decoded[t] = self.input_size.resize(store.frame(sample.video, t), size)
         frames = np.stack([decoded[t] for t in sample.window])
         targets = [store.masks(sample.video, sample.window[p]) for p in sample.annotated]
         # Instances without a pixel in any annotated frame of the window are no targets.

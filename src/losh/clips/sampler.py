@@ -15,8 +15,13 @@ class GlobalBatches:
 
     An epoch is a permutation of all items (windows with their expressions); with sampling weights,
     as many draws with replacement, the dataset first. Everything follows from (seed, epoch), so a
-    resumed run or another number of processes sees the same global batches. An incomplete last
-    batch is left out unless it is the only one.
+    resumed run or another number of processes sees the same global batches.
+
+    Args:
+        dataset_of: the dataset of each item.
+        keep_last: keep an incomplete last batch; else it is left out, unless it is the only one.
+            Where it has fewer items than there are processes, the epoch's first ones fill it up to
+            their number, as PyTorch's DistributedSampler does.
     """
 
     def __init__(
@@ -27,6 +32,7 @@ class GlobalBatches:
         weights: dict[str, float] | None = None,
         rank: int = 0,
         world: int = 1,
+        keep_last: bool = False,
     ) -> None:
         if batch_size < world:
             raise UserError(
@@ -34,26 +40,40 @@ class GlobalBatches:
                 "Give each at least one clip",
             )
         self.dataset_of = np.array(dataset_of)
-        self.batch_size = min(batch_size, len(dataset_of))
+        self.asked, self.batch_size = batch_size, min(batch_size, len(dataset_of))
         if self.batch_size < world:
             raise UserError(
                 f"there are {len(dataset_of)} training samples for {world} processes",
                 "Use fewer processes (LOSH_PROCESSES=1)",
             )
         self.seed, self.weights, self.rank, self.world = seed, weights, rank, world
+        self.keep_last = keep_last
+
+    @property
+    def notice(self) -> str | None:
+        """What to say where train.batch_size is more than there is."""
+        if self.asked == self.batch_size:
+            return None
+        return (
+            f"train.batch_size is {self.asked}, but there are {self.batch_size} windows to train "
+            f"on: a step takes all {self.batch_size}"
+        )
 
     @property
     def steps(self) -> int:
-        """Optimiser steps an epoch."""
-        return max(1, len(self.dataset_of) // self.batch_size)
+        """Optimiser steps per epoch."""
+        full, rest = divmod(len(self.dataset_of), self.batch_size)
+        return full + int(self.keep_last and rest > 0)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[ClipRequest]]:
         """This process's part of each step's global batch, from `first_step` on."""
         order = self._permutation(epoch)
         for step in range(first_step, self.steps):
-            places = range(step * self.batch_size, (step + 1) * self.batch_size)
+            first = step * self.batch_size
+            count = min(self.batch_size, len(order) - first)
+            places = range(first, first + max(count, self.world))
             yield [
-                ClipRequest(int(order[p]), (self.seed, epoch, p))
+                ClipRequest(int(order[p % len(order)]), (self.seed, epoch, p))
                 for p in places[self.rank :: self.world]
             ]
 

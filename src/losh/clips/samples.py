@@ -66,7 +66,7 @@ def build_samples(
             continue
         if protocol == "a2d":
             spans = [
-                (t, tuple(window_around(t, window, video["num_frames"])), (window // 2,))
+                (t, tuple(window_around(t, window, video["usable_frames"])), (window // 2,))
                 for t in video["annotated"]
             ]
         else:

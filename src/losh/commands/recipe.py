@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,18 @@ from losh.runtime.files import atomic_write
 RECIPES = Path("recipes")
 DEFAULT = "moving_shapes"
 """The recipe that is a whole params.yaml; what another recipe does not name is as it is there."""
+SHIPPED = (
+    "The shipped params.yaml: LoSh on the generated dataset MovingShapes, on a CPU in minutes."
+)
 PARAMS = Path("params.yaml")
 PREVIOUS = Path("params.previous.yaml")
 
 
 def list_recipes(folder: Path = RECIPES) -> None:
-    """Print each recipe with the first line of its comment."""
+    """Print each recipe with what it is: the first line of its comment."""
     for path in sorted(folder.glob("*.yaml")):
-        print(f"{path.stem:24}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+        what = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        print(f"{path.stem:31}{SHIPPED if path.stem == DEFAULT else what}")
 
 
 def use_recipe(
@@ -38,27 +41,31 @@ def use_recipe(
     Raises:
         UserError: there is no such recipe, or it does not fit the schema.
     """
-    round_trip = _round_trip()
-    document = round_trip.load((folder / f"{DEFAULT}.yaml").read_text(encoding="utf-8"))
+    from dvc.utils.serialize import dumps_yaml
+
+    document = _parsed((folder / f"{DEFAULT}.yaml").read_text(encoding="utf-8"))
     if name != DEFAULT:
         _merge(document, read_recipe(name, folder))
-    text = io.StringIO()
-    round_trip.dump(document, text)
-    check_params(yaml.load(text.getvalue(), StrictLoader), f"recipe {name}")
+    text = dumps_yaml(document)
+    check_params(yaml.load(text, StrictLoader), f"recipe {name}")
     if params.exists():
         shutil.copyfile(params, previous)
     with atomic_write(params) as part:
-        part.write_text(text.getvalue(), encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
     print(f"{params} now holds the recipe {name}; as it was before: {previous}. Next: `dvc repro`")
 
 
 def read_recipe(name: str, folder: Path = RECIPES) -> dict[str, Any]:
-    """The recipe's values, with those of the recipe that it is based on."""
+    """The recipe's values, with those of the recipe that its key `base` names.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
     path = folder / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
         raise UserError(f"there is no recipe {name!r}", f"Take one of {known}")
-    values = _round_trip().load(path.read_text(encoding="utf-8"))
+    values = _parsed(path.read_text(encoding="utf-8"))
     base = values.pop("base", None)
     if base is None:
         return values
@@ -67,18 +74,20 @@ def read_recipe(name: str, folder: Path = RECIPES) -> dict[str, Any]:
     return merged
 
 
-def _round_trip() -> Any:
-    """YAML that keeps comments and the way numbers are written."""
-    from ruamel.yaml import YAML
+def as_dvc_writes(text: str) -> str:
+    """A params.yaml in the form in which `dvc exp run -S` writes it: a value that is changed then
+    changes one line. null is written as nothing.
+    """
+    from dvc.utils.serialize import dumps_yaml
 
-    yaml_file = YAML()
-    yaml_file.preserve_quotes = True
-    yaml_file.width = 400
-    yaml_file.representer.add_representer(
-        type(None),
-        lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"),
-    )
-    return yaml_file
+    return dumps_yaml(_parsed(text))
+
+
+def _parsed(text: str) -> Any:
+    """YAML that keeps comments and the way numbers are written."""
+    from dvc.utils.serialize import parse_yaml_for_update
+
+    return parse_yaml_for_update(text, "a recipe")
 
 
 def _merge(into: Any, values: dict[str, Any]) -> None:

@@ -52,8 +52,7 @@ def print_summary(metrics: Path = Path("metrics"), data: Path = Path("data")) ->
         f"\n  {data}/evaluate/*/expressions.csv   the scores of every expression"
         f"\n  {metrics}/train/curves.png   the training's curves (`dvc plots show` makes a page "
         f"of them)"
-        "\n  dvc exp run -S train.epochs=20   change a parameter; then `dvc metrics diff` and "
-        "`dvc exp show`"
+        "\n  dvc exp run -S train.epochs=20   change a parameter; then `losh compare`"
     )
 
 

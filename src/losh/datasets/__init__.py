@@ -1,7 +1,8 @@
 """Readers: each published dataset in its own layout, behind one protocol (losh.datasets.reader)."""
 
 from losh.datasets.locate import source_of
-from losh.datasets.raw_folder import make_reader, open_reader, write_raw
+from losh.datasets.published import make_reader
+from losh.datasets.raw_folder import open_reader, write_raw
 from losh.datasets.reader import DatasetReader, Expression, Video
 
 __all__ = [

@@ -45,7 +45,7 @@ class A2DSentences:
     """Reader of A2D-Sentences and of MovingShapes (losh.datasets.reader.DatasetReader)."""
 
     name: str
-    files: FileListing
+    listing: FileListing
     parts: Mapping[str, str]
     """Part of LAYOUT -> its place below the source folder; a part that is not there is left out."""
     kind: str = "a2d_sentences"
@@ -64,10 +64,10 @@ class A2DSentences:
         Raises:
             UserError: a row without the nine columns, or with a subset that is neither 0 nor 1.
         """
-        path = self.files.path(self.parts["videoset"])
+        path = self.listing.path(self.parts["videoset"])
         subsets: dict[str, str] = {}
         for number, row in enumerate(
-            csv.reader(self.files.text(self.parts["videoset"]).splitlines()), start=1
+            csv.reader(self.listing.text(self.parts["videoset"]).splitlines()), start=1
         ):
             if not row:
                 continue
@@ -85,7 +85,7 @@ class A2DSentences:
         out.
         """
         return (
-            frozenset(self.files.text(self.parts["missed"]).split())
+            frozenset(self.listing.text(self.parts["missed"]).split())
             if "missed" in self.parts
             else frozenset()
         )
@@ -93,13 +93,13 @@ class A2DSentences:
     def videos(self) -> list[Video]:
         """The videos that are there, sorted by (split, video)."""
         listed = [
-            video for video in self.subsets if self.strict or self.files.has(self._clip(video))
+            video for video in self.subsets if self.strict or self.listing.has(self._clip(video))
         ]
         found = [
             Video(
                 video,
                 self.subsets[video],
-                self.files.path(self._clip(video)),
+                self.listing.path(self._clip(video)),
                 (),
                 self._annotated(video),
             )
@@ -114,7 +114,7 @@ class A2DSentences:
         Raises:
             UserError: a malformed row; or, in a strict dataset, a row that names an unknown video.
         """
-        path = self.files.path(self.parts["text"])
+        path = self.listing.path(self.parts["text"])
         counted: Counter[str] = Counter()
         found = []
         for number, row in self._rows():
@@ -132,7 +132,7 @@ class A2DSentences:
                         f"{path}:{number} names the video {video}, which videoset.csv does not have"
                     )
                 continue
-            if not (self.strict or self.files.has(self._clip(video))):
+            if not (self.strict or self.listing.has(self._clip(video))):
                 continue
             found.append(
                 Expression(
@@ -151,7 +151,7 @@ class A2DSentences:
         """The rows of videoset.csv against the clips that are there."""
         present = frozenset(
             name.removesuffix(".mp4")
-            for name in self.files.names(self.parts["clips"])
+            for name in self.listing.names(self.parts["clips"])
             if name.endswith(".mp4")
         )
         described = {row["video_id"] for _, row in self._rows()}
@@ -189,10 +189,14 @@ class A2DSentences:
         """The files that hold the video's masks."""
         return [self._mask_file(video.video, frame) for frame in video.annotated]
 
+    def mask_place(self, video: Video, frame: int) -> str:
+        """The frame's .h5 file."""
+        return str(self._mask_file(video.video, frame))
+
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         return read_table(
-            self.files.text(self.parts["text"]),
-            self.files.path(self.parts["text"]),
+            self.listing.text(self.parts["text"]),
+            self.listing.path(self.parts["text"]),
             ("video_id", "instance_id", "query"),
         )
 
@@ -200,7 +204,7 @@ class A2DSentences:
         return f"{self.parts['clips']}/{video}.mp4"
 
     def _annotated(self, video: str) -> tuple[int, ...]:
-        names = self.files.names(f"{self.parts['masks']}/{video}")
+        names = self.listing.names(f"{self.parts['masks']}/{video}")
         # Published frame numbers begin at 1.
         return tuple(
             sorted(
@@ -211,7 +215,7 @@ class A2DSentences:
         )
 
     def _mask_file(self, video: str, frame: int) -> Path:
-        return self.files.path(f"{self.parts['masks']}/{video}/{frame + 1:05d}.h5")
+        return self.listing.path(f"{self.parts['masks']}/{video}/{frame + 1:05d}.h5")
 
 
 def _read_h5(path: Path) -> tuple[list[str], np.ndarray]:

@@ -22,7 +22,7 @@ import scipy.io
 
 from losh.datasets.annotation_table import read_table
 from losh.datasets.layout import Layout, Part
-from losh.datasets.listing import FileListing
+from losh.datasets.listing import FileListing, complete_names
 from losh.datasets.reader import Expression, Inventory, Video
 from losh.errors import UserError
 from losh.media.decoding import as_rows_first, image_size, read_image
@@ -47,7 +47,7 @@ class JHMDBSentences:
     """Reader of JHMDB-Sentences (losh.datasets.reader.DatasetReader)."""
 
     name: str
-    files: FileListing
+    listing: FileListing
     parts: Mapping[str, str]
     """Part of LAYOUT -> its place below the source folder; a part that is not there is left out."""
     samples: Mapping[str, list[int]] = field(default_factory=dict)
@@ -62,8 +62,8 @@ class JHMDBSentences:
         frames = self.parts["frames"]
         return {
             video: f"{label}/{video}"
-            for label in self.files.names(frames)
-            for video in self.files.names(f"{frames}/{label}")
+            for label in self.listing.names(frames)
+            for video in self.listing.names(f"{frames}/{label}")
         }
 
     def videos(self) -> list[Video]:
@@ -75,9 +75,10 @@ class JHMDBSentences:
                 Video(
                     video,
                     SPLIT,
-                    self.files.path(media),
+                    self.listing.path(media),
                     self._frame_names(video),
                     tuple(sorted(self.samples.get(video, ()))),
+                    count_masks(self._mask_file(video)),
                 )
             )
         return found
@@ -87,7 +88,7 @@ class JHMDBSentences:
         counted: Counter[str] = Counter()
         found = []
         for video, text in self._rows():
-            if video in self.folders and self.files.has(self._mask_name(video)):
+            if video in self.folders and self.listing.has(self._mask_name(video)):
                 found.append(Expression(SPLIT, video, str(counted[video]), PERSON, text))
                 counted[video] += 1
         return found
@@ -109,7 +110,7 @@ class JHMDBSentences:
         if frame >= parts.shape[2]:
             raise UserError(
                 f"{path} has masks of {parts.shape[2]} frames, none of frame {frame + 1}",
-                "Take another frame in jhmdb_samples.json",
+                "Fetch the published file again",
             )
         height, width = image_size(video.media / f"{video.frame_names[frame]}.png")
         return {PERSON: as_rows_first(parts[:, :, frame] != 0, height, width, path)}
@@ -118,9 +119,13 @@ class JHMDBSentences:
         """The file that holds the video's masks."""
         return [self._mask_file(video.video)]
 
+    def mask_place(self, video: Video, frame: int) -> str:
+        """The video's one file, and the frame."""
+        return f"{self._mask_file(video.video)}, frame {frame + 1}"
+
     def draw_samples(self, seed: int) -> dict[str, list[int]]:
-        """Three 0-based frames of each video among those that have both a mask and a frame (all, if
-        fewer), drawn with the seed.
+        """Three 0-based frames of each video among those that have both a mask and a picture (all,
+        if fewer), drawn with the seed.
 
         A video's draw depends on the seed and its name alone, so that a subset has the same frames
         as the whole.
@@ -144,14 +149,14 @@ class JHMDBSentences:
         """
         if "samples" not in self.parts:
             return None
-        path = self.files.path(self.parts["samples"])
+        path = self.listing.path(self.parts["samples"])
         chosen: dict[str, list[int]] = {
             video: [] for video in sorted({one.video for one in self.expressions()})
         }
         try:
             # Rows are [video, frame path, mask path, frames, query]; the paths begin with
             # ./jhmdb_sentences/ wherever the data lie.
-            for video, frame_path, *_ in json.loads(self.files.text(self.parts["samples"])):
+            for video, frame_path, *_ in json.loads(self.listing.text(self.parts["samples"])):
                 if video in chosen:
                     chosen[video].append(int(PurePosixPath(frame_path).stem) - 1)
         except (ValueError, TypeError) as error:
@@ -162,23 +167,24 @@ class JHMDBSentences:
         return {video: sorted(frames) for video, frames in chosen.items()}
 
     def _rows(self) -> Iterator[tuple[str, str]]:
-        path = self.files.path(self.parts["text"])
-        for _, row in read_table(self.files.text(self.parts["text"]), path, ("video_id", "query")):
+        path = self.listing.path(self.parts["text"])
+        for _, row in read_table(
+            self.listing.text(self.parts["text"]), path, ("video_id", "query")
+        ):
             yield row["video_id"], row["query"]
 
     def _frame_names(self, video: str) -> tuple[str, ...]:
-        stems = [
-            name.removesuffix(".png")
-            for name in self.files.names(f"{self.parts['frames']}/{self.folders[video]}")
-            if name.endswith(".png")
-        ]
-        return tuple(sorted((stem for stem in stems if stem.isdigit()), key=int))
+        """JHMDB counts its frames from 1, without gaps."""
+        names = self.listing.names(f"{self.parts['frames']}/{self.folders[video]}")
+        return complete_names(
+            (name.removesuffix(".png") for name in names if name.endswith(".png")), first=1
+        )
 
     def _mask_name(self, video: str) -> str:
         return f"{self.parts['masks']}/{self.folders[video]}/puppet_mask.mat"
 
     def _mask_file(self, video: str) -> Path:
-        return self.files.path(self._mask_name(video))
+        return self.listing.path(self._mask_name(video))
 
 
 @lru_cache(maxsize=2)
@@ -210,6 +216,29 @@ def read_part_mask(path: Path) -> np.ndarray:
             "Fetch the published file again",
         )
     return mask
+
+
+def count_masks(path: Path) -> int | None:
+    """T of `part_mask`, from the file's header alone; None where the header cannot be read (which
+    `read_part_mask` explains).
+    """
+    try:
+        shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
+    except NotImplementedError:  # scipy's way to say v7.3
+        return _count_v73(path)
+    except Exception:  # as in read_part_mask
+        return None
+    shape = shapes.get("part_mask", ())
+    return (*shape, 1)[2] if len(shape) in (2, 3) else None
+
+
+def _count_v73(path: Path) -> int | None:
+    try:
+        with h5py.File(path, "r") as file:
+            shape = file["part_mask"].shape[::-1]
+    except (OSError, KeyError, RuntimeError, AttributeError):
+        return None
+    return (*shape, 1)[2] if len(shape) in (2, 3) else None
 
 
 def _read_v73(path: Path) -> np.ndarray:

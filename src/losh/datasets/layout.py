@@ -1,4 +1,6 @@
-"""Where the parts of a published dataset lie below a folder that a user names."""
+"""A published dataset's layout: its parts (files and folders), and finding them below the folder
+that a user names.
+"""
 
 from __future__ import annotations
 

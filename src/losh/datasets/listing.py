@@ -1,9 +1,11 @@
-"""The files of a source folder, as they lie on disk or as a manifest lists them."""
+"""Which files a source folder has, from the disk or from a manifest, and which frames its numbered
+files should be.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -82,3 +84,15 @@ class FileListing:
                 known.add(path.name)
                 path = path.parent
         return children
+
+
+def complete_names(names: Iterable[str], first: int) -> tuple[str, ...]:
+    """The names of frames `first`, first + 1, ... up to the largest number among `names` (without
+    suffix), so that position and number agree where a file is missing from the middle.
+
+    A number that no name has is spelt as the publications do, with five digits; names that are no
+    number, or a smaller one than `first`, are left out.
+    """
+    by_number = {int(name): name for name in names if name.isdecimal() and int(name) >= first}
+    last = max(by_number, default=first - 1)
+    return tuple(by_number.get(number, f"{number:05d}") for number in range(first, last + 1))

@@ -1,4 +1,6 @@
-"""Where a published dataset lies on this machine."""
+"""Where a published dataset lies on this machine: environment variable, params.yaml, data/sources
+or data/sources-unpacked.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import yaml
 
 from losh.datasets.published import LAYOUTS
 from losh.errors import UserError
+from losh.runtime.home import at_home
 
 SOURCES = Path("data/sources")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.bz", ".tbz2", ".tar.xz")
@@ -34,23 +37,6 @@ def archives_in(place: Path) -> list[Path]:
     if place.is_file():
         return [place] if is_archive(place) else []
     return sorted(path for path in place.iterdir() if is_archive(path)) if place.is_dir() else []
-
-
-def at_home(path: Path) -> Path:
-    """`path`, or its place in the repository where we run in DVC's copy for an experiment, which
-    lacks what git ignores.
-    """
-    here = Path.cwd()
-    if path.is_absolute() or path.exists():
-        return path
-    return next(
-        (
-            root / path
-            for root in here.parents
-            if here.relative_to(root).parts[:3] == (".dvc", "tmp", "exps")
-        ),
-        path,
-    )
 
 
 def unpacked_folder(name: str, sources: Path = SOURCES) -> Path:

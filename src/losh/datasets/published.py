@@ -1,11 +1,16 @@
-"""The published datasets by the word that params.yaml calls them: their layouts and their published
-sizes.
+"""The published datasets, by the word that params.yaml calls them (`kind`): layout, reader and
+published counts of each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from losh.datasets import a2d_sentences, jhmdb_sentences, refer_davis17, refer_youtube_vos
 from losh.datasets.layout import Layout
+from losh.datasets.listing import FileListing
+from losh.datasets.reader import DatasetReader
+from losh.errors import UserError
 
 LAYOUTS: dict[str, Layout] = {
     "moving_shapes": a2d_sentences.LAYOUT,
@@ -22,3 +27,35 @@ EXPECTED: dict[str, dict[str, int]] = {
     "refer_davis17": {"train videos": 60, "valid videos": 30},
 }
 """Published counts, checked against what is found; a subset has fewer, which is no error."""
+
+
+def make_reader(
+    kind: str,
+    name: str,
+    listing: FileListing,
+    parts: Mapping[str, str],
+    samples: Mapping[str, list[int]] | None = None,
+    strict: bool = False,
+) -> DatasetReader:
+    """The reader of one kind over a source folder.
+
+    Args:
+        kind: a key of LAYOUTS.
+        name: of the dataset in params.yaml.
+        listing: the source folder's files.
+        parts: where in it the layout's parts lie (`Layout.locate`).
+        samples: JHMDB-Sentences alone: video -> 0-based frames that are scored.
+        strict: A2D-Sentences' layout alone: every listed video must be there (a generated dataset).
+
+    Raises:
+        UserError: an unknown kind.
+    """
+    if kind in ("a2d_sentences", "moving_shapes"):
+        return a2d_sentences.A2DSentences(name, listing, parts, kind, strict)
+    if kind == "jhmdb_sentences":
+        return jhmdb_sentences.JHMDBSentences(name, listing, parts, samples or {})
+    if kind == "refer_youtube_vos":
+        return refer_youtube_vos.ReferYouTubeVOS(name, listing, parts)
+    if kind == "refer_davis17":
+        return refer_davis17.ReferDAVIS17(name, listing, parts)
+    raise UserError(f"{kind!r} is no kind of dataset", f"Take one of {', '.join(LAYOUTS)}")

@@ -1,4 +1,6 @@
-"""data/raw/<name>: written once by the download stage, opened by those after it."""
+"""The folder data/raw/<name>: the download stage writes it, the stages after it open it as a
+reader.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from losh.datasets.a2d_sentences import A2DSentences
-from losh.datasets.jhmdb_sentences import JHMDBSentences
 from losh.datasets.listing import FileListing
 from losh.datasets.locate import source_of
+from losh.datasets.published import make_reader
 from losh.datasets.reader import DatasetReader, Expression
-from losh.datasets.refer_davis17 import ReferDAVIS17
-from losh.datasets.refer_youtube_vos import ReferYouTubeVOS
 from losh.errors import UserError
 from losh.runtime.files import atomic_write, read_json, write_json
 
@@ -22,31 +21,9 @@ COLUMNS = ("split", "video", "expression_id", "instance", "text", "short_text", 
 SAMPLES = "jhmdb_samples.json"
 
 
-def make_reader(
-    kind: str,
-    name: str,
-    files: FileListing,
-    parts: Mapping[str, str],
-    samples: Mapping[str, list[int]] | None = None,
-    strict: bool = False,
-) -> DatasetReader:
-    """The reader of one kind over a source folder; `parts` says where in it the layout's parts lie
-    (losh.datasets.layout).
-    """
-    if kind in ("a2d_sentences", "moving_shapes"):
-        return A2DSentences(name, files, parts, kind, strict)
-    if kind == "jhmdb_sentences":
-        return JHMDBSentences(name, files, parts, samples or {})
-    if kind == "refer_youtube_vos":
-        return ReferYouTubeVOS(name, files, parts)
-    if kind == "refer_davis17":
-        return ReferDAVIS17(name, files, parts)
-    raise UserError(f"{kind!r} is no kind of dataset", "Take one of those that params.yaml lists")
-
-
 def open_reader(raw_dir: Path) -> DatasetReader:
-    """The reader of a dataset that the download stage has prepared; opened once a process, since
-    workers ask for it once a video.
+    """The reader of a dataset that the download stage has prepared; opened once per process, since
+    workers ask for it once per video.
 
     Raises:
         UserError: data/raw/<name> is not there or not whole, or a linked dataset's source is gone.
@@ -69,15 +46,15 @@ def _open(raw_dir: Path, stamp: int) -> DatasetReader:
         read_json(raw_dir / SAMPLES, made_by)["frames"] if (raw_dir / SAMPLES).exists() else None
     )
     if dataset["media"] == "embedded":
-        files = FileListing(raw_dir)
+        listing = FileListing(raw_dir)
     else:
-        files = FileListing(
+        listing = FileListing(
             source_of(dataset["name"], dataset["kind"]), read_manifest(raw_dir / "manifest.csv")
         )
     return make_reader(
         dataset["kind"],
         dataset["name"],
-        files,
+        listing,
         dataset["parts"],
         samples,
         strict=dataset["media"] == "embedded",

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from losh.datasets.listing import FileListing
+
 
 @dataclass(frozen=True)
 class Video:
@@ -23,9 +25,15 @@ class Video:
     media: Path
     """The video file, or the folder of its frames."""
     frame_names: tuple[str, ...]
-    """Published names of the frames without suffix, in order; empty for a video file."""
+    """Names without suffix of all frames that a complete release has, in order, so that an index
+    means one frame whatever files are missing; empty for a video file.
+    """
     annotated: tuple[int, ...]
-    """0-based indices of the frames that have masks."""
+    """0-based indices of the frames that should have masks."""
+    masked: int | None = None
+    """How many frames, from the first, the one file of the video's masks covers (JHMDB-Sentences):
+    windows stay within them. None: no such limit.
+    """
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,8 @@ class DatasetReader(Protocol):
     """
 
     name: str
+    listing: FileListing
+    """The files of the source folder."""
     kind: str
     protocol: str
     """a2d, youtube_vos or davis."""
@@ -90,12 +100,19 @@ class DatasetReader(Protocol):
         for errors).
 
         Raises:
-            UserError: a frame or the video does not decode; the message names the file.
+            UserError: a frame is missing, or a frame or the video does not decode; the message
+                names the file.
         """
         ...
 
     def annotation_files(self, video: Video) -> list[Path]:
-        """The files that hold the video's masks, without duplicates."""
+        """The files that should hold the video's masks, without duplicates."""
+        ...
+
+    def mask_place(self, video: Video, frame: int) -> str:
+        """Where the masks of one annotated frame lie, for messages: file and, if it holds several
+        frames, the frame.
+        """
         ...
 
     def inventory(self) -> Inventory:
@@ -104,7 +121,7 @@ class DatasetReader(Protocol):
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
         """Instance id -> bool [H, W] of one annotated frame (0-based); instances without a pixel
-        are included as empty masks.
+        are included as empty masks, and pixels that count for nobody as the mask of id VOID.
 
         Raises:
             UserError: the annotation is missing, truncated or of a wrong shape; the message names

@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from losh.datasets.layout import Layout, Part
-from losh.datasets.listing import FileListing
+from losh.datasets.listing import FileListing, complete_names
 from losh.datasets.reader import Expression, Inventory, Video
 from losh.errors import UserError
-from losh.media.decoding import read_bytes, read_indices, split_objects
+from losh.media.decoding import VOID, read_bytes, read_indices, split_objects
 
 ENCODINGS = {
     "annot1": "utf-8-sig",
@@ -49,7 +49,7 @@ class ReferDAVIS17:
     """Reader of Refer-DAVIS17 (losh.datasets.reader.DatasetReader)."""
 
     name: str
-    files: FileListing
+    listing: FileListing
     parts: Mapping[str, str]
     """Part of LAYOUT -> its place below the source folder; a part that is not there is left out."""
     kind: str = "refer_davis17"
@@ -62,7 +62,7 @@ class ReferDAVIS17:
         lists.
         """
         lists = {
-            split: self.files.text(self.parts[split]).split()
+            split: self.listing.text(self.parts[split]).split()
             for split in ("train", "valid")
             if split in self.parts
         }
@@ -79,11 +79,11 @@ class ReferDAVIS17:
         """
         found = []
         for one, encoding in ENCODINGS.items():
-            path = self.files.path(self.parts[one])
+            path = self.listing.path(self.parts[one])
             counted: Counter[str] = Counter()
             # Not splitlines(): Latin-1 text may hold characters that it takes for ends of lines.
             for number, line in enumerate(
-                self.files.text(self.parts[one], encoding).split("\n"), start=1
+                self.listing.text(self.parts[one], encoding).split("\n"), start=1
             ):
                 if not line.strip():
                     continue
@@ -129,7 +129,7 @@ class ReferDAVIS17:
 
     def inventory(self) -> Inventory:
         """The videos of train.txt and val.txt against the folders of frames that are there."""
-        return Inventory(self.splits, frozenset(self.files.names(self.parts["frames"])))
+        return Inventory(self.splits, frozenset(self.listing.names(self.parts["frames"])))
 
     def frames(self, video: Video) -> Iterator[tuple[bytes, str]]:
         """The published JPEGs, as they are."""
@@ -139,14 +139,20 @@ class ReferDAVIS17:
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
         """Object id -> mask; objects that the expressions refer to and that this frame does not
-        show are empty masks.
+        show are empty masks. Void pixels, where there are any, are the mask of id VOID.
         """
         indices = read_indices(self._mask_file(video, frame))
-        return split_objects(indices, self._objects.get(video.video, ()))
+        void = indices == VOID
+        objects = split_objects(indices, self._objects.get(video.video, ()))
+        return objects | {str(VOID): void} if void.any() else objects
 
     def annotation_files(self, video: Video) -> list[Path]:
         """The files that hold the video's masks."""
         return [self._mask_file(video, frame) for frame in video.annotated]
+
+    def mask_place(self, video: Video, frame: int) -> str:
+        """The frame's PNG."""
+        return str(self._mask_file(video, frame))
 
     @cached_property
     def _objects(self) -> dict[str, set[str]]:
@@ -157,23 +163,21 @@ class ReferDAVIS17:
 
     def _video(self, video: str) -> Video:
         folder = f"{self.parts['frames']}/{video}"
-        names = tuple(
-            name.removesuffix(".jpg") for name in self.files.names(folder) if name.endswith(".jpg")
+        found = self.listing.names(folder) + self.listing.names(f"{self.parts['masks']}/{video}")
+        # DAVIS counts its frames from 0 and annotates all of them: a frame or mask that is not
+        # there is missing.
+        names = complete_names(
+            (PurePosixPath(name).stem for name in found if name.endswith((".jpg", ".png"))), first=0
         )
-        there = set(self.files.names(f"{self.parts['masks']}/{video}"))
         return Video(
-            video,
-            self.splits[video],
-            self.files.path(folder),
-            names,
-            tuple(t for t, name in enumerate(names) if f"{name}.png" in there),
+            video, self.splits[video], self.listing.path(folder), names, tuple(range(len(names)))
         )
 
     def _is_here(self, video: str) -> bool:
-        return self.files.has(f"{self.parts['frames']}/{video}")
+        return self.listing.has(f"{self.parts['frames']}/{video}")
 
     def _mask_file(self, video: Video, frame: int) -> Path:
-        return self.files.path(
+        return self.listing.path(
             f"{self.parts['masks']}/{video.video}/{video.frame_names[frame]}.png"
         )
 

@@ -20,7 +20,7 @@ from losh.datasets.layout import Layout, Part
 from losh.datasets.listing import FileListing
 from losh.datasets.reader import Expression, Inventory, Video
 from losh.errors import UserError
-from losh.media.decoding import image_size, read_bytes, read_indices, split_objects
+from losh.media.decoding import read_bytes, read_indices, split_objects
 
 LAYOUT = Layout(
     parts={
@@ -42,7 +42,7 @@ class ReferYouTubeVOS:
     """Reader of Refer-YouTube-VOS (losh.datasets.reader.DatasetReader)."""
 
     name: str
-    files: FileListing
+    listing: FileListing
     parts: Mapping[str, str]
     """Part of LAYOUT -> its place below the source folder; a part that is not there is left out."""
     kind: str = "refer_youtube_vos"
@@ -73,7 +73,7 @@ class ReferYouTubeVOS:
             Video(
                 video,
                 split,
-                self.files.path(self._frames(split, video)),
+                self.listing.path(self._frames(split, video)),
                 self._frame_names(split, video),
                 self._annotated(split, video),
             )
@@ -104,7 +104,7 @@ class ReferYouTubeVOS:
         present = {
             video
             for split in self.tables
-            for video in self.files.names(self.parts.get(f"{split}_frames", "-"))
+            for video in self.listing.names(self.parts.get(f"{split}_frames", "-"))
         }
         unused = self._json("test_text").keys() if "test_text" in self.parts else ()
         return Inventory(listed, frozenset(present), frozenset(unused))
@@ -120,73 +120,70 @@ class ReferYouTubeVOS:
         show are empty masks.
         """
         name, folder = video.frame_names[frame], self._mask_folder(video.split, video.video)
-        if self._one_folder_an_expression(video.split, video.video):
-            height, width = image_size(video.media / f"{name}.jpg")
-            paths = {
-                one: self.files.path(f"{folder}/{one}/{name}.png")
-                for one in self._entry(video)["expressions"]
-            }
+        if own := self._expression_folders(video.split, video.video):
             return {
-                one: read_indices(path) != 0 if path.exists() else np.zeros((height, width), bool)
-                for one, path in paths.items()
+                one: read_indices(self.listing.path(f"{folder}/{one}/{name}.png")) != 0
+                for one in own
             }
         known = {
             self._referred(video.split, video.video, key, one)
             for key, one in self._entry(video)["expressions"].items()
         } - {""}
-        return split_objects(read_indices(self.files.path(f"{folder}/{name}.png")), known)
+        return split_objects(read_indices(self.listing.path(f"{folder}/{name}.png")), known)
 
     def annotation_files(self, video: Video) -> list[Path]:
         """The files that hold the video's masks."""
         folder = self._mask_folder(video.split, video.video)
         names = [video.frame_names[t] for t in video.annotated]
-        if self._one_folder_an_expression(video.split, video.video):
+        if own := self._expression_folders(video.split, video.video):
             return [
-                self.files.path(f"{folder}/{one}/{name}.png")
-                for one in self._entry(video)["expressions"]
-                for name in names
+                self.listing.path(f"{folder}/{one}/{name}.png") for one in own for name in names
             ]
-        return [self.files.path(f"{folder}/{name}.png") for name in names]
+        return [self.listing.path(f"{folder}/{name}.png") for name in names]
 
     def _referred(self, split: str, video: str, expression_id: str, entry: dict[str, Any]) -> str:
-        """The referred instance: the published obj_id; the expression itself, where masks lie in
-        one folder an expression; else unknown.
+        """The referred instance: the published obj_id; the expression itself, where it has a folder
+        of masks; else unknown.
         """
-        if self._one_folder_an_expression(split, video):
-            return expression_id
+        if own := self._expression_folders(split, video):
+            return expression_id if expression_id in own else ""
         return str(entry.get("obj_id", "")).strip()
 
-    def _one_folder_an_expression(self, split: str, video: str) -> bool:
-        """Whether valid's masks are laid out as a submission is:
-        Annotations/<video>/<expression>/<frame>.png, 0 and 255.
+    def mask_place(self, video: Video, frame: int) -> str:
+        """The frame's PNG, or the folder above one PNG per expression."""
+        folder = self._mask_folder(video.split, video.video)
+        if self._expression_folders(video.split, video.video):
+            return str(self.listing.path(folder))
+        return str(self.listing.path(f"{folder}/{video.frame_names[frame]}.png"))
+
+    def _expression_folders(self, split: str, video: str) -> list[str]:
+        """The expressions with masks of their own, where valid's masks are laid out as a submission
+        is: Annotations/<video>/<expression>/<frame>.png, 0 and 255. Empty for palette masks.
         """
         folder = self._mask_folder(split, video)
-        return (
-            split == "valid"
-            and bool(folder)
-            and any(
-                self.files.has(f"{folder}/{one}")
-                for one in self.tables[split][video]["expressions"]
-            )
-        )
+        if split != "valid" or not folder:
+            return []
+        there = set(self.listing.names(folder))
+        return [one for one in self.tables[split][video]["expressions"] if one in there]
 
     def _annotated(self, split: str, video: str) -> tuple[int, ...]:
-        folder = self._mask_folder(split, video)
-        if not folder:
-            return ()
-        folders = [folder]
-        if self._one_folder_an_expression(split, video):
-            folders = [f"{folder}/{one}" for one in self.tables[split][video]["expressions"]]
-        there = {name for one in folders for name in self.files.names(one)}
-        return tuple(
-            t for t, name in enumerate(self._frame_names(split, video)) if f"{name}.png" in there
-        )
+        """All frames in train, where each has its mask; in valid, where only some masks may be
+        public, those that any mask is there of.
+        """
+        names, folder = self._frame_names(split, video), self._mask_folder(split, video)
+        if split == "train" or not folder:
+            return tuple(range(len(names))) if folder else ()
+        own = self._expression_folders(split, video)
+        folders = [f"{folder}/{one}" for one in own] or [folder]
+        there = {name for one in folders for name in self.listing.names(one)}
+        return tuple(t for t, name in enumerate(names) if f"{name}.png" in there)
 
     def _frame_names(self, split: str, video: str) -> tuple[str, ...]:
-        return tuple(self.tables[split][video]["frames"])
+        """Sorted, as the published code does; the JSON's own order is not relied on."""
+        return tuple(sorted(self.tables[split][video]["frames"]))
 
     def _is_here(self, split: str, video: str) -> bool:
-        return f"{split}_frames" in self.parts and self.files.has(self._frames(split, video))
+        return f"{split}_frames" in self.parts and self.listing.has(self._frames(split, video))
 
     def _frames(self, split: str, video: str) -> str:
         return f"{self.parts[f'{split}_frames']}/{video}"
@@ -200,9 +197,9 @@ class ReferYouTubeVOS:
         return self.tables[video.split][video.video]
 
     def _json(self, part: str) -> dict[str, Any]:
-        path = self.files.path(self.parts[part])
+        path = self.listing.path(self.parts[part])
         try:
-            videos = json.loads(self.files.text(self.parts[part]))["videos"]
+            videos = json.loads(self.listing.text(self.parts[part]))["videos"]
             for video, entry in videos.items():
                 if not isinstance(entry["frames"], list) or any(
                     "exp" not in one for one in entry["expressions"].values()

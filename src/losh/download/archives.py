@@ -124,8 +124,11 @@ def unpack(archive: Path, target: Path) -> None:
                     shutil.copyfileobj(stream, file, 1 << 20)
                 bar.update(size)
     except BROKEN as error:
+        # One line: tarfile tells of each compression that it tried in a line of its own.
+        why = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
         raise UserError(
-            f"{archive} cannot be unpacked ({error})", "Fetch it again, or unpack it by hand"
+            f"{archive} cannot be unpacked ({why})",
+            "Where it is damaged or cut short, fetch it again; else unpack it by hand",
         ) from None
 
 
@@ -158,6 +161,9 @@ def _tar_entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
             stream = file.extractfile(entry)
             assert stream is not None  # regular files have contents
             yield entry.name, entry.size, stream
+        # tarfile takes the end of the file for the end of the archive; a block of zeros is that.
+        if file.fileobj is None or file.fileobj.tell() <= file.offset:
+            raise tarfile.ReadError("it ends without tar's mark of the end")
 
 
 def _inside(target: Path, name: str, archive: Path) -> Path | None:

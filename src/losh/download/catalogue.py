@@ -120,5 +120,8 @@ def instructions(kind: str, folder: str, variable: str, found: dict[str, str]) -
                 f"  {item.file}{' (optional)' if item.optional else ''}\n    from "
                 f"{item.url or item.page}"
             )
-    where = f"put these files, packed or unpacked, into {folder}, or name the folder that has them in {variable}:"
+    where = (
+        f"put these files, packed or unpacked, into {folder}, or name the folder that has them in "
+        f"{variable}:"
+    )
     return "\n".join([where, *lines, f"docs/datasets/{kind}.md says more."])

@@ -9,14 +9,13 @@ from losh.datasets.listing import FileListing
 from losh.datasets.locate import (
     SOURCES,
     archives_in,
-    at_home,
     needs_unpacking,
     place_of,
     unpacked_folder,
     variable_of,
 )
-from losh.datasets.published import LAYOUTS
-from losh.datasets.raw_folder import SAMPLES, make_reader, write_raw
+from losh.datasets.published import LAYOUTS, make_reader
+from losh.datasets.raw_folder import SAMPLES, write_raw
 from losh.download.archives import unpack_all
 from losh.download.catalogue import CATALOGUE, instructions
 from losh.download.http import Wanted, fetch
@@ -24,6 +23,7 @@ from losh.download.verify import Report, verify
 from losh.errors import UserError
 from losh.params import DatasetParams, MovingShapesParams, PublishedParams
 from losh.runtime.files import atomic_write, write_json
+from losh.runtime.home import at_home
 
 
 def download(
@@ -43,14 +43,14 @@ def download(
         return _generate(name, params, out)
     source = find_source(name, params, sources)
     parts = LAYOUTS[params.kind].locate(source)
-    files = FileListing(source)
+    listing = FileListing(source)
     samples = (
-        _choose_samples(name, params, files, parts, out)
+        _choose_samples(name, params, listing, parts, out)
         if params.kind == "jhmdb_sentences"
         else None
     )
-    reader = make_reader(params.kind, name, files, parts, samples)
-    report = verify(reader, files, parts, params.verify)
+    reader = make_reader(params.kind, name, listing, parts, samples)
+    report = verify(reader, listing, parts, params.verify)
     dataset = _describe(report, "linked", parts)
     _write_report(out, report)
     write_raw(out, reader, dataset, report.manifest)
@@ -131,9 +131,9 @@ def _generate(name: str, params: MovingShapesParams, out: Path) -> dict[str, Any
 
     generate(params, out)
     parts = LAYOUTS["moving_shapes"].locate(out)
-    files = FileListing(out)
-    reader = make_reader("moving_shapes", name, files, parts, strict=True)
-    report = verify(reader, files, parts, "names")
+    listing = FileListing(out)
+    reader = make_reader("moving_shapes", name, listing, parts, strict=True)
+    report = verify(reader, listing, parts, "names")
     report.expected = {"train videos": params.train_videos, "test videos": params.test_videos}
     dataset = _describe(report, "embedded", parts)
     _write_report(out, report)
@@ -142,13 +142,20 @@ def _generate(name: str, params: MovingShapesParams, out: Path) -> dict[str, Any
 
 
 def _choose_samples(
-    name: str, params: PublishedParams, files: FileListing, parts: dict[str, str], out: Path
+    name: str, params: PublishedParams, listing: FileListing, parts: dict[str, str], out: Path
 ) -> dict[str, list[int]]:
     """JHMDB's scored frames, from the published list or drawn with the seed, and kept beside the
     other outputs.
     """
-    reader = make_reader(params.kind, name, files, parts)
+    reader = make_reader(params.kind, name, listing, parts)
     frames = reader.published_samples()
+    if frames is None and params.require_sample_list:
+        raise UserError(
+            f"{name} has no jhmdb_sentences_samples_metadata.json in {listing.root}, and "
+            f"datasets.{name}.require_sample_list asks for the published test set",
+            f"Put that file there (docs/datasets/{params.kind}.md says where it is from), or set "
+            f"the parameter to false to have frames drawn",
+        )
     origin = "published" if frames is not None else f"drawn with seed {params.seed}"
     if frames is None:
         frames = reader.draw_samples(params.seed)

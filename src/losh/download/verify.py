@@ -85,7 +85,7 @@ class Report:
 
 
 def verify(
-    reader: DatasetReader, files: FileListing, parts: dict[str, str], thorough: str
+    reader: DatasetReader, listing: FileListing, parts: dict[str, str], thorough: str
 ) -> Report:
     """Check a source folder; `thorough` is `names` (names and sizes) or `decode` (every frame and
     mask as well).
@@ -96,7 +96,7 @@ def verify(
     inventory, videos, expressions = reader.inventory(), reader.videos(), reader.expressions()
     if not videos:
         raise UserError(
-            f"{files.root} has none of the {len(inventory.listed)} videos of {reader.kind}",
+            f"{listing.root} has none of the {len(inventory.listed)} videos of {reader.kind}",
             "Check what was unpacked there",
         )
     report = Report(reader.name, thorough, expected_counts(reader.kind, len(inventory.unused)), {})
@@ -105,12 +105,12 @@ def verify(
     report.surplus = sorted(inventory.present - set(inventory.listed) - inventory.unused)
     report.unknown = sorted(inventory.unknown)
     for name in parts.values():
-        if (files.root / name).is_file():
-            report.manifest[name] = (files.root / name).stat().st_size
+        if (listing.root / name).is_file():
+            report.manifest[name] = (listing.root / name).stat().st_size
     for video in tqdm(videos, desc=f"check {reader.name}", unit="video"):
-        _check(reader, files, video, report)
+        _check(reader, listing, video, report)
         if thorough == "decode":
-            _decode(reader, files, video, report)
+            _decode(reader, listing, video, report)
     return report
 
 
@@ -131,10 +131,12 @@ def _count(videos: list[Video], expressions: int) -> Counter[str]:
         }
     )
     counts.update(f"{video.split} videos" for video in videos)
+    # Public for some videos of a split alone, if at all.
+    counts.update("valid videos with masks" for v in videos if v.split == "valid" and v.annotated)
     return counts
 
 
-def _check(reader: DatasetReader, files: FileListing, video: Video, report: Report) -> None:
+def _check(reader: DatasetReader, listing: FileListing, video: Video, report: Report) -> None:
     """Note each file of a video: present with its size, lacking, or empty."""
     media = (
         [video.media / f"{name}{reader.frame_suffix}" for name in video.frame_names]
@@ -142,9 +144,16 @@ def _check(reader: DatasetReader, files: FileListing, video: Video, report: Repo
         else [video.media]
     )
     if not media:
-        report.lacking.append(f"{_relative(files, str(video.media))}: no frame")
+        report.lacking.append(f"{_relative(listing, str(video.media))}: no frame")
+    if video.masked is not None and video.masked > len(video.frame_names):
+        report.lacking.append(
+            f"{_relative(listing, str(video.media))}: {len(video.frame_names)} frames, but masks "
+            f"of {video.masked}"
+        )
+    if video.masked is not None and not video.annotated:
+        report.lacking.append(f"{video.video}: no frame that is scored")
     for path in media + reader.annotation_files(video):
-        name = path.relative_to(files.root).as_posix()
+        name = path.relative_to(listing.root).as_posix()
         try:
             size = path.stat().st_size
         except OSError:
@@ -155,21 +164,21 @@ def _check(reader: DatasetReader, files: FileListing, video: Video, report: Repo
             report.unreadable.append(f"{name}: empty")
 
 
-def _decode(reader: DatasetReader, files: FileListing, video: Video, report: Report) -> None:
+def _decode(reader: DatasetReader, listing: FileListing, video: Video, report: Report) -> None:
     """Read every frame and mask of a video, and note those that fail."""
     try:
         for frame, name in reader.frames(video):
             if isinstance(frame, bytes):
                 decode_image(frame, name)
     except UserError as error:
-        report.unreadable.append(_relative(files, str(error)))
+        report.unreadable.append(_relative(listing, str(error)))
     for frame_index in video.annotated:
         try:
             reader.masks(video, frame_index)
         except UserError as error:
-            report.unreadable.append(_relative(files, str(error)))
+            report.unreadable.append(_relative(listing, str(error)))
 
 
-def _relative(files: FileListing, text: str) -> str:
+def _relative(listing: FileListing, text: str) -> str:
     """A message without the machine's path."""
-    return text.replace(f"{files.root}/", "")
+    return text.replace(f"{listing.root}/", "")

@@ -15,10 +15,12 @@ from losh.evaluate.report.table import write_empty_plots, write_plots, write_row
 from losh.frames import FrameStore
 from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
+from losh.media.resizing import InputSize
 from losh.model.checkpoint import load_model
 from losh.params import EvaluateParams
 from losh.runtime.distributed import Processes, start, stop
 from losh.runtime.files import write_json
+from losh.runtime.home import at_home
 from losh.runtime.machine import pick_precision
 
 DIGITS = 4
@@ -37,23 +39,25 @@ def evaluate(
     Writes metrics/eval/<name>.json, metrics/plots/<name>/ (for `dvc plots`) and
     data/evaluate/<name>/ (the table, pictures, a submission).
     """
-    given = Path(params.checkpoint) if params.checkpoint else None
+    given = at_home(Path(params.checkpoint)) if params.checkpoint else None
     network, config = load_model(model or given or root / "model" / "model.safetensors")
     processes = start()
     try:
         network = network.to(processes.device)
         out = root / "evaluate" / name
         out.mkdir(parents=True, exist_ok=True)
+        store = FrameStore(root / "frames" / name)
+        folds = network.base.folds_text(store.index["protocol"], training=False)
         predictor = Predictor(
             network,
-            TextFeatures(network.base.text_encoder, processes.device),
-            (config["short_side"], config["long_side"]),
-            pick_precision("auto", processes.device),
+            TextFeatures(network.base.text_encoder, processes.device, fold=folds),
+            InputSize.of_config(config),
+            pick_precision(params.precision, processes.device),
             params.rule,
             params.threshold,
             params.batch_size,
+            params.order == "window",
         )
-        store = FrameStore(root / "frames" / name)
         setup = EvaluationSetup(predictor, store, root, params, processes, out)
         _check_window(store, config["window"])
         result = _evaluate(setup, name)

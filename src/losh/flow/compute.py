@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from losh.flow.flow_store import FORMAT, QUANTUM, NotStorable, Pair, quantise, write_fields
+from losh.flow.flow_store import QUANTUM, NotStorable, Pair, quantise, write_fields
 from losh.frames import FrameStore
 from losh.media.resizing import resize_frame
 from losh.params import FlowParams
 from losh.runtime.files import quoted, read_json, sha256_of, write_json
-from losh.runtime.resume import SCRATCH, fingerprint, link, prune
+from losh.runtime.resume import SCRATCH, fingerprint, link, prune, stage_digest
 
 if TYPE_CHECKING:
     from losh.flow.estimator import FlowEstimator
@@ -29,9 +29,9 @@ def compute_flow(
     """Write one .h5 a training video and index.json to `out`; returns the index.
 
     A video that is finished waits in scratch/compute_flow/<name>/ under the fingerprint of its
-    frames and of the recipe, so a killed run goes on where it stopped, and a video is computed
-    again only when its frames or the recipe change. A dataset without training videos gets an index
-    without videos; neither torch nor ptlflow is imported for it.
+    frames, of the recipe and of the stage's code, so a killed run goes on where it stopped, and a
+    video is computed again only when one of these changes. A dataset without training videos gets
+    an index without videos; neither torch nor ptlflow is imported for it.
 
     Args:
         frames_root: data/frames/<name>.
@@ -53,8 +53,9 @@ def compute_flow(
         if row["split"] == "train"
     }
     recipe = _recipe(params) if wanted else {}
+    code = stage_digest("compute_flow")
     names = {
-        v: f"{quoted(v)}.{fingerprint(recipe, frames.videos[v]['sha256'], pairs)}"
+        v: f"{quoted(v)}.{fingerprint(code, recipe, frames.videos[v]['sha256'], pairs)}"
         for v, pairs in wanted.items()
     }
     missing = [v for v in wanted if not _finished(items / names[v], params)]
@@ -136,17 +137,12 @@ def to_stored_grid(fields: np.ndarray, stride: int) -> np.ndarray:
 
 
 def _recipe(params: FlowParams) -> dict[str, Any]:
-    """All that decides the numbers besides the frames."""
+    """All that decides the numbers besides the frames and our code."""
     from losh.flow.raft import weights_digest
 
     asked = params.model_dump(exclude={"batch_size", "on_error", "checkpoint"})
     weights = weights_digest(params.model, params.checkpoint)
-    return {
-        **asked,
-        "weights": weights,
-        "ptlflow": importlib.metadata.version("ptlflow"),
-        "format": FORMAT,
-    }
+    return {**asked, "weights": weights, "ptlflow": importlib.metadata.version("ptlflow")}
 
 
 def _new_estimator(params: FlowParams) -> FlowEstimator:

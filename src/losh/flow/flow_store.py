@@ -17,8 +17,6 @@ import numpy as np
 from losh.errors import UserError
 from losh.runtime.files import OpenFiles, atomic_write, quoted, read_json
 
-FORMAT = 1
-"""Raise it when the file's layout changes, so that old scratch items are not taken for new ones."""
 QUANTUM = 1 / 64
 """px of the stored grid."""
 Pair = tuple[int, int]
@@ -72,7 +70,6 @@ def write_fields(
         else np.zeros((0, 2, 1, 1), np.int16)
     )
     with atomic_write(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
-        file.attrs["format"] = FORMAT
         file.attrs["quantum"] = quantum
         file.attrs["unit"] = (
             "flow [pair, (u right, v down), row, column] = quantum * value, in pixels of this "

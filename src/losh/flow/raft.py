@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import pickle
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ from torch.nn import functional
 
 from losh.errors import UserError
 from losh.runtime.files import sha256_of
+from losh.runtime.home import at_home
+from losh.runtime.torch_files import UNREADABLE, load_tensors, reason_of
 
 if TYPE_CHECKING:
     from ptlflow.models.base_model.base_model import BaseModel
@@ -175,6 +176,7 @@ def _local_path(model: str, checkpoint: str) -> Path | None:
     path = Path(checkpoint)
     if not path.suffix and len(path.parts) == 1:
         return None  # a bare word is a name even where a file of that name lies around
+    path = at_home(path)
     if not path.is_file():
         raise UserError(
             f"flow.checkpoint: the file {checkpoint} does not exist",
@@ -187,11 +189,10 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        loaded = load_tensors(path)
+    except (*UNREADABLE, SafetensorError) as error:
         raise UserError(
-            f"flow.checkpoint: {path} cannot be read as weights ({reason})",
+            f"flow.checkpoint: {path} cannot be read as weights ({reason_of(error)})",
             "Give a .safetensors file or a torch state dict",
         ) from None
     return loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
@@ -202,13 +203,10 @@ def _fetch_state(model: str, checkpoint: str, address: str) -> dict[str, Tensor]
         return torch.hub.load_state_dict_from_url(
             address, map_location="cpu", check_hash=True, weights_only=True
         )["state_dict"]
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # URLError is an OSError; a wrong digest is a RuntimeError
+    except UNREADABLE as error:  # URLError is an OSError; a wrong digest is a RuntimeError
         raise UserError(
             f"flow.checkpoint: ptlflow's {model} checkpoint {checkpoint!r} cannot be fetched "
-            f"from {address} ({error})",
+            f"from {address} ({reason_of(error)})",
             "Fetch that file elsewhere and give its path, or use `embedded`",
         ) from None
 

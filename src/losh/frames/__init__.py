@@ -1,4 +1,4 @@
-"""Frames and masks of every dataset in one form: one random-access zip a video (stage
+"""Frames and masks of every dataset in one form: one random-access zip per video (stage
 extract_frames).
 """
 

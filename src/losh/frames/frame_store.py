@@ -12,11 +12,19 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from losh.errors import UserError
+from losh.media.decoding import VOID
 from losh.runtime.files import OpenFiles, quoted, read_json
 
 # OpenCV's own threads do not survive the fork of a loader's worker, which then waits for them for
 # ever; we are parallel by processes.
 cv2.setNumThreads(0)
+
+SUFFIXES = (".jpg", ".png")
+"""Of a stored frame, by how it is encoded (losh.frames.encoding)."""
+UNREADABLE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile)
+"""What a damaged zip makes zipfile raise, by where the damage lies (NotImplementedError, for a
+method that does not exist, is a RuntimeError).
+"""
 
 
 class FrameStore:
@@ -42,7 +50,8 @@ class FrameStore:
         Raises:
             UserError: the frame is not in the store, or does not decode.
         """
-        data = np.frombuffer(self._read(video, f"frames/{t:06d}.jpg"), np.uint8)
+        names = [f"frames/{t:06d}{suffix}" for suffix in SUFFIXES]
+        data = np.frombuffer(self._read(video, *names), np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
         if image is None:
             raise UserError(
@@ -53,22 +62,38 @@ class FrameStore:
 
     def masks(self, video: str, t: int) -> dict[str, np.ndarray]:
         """Instance id -> bool [H, W] of the annotated frame `t`; instances without a pixel are
-        included.
+        included, void is no instance.
         """
+        size, codes = self._mask_codes(video, t)
+        return {name: _decoded(size, code) for name, code in codes.items() if name != str(VOID)}
+
+    def void(self, video: str, t: int) -> np.ndarray | None:
+        """bool [H, W] of the annotated frame `t`: pixels that count for nobody (DAVIS); None where
+        it has none.
+        """
+        size, codes = self._mask_codes(video, t)
+        return _decoded(size, codes[str(VOID)]) if str(VOID) in codes else None
+
+    def _mask_codes(self, video: str, t: int) -> tuple[list[int], dict[str, str]]:
+        """[H, W] and instance id (or VOID) -> compressed RLE."""
         entry = json.loads(self._read(video, f"masks/{t:06d}.json"))
-        return {
-            name: coco_mask.decode({"size": entry["size"], "counts": counts}).astype(bool)
-            for name, counts in entry["instances"].items()
-        }
+        return entry["size"], entry["instances"]
 
     def _path(self, video: str) -> Path:
         return self.root / f"{quoted(video)}.zip"
 
-    def _read(self, video: str, name: str) -> bytes:
+    def _read(self, video: str, *names: str) -> bytes:
+        """The bytes of the first of `names` that the video's zip has."""
         try:
-            return self._zips.get(self._path(video)).read(name)
-        except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
+            archive = self._zips.get(self._path(video))
+            known = archive.NameToInfo
+            return archive.read(next((name for name in names if name in known), names[0]))
+        except UNREADABLE as error:
             raise UserError(
-                f"{self._path(video)} has no readable {name} ({type(error).__name__})",
+                f"{self._path(video)} has no readable {names[0]} ({type(error).__name__})",
                 f"Run `dvc repro -f -s extract_frames@{self.root.name}`",
             ) from None
+
+
+def _decoded(size: list[int], code: str) -> np.ndarray:
+    return coco_mask.decode({"size": size, "counts": code}).astype(bool)

@@ -18,6 +18,7 @@ from losh.clips.samples import Sample, group_samples
 from losh.errors import UserError
 from losh.inference.streams import Prediction, Rule, joint_probabilities, predictions
 from losh.inference.text_features import TextFeatures
+from losh.media.resizing import InputSize
 from losh.model.losh import LoSh
 from losh.model.structures import Clips, FrameSizes, LoShOutput, VideoFeats
 from losh.runtime.machine import loader_workers
@@ -29,8 +30,7 @@ class Predictor:
 
     model: LoSh
     texts: TextFeatures
-    sides: tuple[int, int]
-    """(short_side, long_side) of the network's input, in pixels."""
+    input_size: InputSize
     dtype: torch.dtype
     """Of mixed precision; float32 for none."""
     rule: Rule = "long"
@@ -38,6 +38,10 @@ class Predictor:
     """A pixel belongs to the mask above this probability."""
     batch_size: int = 8
     """Samples at once."""
+    by_window: bool = True
+    """Encode the samples of one window once and together (ours). Else each is a clip of its own, in
+    the order given, as published: what a clip is padded to depends on the others in its batch.
+    """
 
     @torch.no_grad()
     def run(
@@ -59,8 +63,7 @@ class Predictor:
         best_only: bool,
         skipped: list[str] | None = None,
     ) -> Iterator[tuple[Batch, list[Prediction]]]:
-        """Predict samples in batches. Samples of one window are encoded together, so that batches
-        do not follow the samples' order.
+        """Predict samples in batches, which follow the samples' order unless `by_window`.
 
         Args:
             root: the folder data/.
@@ -71,19 +74,30 @@ class Predictor:
         if texts.frozen:
             texts.add(text for sample in samples for text in (sample.long, sample.short))
         workers = loader_workers(device)
-        groups = group_samples(samples, self.batch_size)
+        groups = (
+            group_samples(samples, self.batch_size)
+            if self.by_window
+            else [[sample] for sample in samples]
+        )
+        batches = _batches(groups, self.batch_size)
         loader = DataLoader(
-            ClipDataset(root, groups, *self.sides),
-            batch_sampler=_batches(groups, self.batch_size),
+            ClipDataset(root, groups, self.input_size),
+            batch_sampler=batches,
             num_workers=workers,
             collate_fn=list,
             multiprocessing_context="fork" if workers else None,
         )
         multiple = self.model.base.image_multiple(training=False)
-        for found in loader:
+        for indices, found in zip(batches, loader, strict=True):
             loaded = readable(found, "stop" if skipped is None else "skip")
             if skipped is not None:
-                skipped += [str(item) for item in found if isinstance(item, UserError)]
+                # A clip holds all samples of its window: each counts.
+                skipped += [
+                    f"{sample.sample_id}: {item}"
+                    for i, item in zip(indices, found, strict=True)
+                    if isinstance(item, UserError)
+                    for sample in groups[i]
+                ]
             if not loaded:
                 continue
             batch = make_batch(loaded, device, multiple)

@@ -12,7 +12,7 @@ import numpy as np
 from losh.datasets.reader import Expression, Video
 from losh.errors import UserError
 from losh.frames import FrameStore
-from losh.frames.extract import pack_video
+from losh.frames.packing import pack_video
 from losh.media.decoding import decode_video, read_bytes, read_image
 from losh.params import FramesParams
 from losh.runtime.files import write_json

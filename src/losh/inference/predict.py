@@ -5,8 +5,10 @@ video.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -20,11 +22,33 @@ from losh.inference.own_clip import extracted
 from losh.inference.text_features import TextFeatures
 from losh.inference.whole_video import Trajectory, track
 from losh.media.drawing import caption, overlay, write_video
+from losh.media.resizing import InputSize, network_size, resize_frame
 from losh.model.checkpoint import load_model
-from losh.params import FlowParams, Params
+from losh.params import FlowParams
 from losh.runtime.files import atomic_write
 from losh.runtime.machine import pick_device, pick_precision
-from losh.short_text.parse import shorten
+from losh.runtime.resume import SCRATCH
+from losh.short_text.rule import Mode
+from losh.short_text.shorten import shorten
+
+PROTOCOL = "youtube_vos"
+"""Whose rules count for a person's own clip."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a prediction needs besides the checkpoint; the defaults are those of params.yaml."""
+
+    rule: Literal["long", "product", "intersection", "mean"] = "mean"
+    """How the two streams' masks become one, as evaluate.rule."""
+    threshold: float = 0.5
+    """A pixel belongs to the mask above this probability."""
+    chunk: int = 24
+    """Frames at once; at least the checkpoint's window is taken."""
+    mode: Mode = "subject_with_position"
+    """Of the short expression, as short_text.mode."""
+    rate: float = 10.0
+    """Frames per second of the overlay."""
 
 
 def predict(
@@ -32,10 +56,9 @@ def predict(
     sentence: str,
     out: Path,
     model: Path,
-    params: Params,
     short: str | None = None,
     masks: Path | None = None,
-    rate: float = 10.0,
+    settings: Settings | None = None,
 ) -> dict[str, object]:
     """Mask what `sentence` refers to in every frame of `clip`.
 
@@ -46,12 +69,13 @@ def predict(
             import-checkpoint` wrote).
         short: the short expression; None: the workflow's rule makes it.
         masks: folder for one 0/255 PNG a frame.
-        rate: frames a second of the overlay.
+        settings: how the masks are made; None: the defaults.
 
     Returns:
         The short expression, the score, the number of frames, and the part of the pixels that the
         masks cover.
     """
+    settings = settings or Settings()
     if not sentence.strip():
         raise UserError("the sentence is empty", "Say which object to mask")
     if out.suffix.lower() != ".mp4":
@@ -60,24 +84,26 @@ def predict(
     device = pick_device()
     network = network.to(device)
     if short is None:
-        short = shorten([sentence], params.short_text.mode)[0].text
+        short = shorten([sentence], settings.mode)[0].text
     predictor = Predictor(
         network,
-        TextFeatures(network.base.text_encoder, device),
-        (config["short_side"], config["long_side"]),
-        pick_precision(params.train.precision, device),
-        params.evaluate.rule,
-        params.evaluate.threshold,
+        TextFeatures(
+            network.base.text_encoder, device, fold=network.base.folds_text(PROTOCOL, False)
+        ),
+        InputSize.of_config(config),
+        pick_precision("auto", device),
+        settings.rule,
+        settings.threshold,
     )
-    chunk = params.evaluate.chunk and max(config["window"], params.evaluate.chunk)
+    chunk = settings.chunk and max(config["window"], settings.chunk)
     with extracted(clip) as (store, name):
         count = store.videos[name]["num_frames"]
         frame_of = partial(store.frame, name)
-        sentences = [(sentence, short)]
-        with track(predictor, frame_of, count, sentences, chunk, "youtube_vos") as [found]:
+        sentences, scratch = [(sentence, short)], SCRATCH / "predict"
+        with track(predictor, frame_of, count, sentences, chunk, PROTOCOL, scratch) as [found]:
             covered: list[float] = []
             frames = _overlays(store, name, count, found, sentence, masks, covered)
-            write_video(tqdm(frames, total=count, desc="overlay", unit="frame"), out, rate)
+            write_video(tqdm(frames, total=count, desc="overlay", unit="frame"), out, settings.rate)
             return {
                 "short": short,
                 "score": found.score,
@@ -111,7 +137,6 @@ def show_flow(clip: Path, out: Path, params: FlowParams, rate: float = 10.0) -> 
     """
     from losh.flow.estimator import FlowEstimator
     from losh.flow.visual import flow_to_rgb
-    from losh.media.resizing import network_size, resize_frame
 
     if out.suffix.lower() != ".mp4":
         raise UserError(f"{out} is no .mp4", "Name the video something.mp4")

@@ -22,7 +22,6 @@ from torch import Tensor
 from losh.clips.batches import pad_frames
 from losh.inference.forward import Predictor
 from losh.inference.streams import joined, joint_probabilities
-from losh.media.resizing import network_size, resize_frame
 from losh.media.windows import chunks
 from losh.model.pipeline import MaskRule, RVOSPipeline
 from losh.model.structures import Clips, FrameSizes, LayerPred, VideoFeats
@@ -145,7 +144,7 @@ class _Tracking:
     ) -> None:
         self.predictor, self.frame_of, self.frames = predictor, frame_of, frames
         self.pieces = chunks(frames, chunk)
-        self.size = network_size(*frame_of(0).shape[:2], *predictor.sides)
+        self.size = predictor.input_size.size_of(*frame_of(0).shape[:2])
         self.base: RVOSPipeline = predictor.model.base
         self.mask_rule = self.base.mask_rule(protocol)
         self.device = predictor.texts.device
@@ -181,7 +180,8 @@ class _Tracking:
 
     @torch.no_grad()
     def _encoded(self, piece: list[int]) -> tuple[Clips, VideoFeats]:
-        images = np.stack([resize_frame(self.frame_of(t), self.size) for t in piece])
+        resize = self.predictor.input_size.resize
+        images = np.stack([resize(self.frame_of(t), self.size) for t in piece])
         multiple = self.base.image_multiple(training=False)
         pixels, pad = pad_frames([torch.from_numpy(images)], self.device, multiple)
         clips = Clips(pixels, pad, torch.arange(len(piece), device=self.device)[None])

@@ -23,7 +23,8 @@ def decode_video(path: Path) -> Iterator[np.ndarray]:
     """The frames of a video file in order, uint8 [H, W, 3] RGB, unrotated.
 
     Raises:
-        UserError: the file is missing, does not decode, or ends early; the message names it.
+        UserError: the file is missing, damaged, or ends early; the message names it. A decoder
+            hides damage by pictures of its own and marks them as corrupt: those count as damage.
     """
     if not path.is_file():
         raise UserError(
@@ -39,6 +40,11 @@ def decode_video(path: Path) -> Iterator[np.ndarray]:
             stream.thread_type = "AUTO"
             promised = stream.frames
             for frame in container.decode(stream):
+                if frame.is_corrupt:
+                    raise UserError(
+                        f"{path} is damaged: frame {count + 1} does not decode as it was written",
+                        "Fetch the published file again",
+                    )
                 count += 1
                 yield frame.to_ndarray(format="rgb24")
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -173,7 +179,7 @@ def _close(shape: tuple[int, ...], wanted: tuple[int, int]) -> bool:
 
 
 VOID = 255
-"""DAVIS' index of pixels that count for nobody; never an object."""
+"""DAVIS's index of pixels that count for nobody; never an object."""
 
 
 def read_indices(path: Path) -> np.ndarray:
@@ -200,7 +206,7 @@ def read_indices(path: Path) -> np.ndarray:
 
 def split_objects(indices: np.ndarray, known: Iterable[str] = ()) -> dict[str, np.ndarray]:
     """Object id -> bool [H, W]: the objects in the image, and the `known` ones of the video that
-    this frame does not show as empty masks.
+    this frame does not show as empty masks. Void is no object.
     """
     present = {str(index) for index in np.unique(indices) if index not in (0, VOID)}
     return {one: indices == int(one) for one in sorted(present | set(known), key=int)}

@@ -60,7 +60,10 @@ def load_model(path: Path, tokenizer: bool = True) -> tuple[LoSh, dict[str, Any]
         UserError: a missing file, one that is not ours, one whose weights do not fit its own
             configuration, or no tokenizer.
     """
-    advice = "Make it with `dvc repro train` or `losh import-checkpoint`"
+    advice = (
+        "Bring it back with `dvc checkout`, or make it with `dvc repro train` or "
+        "`losh import-checkpoint`"
+    )
     if not path.is_file():
         raise UserError(f"{path} is missing", advice)
     try:
@@ -92,7 +95,8 @@ def model_from(config: dict[str, Any]) -> LoSh:
     """A model of this configuration with fresh weights; nothing is loaded or downloaded.
 
     Args:
-        config: `model` and `pipeline` (the sections of params.yaml) and `text_encoder_config` (Hugging Face's).
+        config: `model` and `pipeline` (the sections of params.yaml) and `text_encoder_config`
+            (Hugging Face's).
     """
     params, pipeline = _sections(config)
     # The weights come from the file: what the backbone started from is of no matter now, and may

@@ -19,6 +19,7 @@ from losh.errors import UserError
 from losh.model.checkpoint import load_model, model_from, save_model
 from losh.model.losh import LoSh
 from losh.pipelines.mttr.released import INPUT, infer_params, infer_text_config
+from losh.runtime.torch_files import UNREADABLE, load_tensors, reason_of
 
 POSITION_IDS = "transformer.text_encoder.embeddings.position_ids"
 TABLE, INDEX = "relative_position_bias_table", "relative_position_index"
@@ -73,11 +74,11 @@ def read_released(path: Path) -> dict[str, Tensor]:
             values is unpickled.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = load_tensors(path, mmap=True)
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
-    except Exception as error:
-        reason = str(error).splitlines()[0]
+    except UNREADABLE as error:
+        reason = reason_of(error)
         raise UserError(
             f"{path} is no checkpoint that can be read safely ({reason})",
             "Give a file of the released code",
@@ -189,7 +190,8 @@ def import_checkpoint(
     input, in pixels, are given; the defaults are those published for A2D-Sentences.
     """
     state, config = import_released(source)
-    config |= {"window": window, "short_side": short_side, "long_side": long_side}
+    sizes = {"window": window, "short_side": short_side, "long_side": long_side}
+    config |= {**sizes, "resize_filter": "pil_bilinear"}
     model = _blank(config)
     model.load_state_dict(state, assign=True)
     save_model(out, model, config)

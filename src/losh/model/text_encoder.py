@@ -25,6 +25,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from losh.errors import UserError
 from losh.model.structures import TextFeats
+from losh.runtime.home import at_home
+from losh.runtime.torch_files import UNREADABLE, reason_of
 
 EMBEDDED = Path(__file__).parent / "embedded_text_encoder"
 """Our small RoBERTa for MovingShapes, made by scripts/train_text_encoder.py."""
@@ -222,20 +224,22 @@ def without_pooler(make: Any, *args: Any, **options: Any) -> Any:
 
 def _from_files(name_or_path: str, load: Any) -> Any:
     """Load from our package, a folder, the hub's cache, or else from the hub."""
-    where = str(EMBEDDED) if name_or_path == "embedded" else name_or_path
+    where = str(EMBEDDED) if name_or_path == "embedded" else str(at_home(Path(name_or_path)))
+    if not Path(where).is_dir():
+        where = name_or_path  # a name on the hub
     try:
         return load(
             where, local_files_only=True
         )  # the cache first: the same files every time, and no wait where there is no network
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         if name_or_path == "embedded" or Path(where).is_dir():
             raise _cannot_load(name_or_path, error) from None
     try:
         return load(where)
-    except (OSError, ValueError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise _cannot_load(name_or_path, error) from None
 
 
 def _cannot_load(name_or_path: str, error: Exception) -> UserError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    return UserError(f"model.text_encoder: {name_or_path} cannot be loaded ({reason})", ADVICE)
+    what = f"model.text_encoder: {name_or_path} cannot be loaded ({reason_of(error)})"
+    return UserError(what, ADVICE)

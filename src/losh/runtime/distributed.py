@@ -1,10 +1,25 @@
-"""One process or many: start, sums over processes, and who may write files."""
+"""One process or many: start, sums over processes, and who may write files.
+
+Why there is a launcher here beside torchrun, which `relaunch` leaves alone where it is in charge:
+
+- `dvc repro` runs the same command on one CPU and on eight GPUs, so the script starts its own
+  processes, as many as the machine and the batch allow.
+- torchrun's store listens on every network interface; ours meet in a file and talk over the
+  loopback interface alone.
+- Each process of torchrun would print a user's mistake, and torchrun its own report after them;
+  ours shows the one line once (`ERROR_FILE`).
+- The exit code is that of the first process that failed, 143 after a SIGTERM for one; torchrun's is
+  its own.
+
+A training over several nodes needs torchrun: `torchrun --nnodes ... stages/train.py`.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import math
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,13 +33,16 @@ import torch
 import torch.distributed as dist
 
 from losh.errors import ERROR_FILE, UserError
+from losh.runtime.environment import whole_number
 from losh.runtime.machine import core_count, pick_device
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-GRACE = 30.0  # seconds, as torchrun gives
-RENDEZVOUS = (
-    "LOSH_RENDEZVOUS"  # set by `relaunch` for its workers: the file in which they find each other
-)
+GRACE = 30.0
+"""Seconds between asking a process to end and ending it, as torchrun gives."""
+RENDEZVOUS_FILE = "LOSH_RENDEZVOUS_FILE"
+"""Environment variable that names a file. Workers of `relaunch` have it from their launcher: there
+they find each other.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,15 +89,44 @@ def start() -> Processes:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if world > 1 and not dist.is_initialized():
-        backend, meeting = "nccl" if device.type == "cuda" else "gloo", os.environ.get(RENDEZVOUS)
-        if meeting:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        if RENDEZVOUS_FILE in os.environ:
             _end_with_parent()
-            dist.init_process_group(
-                backend, init_method=f"file://{meeting}", rank=rank, world_size=world
-            )
+            where = f"file://{os.environ[RENDEZVOUS_FILE]}"
+            dist.init_process_group(backend, init_method=where, rank=rank, world_size=world)
         else:
             dist.init_process_group(backend)
     return Processes(rank, world, device)
+
+
+def require_shared_folder(folder: Path, processes: Processes) -> None:
+    """Make `folder` and check that all processes see this very one.
+
+    Raises:
+        UserError: on all of them: they name other folders, or lie on machines that share none.
+    """
+    names = processes.gather(folder.name)
+    if len(set(names)) > 1:
+        raise UserError(
+            "the processes read different code, parameters or data",
+            "Give all machines the same copy of the repository",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    # A new name each time: a network file system may remember that there was no such file.
+    token = folder / f".seen-by-all-{processes.gather(secrets.token_hex(8))[0]}"
+    if processes.is_main:
+        token.touch()
+    processes.wait()
+    places = processes.gather((token.exists(), socket.gethostname()))
+    if processes.is_main:
+        token.unlink()
+    for rank, (seen, host) in enumerate(places):
+        if not seen:
+            raise UserError(
+                f"process {rank} (on {host}) does not see what process 0 (on {places[0][1]}) "
+                f"writes in {folder.parent}",
+                "Keep the repository on a disk that all machines share",
+            )
 
 
 def stop() -> None:
@@ -88,33 +135,51 @@ def stop() -> None:
         dist.destroy_process_group()
 
 
-def processes_wanted(on_cpu: int) -> int:
-    """LOSH_PROCESSES, else one a visible GPU, else `on_cpu`. Not a parameter: results do not depend
-    on it.
+@dataclass(frozen=True)
+class Divisible:
+    """Work that cannot be divided among more than `parts` processes, since `why`."""
+
+    parts: int
+    why: str
+
+
+def processes_wanted(on_cpu: int, work: Divisible | None = None) -> int:
+    """Return LOSH_PROCESSES, else one for each visible GPU, else `on_cpu` or as many as there are
+    cores. Not a parameter: results do not depend on it.
+
+    Args:
+        on_cpu: processes where there is no GPU.
+        work: how many there may be; where that leaves GPUs idle, a line says so.
     """
-    asked = os.environ.get("LOSH_PROCESSES")
+    asked = whole_number("LOSH_PROCESSES")
     if asked is not None:
-        if not asked.isdigit() or int(asked) < 1:
-            raise UserError(f"LOSH_PROCESSES is {asked!r}", "Give a whole number of at least 1")
-        return int(asked)
-    return torch.cuda.device_count() if pick_device().type == "cuda" else on_cpu
+        return asked
+    on_gpus = pick_device().type == "cuda"
+    available = torch.cuda.device_count() if on_gpus else min(on_cpu, core_count())
+    wanted = min(available, work.parts) if work else available
+    if work and on_gpus and wanted < available:
+        print(f"{wanted} of {available} GPUs are used: {work.why}")
+    return wanted
 
 
-def relaunch(script: str, arguments: list[str], on_cpu: int = 1) -> None:
+def relaunch(
+    script: str, arguments: list[str], on_cpu: int = 1, work: Divisible | None = None
+) -> None:
     """Run `script` in one process a device and leave with their exit code; return at once where one
     process is enough.
 
-    The processes meet in a file and talk over the loopback interface alone: torchrun's store would
-    listen on every network. Under an outer torchrun (a cluster's, over several nodes) its processes
-    are used as they are.
+    Under an outer torchrun (a cluster's, over several nodes) its processes are used as they are.
 
     Args:
         script: the file to run.
         arguments: of the script.
         on_cpu: processes where there is no GPU; they share the cores.
+        work: into how many processes the work can be divided.
     """
-    wanted = processes_wanted(on_cpu)
-    if "RANK" in os.environ or wanted == 1:
+    if "RANK" in os.environ:
+        return
+    wanted = processes_wanted(on_cpu, work)
+    if wanted == 1:
         return
     loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
     common = {
@@ -128,8 +193,8 @@ def relaunch(script: str, arguments: list[str], on_cpu: int = 1) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: [worker.send_signal(number) for worker in workers])
     with tempfile.TemporaryDirectory() as folder:
-        said = Path(folder) / "error"
-        common |= {RENDEZVOUS: str(Path(folder) / "meeting"), ERROR_FILE: str(said)}
+        error = Path(folder) / "error"
+        common |= {RENDEZVOUS_FILE: str(Path(folder) / "rendezvous"), ERROR_FILE: str(error)}
         for rank in range(wanted):
             workers.append(
                 subprocess.Popen(
@@ -138,8 +203,8 @@ def relaunch(script: str, arguments: list[str], on_cpu: int = 1) -> None:
                 )
             )
         code = _wait_for(workers)
-        if said.exists():
-            raise UserError(said.read_text())
+        if error.exists():
+            raise UserError(error.read_text())
     raise SystemExit(code if code >= 0 else 128 - code)
 
 

@@ -78,6 +78,21 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_digest(path: Path) -> str:
+    """Digest a file's contents, or names and contents of all files in a folder: hex SHA-256.
+
+    Python's `__pycache__` is left out: it is made by reading.
+    """
+    if path.is_file():
+        return sha256_of(path)
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts:
+            name = file.relative_to(path).as_posix()
+            digest.update(f"{name}\0{sha256_of(file)}\0".encode())
+    return digest.hexdigest()
+
+
 def quoted(video: str) -> str:
     """A video's id as a safe file name on every file system (`#`, `!`, spaces and `/` are
     percent-encoded).

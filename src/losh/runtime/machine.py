@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from losh.runtime.environment import whole_number
+
 if TYPE_CHECKING:
     import torch
 
@@ -18,9 +20,7 @@ def core_count() -> int:
 
 def worker_count(items: int) -> int:
     """Worker processes for `items` independent items: LOSH_WORKERS, else one a usable core."""
-    asked = os.environ.get("LOSH_WORKERS")
-    available = int(asked) if asked and asked.isdigit() and int(asked) > 0 else core_count()
-    return max(1, min(available, items))
+    return max(1, min(whole_number("LOSH_WORKERS", least=0) or core_count(), items))
 
 
 def pick_device(local_rank: int = 0) -> torch.device:
@@ -56,9 +56,9 @@ def loader_workers(device: torch.device) -> int:
     8 beside a GPU; beside a CPU 1, or none where several processes share the cores: then they are
     all busy anyway.
     """
-    asked = os.environ.get("LOSH_WORKERS", "")
-    if asked.isdigit():
-        return int(asked)
+    asked = whole_number("LOSH_WORKERS", least=0)
+    if asked is not None:
+        return asked
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if device.type == "cuda":
         return min(8, max(1, core_count() // here - 1))

@@ -10,17 +10,27 @@ from collections.abc import Callable
 from losh.errors import UserError, friendly
 from losh.params import Params, load_params
 
+BACK = "`dvc checkout` brings back outputs of before"
+"""DVC removes a stage's outputs before it runs the stage; they are still in its cache."""
+
 
 def run_stage(work: Callable[[Params], object]) -> None:
     """Run a stage that takes no argument, with the parameters of params.yaml."""
-    friendly(lambda: work(load_params()))()
+
+    @friendly
+    def main() -> None:
+        try:
+            work(load_params())
+        except UserError as error:
+            raise UserError(str(error), BACK) from None
+
+    main()
 
 
 def run_dataset_stage(work: Callable[[Params, str], object]) -> None:
     """Run a per-dataset stage: the only argument is the dataset's name in params.yaml."""
 
-    def main() -> None:
-        params = load_params()
+    def main(params: Params) -> None:
         name = sys.argv[1] if len(sys.argv) == 2 else ""
         if name not in params.datasets:
             raise UserError(
@@ -29,4 +39,4 @@ def run_dataset_stage(work: Callable[[Params, str], object]) -> None:
             )
         work(params, name)
 
-    friendly(main)()
+    run_stage(main)

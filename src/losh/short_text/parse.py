@@ -11,6 +11,7 @@ import pandas as pd
 from losh.errors import UserError
 from losh.params import ShortTextParams
 from losh.runtime.files import atomic_write
+from losh.runtime.home import at_home
 from losh.short_text.overrides import read_overrides
 from losh.short_text.rule import Mode
 from losh.short_text.shorten import shorten
@@ -43,7 +44,7 @@ def parse_text(
         UserError: a file that cannot be read, a missing column, or an empty expression with
             `on_error: stop`.
     """
-    overrides = read_overrides(Path(params.overrides)) if params.overrides else {}
+    overrides = read_overrides(at_home(Path(params.overrides))) if params.overrides else {}
     table = read_csv(expressions_csv)
     require(
         table,

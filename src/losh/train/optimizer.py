@@ -1,13 +1,42 @@
-"""AdamW with separate rates, and the learning rate as a function of the step alone."""
+"""What is trained and how fast: AdamW with separate rates, which follow from the step alone."""
 
 from __future__ import annotations
 
 import math
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from losh.errors import UserError
 from losh.params import TrainParams
+
+
+def unreached_parameters(model: nn.Module, loss: Tensor) -> list[str]:
+    """Name the parameters with requires_grad that are not in the graph of `loss`.
+
+    With a loss switched off some heads get no gradient.
+
+    Raises:
+        UserError: none is in it.
+    """
+    reached: set[int] = set()
+    waiting, seen = [loss.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):  # where a leaf's gradient adds up
+            reached.add(id(node.variable))
+        waiting += [above for above, _ in node.next_functions]
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    unreached = [name for name, parameter in trained.items() if id(parameter) not in reached]
+    if len(unreached) == len(trained):
+        raise UserError(
+            "no loss reaches a parameter whose learning rate is above 0",
+            "Raise a loss's weight, or a learning rate",
+        )
+    return unreached
 
 
 def make_optimizer(model: nn.Module, params: TrainParams) -> AdamW:

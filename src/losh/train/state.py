@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from dataclasses import asdict, dataclass, field
@@ -14,10 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from losh.errors import UserError
+from losh.runtime.environment import seconds
 from losh.runtime.files import atomic_write
+from losh.runtime.torch_files import UNREADABLE, load_tensors, reason_of
 
-SAVE_EVERY = float(os.environ.get("LOSH_SAVE_EVERY", "180"))
-"""Seconds between saves within an epoch: what a kill without warning costs at most."""
+SAVE_EVERY = 180.0
+"""Seconds between saves within an epoch, unless LOSH_SAVE_EVERY gives others: what a kill without
+warning costs at most.
+"""
 
 
 @dataclass
@@ -54,13 +57,13 @@ def save_state(path: Path, progress: Progress, **parts: Any) -> None:
 def load_state(path: Path, **parts: Any) -> Progress:
     """Load what save_state saved into `parts`; returns the progress."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_tensors(path)
         for name, value in parts.items():
             value.load_state_dict(state[name])
         return Progress(**state["progress"])
-    except (RuntimeError, KeyError, ValueError, TypeError, EOFError) as error:
+    except (*UNREADABLE, TypeError) as error:
         raise UserError(
-            f"{path} cannot be resumed from ({error})", "Remove it to start afresh"
+            f"{path} cannot be resumed from ({reason_of(error)})", "Remove it to start afresh"
         ) from None
 
 
@@ -85,14 +88,15 @@ class StopRequest:
 
 
 class Clock:
-    """Says when SAVE_EVERY seconds have passed."""
+    """Says when it is time to save again."""
 
     def __init__(self) -> None:
+        self._every = seconds("LOSH_SAVE_EVERY", SAVE_EVERY)
         self._last = time.monotonic()
 
     def is_due(self) -> bool:
-        """True at most once every SAVE_EVERY seconds."""
-        if time.monotonic() - self._last < SAVE_EVERY:
+        """True at most once in that many seconds."""
+        if time.monotonic() - self._last < self._every:
             return False
         self._last = time.monotonic()
         return True

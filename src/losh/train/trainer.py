@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +23,9 @@ from losh.model.losh import LoSh
 from losh.model.training_step import TrainingStep
 from losh.params import TrainParams
 from losh.runtime.distributed import Processes
+from losh.runtime.environment import whole_number
 from losh.runtime.machine import loader_workers, pick_precision
-from losh.train.optimizer import make_optimizer, rate_factor, set_rates
+from losh.train.optimizer import make_optimizer, rate_factor, set_rates, unreached_parameters
 from losh.train.state import Clock, Progress, StopRequest, TrainableWeights, load_state, save_state
 
 
@@ -64,15 +64,48 @@ class Trainer:
             self.progress = load_state(
                 state, model=self.trainable, optimizer=self.optimizer, scaler=self.scaler
             )
-        compiled = torch.compile(self.model) if params.compile else self.model
-        self.wrapped: nn.Module = TrainingStep(compiled, self.criterion)
+        self._require_same_state()
+        self.wrapped: nn.Module = TrainingStep(self.model, self.criterion)
+        unused = self._announce_unreached()
+        if params.compile:
+            self.wrapped = TrainingStep(torch.compile(self.model), self.criterion)
         if processes.world > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             self.wrapped = DistributedDataParallel(
-                self.wrapped, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+                self.wrapped,
+                device_ids=ids,
+                broadcast_buffers=False,
+                gradient_as_bucket_view=True,
+                find_unused_parameters=bool(unused),
             )
         self.stop = StopRequest()
         self.clock = Clock()
+
+    def _announce_unreached(self) -> list[str]:
+        """Names of the parameters that no loss reaches, found with the first clip; says which.
+
+        DistributedDataParallel expects a gradient of each parameter, unless it is told to look for
+        those without one; told so where all have one, it prints a warning.
+        """
+        self.model.train()
+        multiple = self.model.base.image_multiple(training=True)
+        batch = make_batch(readable([self.dataset[0]]), self.device, multiple)
+        loss = self._forward(batch, self._global_counts([batch]))["total"]
+        names = unreached_parameters(self.model, loss)
+        parts = sorted({name.rpartition(".")[0] for name in names})
+        if parts and self.processes.is_main:
+            shown = ", ".join(parts[:8]) + (", ..." if len(parts) > 8 else "")
+            print(f"train: no loss reaches, and nothing changes, {shown}")
+        return names
+
+    def _require_same_state(self) -> None:
+        """Stop where the processes would go on from different steps."""
+        steps = self.processes.gather((self.progress.epoch, self.progress.step))
+        if len(set(steps)) > 1:
+            raise UserError(
+                f"the processes read different states of the training from {self.state_path}",
+                "Keep the repository on a disk that all machines share",
+            )
 
     def run_epoch(self, bar: tqdm) -> dict[str, float]:
         """The rest of the current epoch; returns the mean of each loss term over its steps.
@@ -226,8 +259,7 @@ def micro_batches(loaded: list[LoadedClip]) -> list[list[LoadedClip]]:
     Gradients add up over the parts: the result is that of the whole, exactly where all clips have
     one size (else the padding differs).
     """
-    asked = os.environ.get("LOSH_CLIPS_PER_DEVICE", "")
-    limit = int(asked) if asked.isdigit() and int(asked) > 0 else len(loaded)
+    limit = whole_number("LOSH_CLIPS_PER_DEVICE") or len(loaded)
     groups: dict[tuple[int, int], list[LoadedClip]] = {}
     for clip in loaded:
         groups.setdefault((clip.frames.shape[0], clip.masks.shape[1]), []).append(clip)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +19,47 @@ from losh.clips.sampler import GlobalBatches
 from losh.clips.samples import Sample, group_samples
 from losh.clips.transforms import mirror_words
 from losh.errors import UserError
+from losh.frames import FrameStore
 from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.inference.validation import validate
+from losh.media.resizing import InputSize
 from losh.model.build import build_model
 from losh.model.checkpoint import save_model
+from losh.model.losh import LoSh
 from losh.params import Params
-from losh.runtime.distributed import Processes, start, stop
-from losh.runtime.files import read_json, write_json
-from losh.runtime.resume import SCRATCH, code_digest, fingerprint, link, warn_if_changed
+from losh.runtime.distributed import (
+    Divisible,
+    Processes,
+    require_shared_folder,
+    start,
+    stop,
+)
+from losh.runtime.files import write_json
+from losh.runtime.resume import (
+    SCRATCH,
+    held,
+    keep_newest,
+    link,
+    stage_digest,
+    warn_if_changed,
+)
 from losh.train.curves import draw_curves, write_curves
+from losh.train.fingerprint import named_weights, training_fingerprint
 from losh.train.inputs import DATA
 from losh.train.split import load_train_samples, split_validation
+from losh.train.text_cache import encode_together
 from losh.train.trainer import Stopped, Trainer
 
-CODE = [
-    "model",
-    "train",
-    "clips",
-    "windows.py",
-    "resizing.py",
-    "open_files.py",
-    "frames/store.py",
-    "flow/store.py",
-]
-"""What decides the weights: a change of it starts a training afresh."""
+KEPT = 3
+"""Folders of other trainings, finished or stopped, that stay in scratch/train: those that changed
+last.
+"""
+
+
+def divisible_into_clips(batch_size: int) -> Divisible:
+    """Say into how many processes a training divides: each needs a clip of every batch."""
+    return Divisible(batch_size, f"train.batch_size is {batch_size}")
 
 
 def train(
@@ -54,22 +74,12 @@ def train(
     Raises:
         SystemExit: 128 + the signal's number, where a signal stopped it; the state is saved.
     """
-    inputs = read_json(root / "train_data.json", "dvc repro train_data")
-    digest = code_digest(CODE)
-    work = (
-        scratch
-        / "train"
-        / fingerprint(
-            params.model.model_dump(),
-            params.pipeline.model_dump(),
-            params.train.model_dump(),
-            inputs,
-            digest,
-        )
-    )
+    code = stage_digest("train", **params.by_section())
+    work = scratch / "train" / training_fingerprint(params, root, code)
     processes = start()
     try:
-        summary = _train(params, out, metrics, root, work, processes)
+        with _work_folder(work, processes):
+            summary = _train(params, out, metrics, root, work, processes)
     except Stopped as stopped:
         if processes.is_main:
             print(
@@ -79,8 +89,22 @@ def train(
         raise SystemExit(128 + stopped.signal) from None
     finally:
         stop()
-    warn_if_changed(CODE, digest)
+    if processes.is_main:
+        warn_if_changed(code, "train", **params.by_section())
     return summary
+
+
+@contextmanager
+def _work_folder(work: Path, processes: Processes) -> Iterator[None]:
+    """Make the training's folder, which all processes must see, and hold it; remove old ones."""
+    require_shared_folder(work, processes)
+    if not processes.is_main:
+        yield
+        return
+    os.utime(work)  # a finished training that is used again counts as new
+    keep_newest(work.parent, 1 + KEPT)
+    with held(work):
+        yield
 
 
 def _train(
@@ -93,18 +117,12 @@ def _train(
     _announce(training, validation, left_out, processes)
     torch.manual_seed(params.train.seed)
     model = build_model(params.model, params.pipeline)
-    frozen = params.train.text_encoder_learning_rate == 0
-    model.base.text_encoder.frozen = frozen
-    texts = TextFeatures(model.base.text_encoder.to(processes.device), processes.device, frozen)
-    if frozen:
-        # All at once, mirrored ones too: a sentence's features depend, in their last bits, on those
-        # that it is encoded with, and a resumed training would meet them in other company.
-        sentences = {text for sample in samples for text in (sample.long, sample.short)}
-        texts.add(sentences | {mirror_words(text) for text in sentences})
-    sizes = (params.train.short_side, params.train.long_side)
+    model.base.backbone.checkpoint_blocks = params.train.checkpoint_blocks
+    texts = _texts(model, samples, params, root, work, processes)
+    size = InputSize(params.train.short_side, params.train.long_side, params.train.resize_filter)
     groups = group_samples(training, params.train.expressions_per_window)
     dataset = ClipDataset(
-        root, groups, *sizes, flip=params.train.flip, with_flow=params.train.losses.consistency > 0
+        root, groups, size, flip=params.train.flip, with_flow=params.train.losses.consistency > 0
     )
     weights = params.train.sampling_weights
     named = dict(zip(params.train.datasets, weights, strict=True)) if weights else None
@@ -115,19 +133,51 @@ def _train(
         named,
         processes.rank,
         processes.world,
+        params.train.last_batch == "keep",
     )
+    if batches.notice and processes.is_main:
+        print(batches.notice)
     trainer = Trainer(model, texts, dataset, batches, params.train, processes, work / "state.pt")
     config = {
         "model": params.model.model_dump(),
         "pipeline": params.pipeline.model_dump(),
         "window": _window(training),
-        "short_side": sizes[0],
-        "long_side": sizes[1],
+        **asdict(size),
     }
     _epochs(trainer, params, validation, root, work, config)
     if processes.is_main:
         return _write_outputs(trainer, params, work, out, metrics)
     return {}
+
+
+def _texts(
+    model: LoSh,
+    samples: list[Sample],
+    params: Params,
+    root: Path,
+    work: Path,
+    processes: Processes,
+) -> TextFeatures:
+    """What the model gets of sentences; with a frozen encoder the features of all of them."""
+    frozen = params.train.text_encoder_learning_rate == 0
+    encoder = model.base.text_encoder
+    encoder.frozen = frozen
+    folds = all(
+        model.base.folds_text(FrameStore(root / "frames" / name).index["protocol"], training=True)
+        for name in params.train.datasets
+    )
+    texts = TextFeatures(encoder.to(processes.device), processes.device, frozen, folds)
+    if frozen:
+        # All at once, mirrored ones too: a sentence's features depend, in their last bits, on those
+        # that it is encoded with, and a resumed training would meet them in other company.
+        sentences = {text for sample in samples for text in (sample.long, sample.short)}
+        sentences |= {mirror_words(text) for text in sentences}
+        weights = named_weights(params.model).get("model.text_encoder", "")
+        code = stage_digest("train", **params.by_section())
+        encode_together(
+            texts, sentences, [params.model.text_encoder, weights, code], work, processes
+        )
+    return texts
 
 
 def _epochs(
@@ -140,8 +190,8 @@ def _epochs(
 ) -> None:
     """Run what is left of the epochs; after each, validate where it is due, keep the best, save."""
     steps, progress = trainer.batches.steps, trainer.progress
-    sides = (config["short_side"], config["long_side"])
-    predictor = Predictor(trainer.model, trainer.texts, sides, trainer.dtype)
+    size = InputSize.of_config(config)
+    predictor = Predictor(trainer.model, trainer.texts, size, trainer.dtype)
     done = progress.epoch * steps + progress.step
     with tqdm(
         total=params.train.epochs * steps,
@@ -162,8 +212,8 @@ def _epochs(
                 scores = validate(predictor, validation, root, trainer.processes)
                 row |= {f"val/{name}": value for name, value in scores.items()}
                 bar.write(
-                    f"epoch {progress.epoch}: loss {means.get('total', float('nan')):.3f}, "
-                    f"validation mean IoU {scores['mean_iou']:.3f}"
+                    f"epoch {progress.epoch}: loss.total {means.get('total', float('nan')):.3f}, "
+                    f"validation.mean_iou {scores['mean_iou']:.3f}"
                 )
             progress.history.append(row)
             score = row.get("val/mean_iou", -1.0)

@@ -28,6 +28,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from losh.evaluate.metrics.j_and_f import mean_scores, pairwise_j_and_f
+from losh.media.decoding import VOID
 
 EXPRESSION_SETS = (
     "annot1",
@@ -36,7 +37,6 @@ EXPRESSION_SETS = (
     "annot2_full_video",
 )  # two annotators x (first frame, full video)
 BACKGROUND = 0.1
-VOID = 255
 
 
 @dataclass(frozen=True)

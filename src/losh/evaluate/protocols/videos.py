@@ -4,7 +4,7 @@ maps and single expressions).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from losh.errors import UserError
 from losh.evaluate.metrics.average_precision import encode
 from losh.evaluate.metrics.j_and_f import RunningJF
 from losh.evaluate.protocols.davis import (
-    VOID,
     ObjectScore,
     UnsupervisedVideo,
     davis_results,
@@ -37,9 +37,12 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
     processes, result = setup.processes, Result.empty()
     part = setup.out / f"part{processes.rank}.zip"
     with SubmissionWriter(part) as submission:
-        for video, rows, tracks in _tracks(setup, expressions):
+
+        def score(video: str, rows: list[Any], tracks: list[Trajectory]) -> None:
             for row, found in zip(rows, tracks, strict=True):
                 _add(result, _score_expression(setup, video, row, found, submission))
+
+        _each_video(setup, expressions, result, score)
     total = _gathered(setup, result)
     processes.wait()
     if processes.is_main:
@@ -53,6 +56,11 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
         if row.j is not None
     ]
     total.metrics = local_scores(scored) if scored else {}
+    if processes.is_main and len(scored) < len(total.rows):
+        print(
+            f"{len(scored)} of {len(total.rows)} expressions have public masks and are scored "
+            f"here; the submission holds all of them"
+        )
     return total
 
 
@@ -63,17 +71,25 @@ def evaluate_davis(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
     result = Result.empty()
     unsupervised: dict[str, list[ObjectScore]] = {}
     for name in sorted(set(expressions["expression_set"])):
-        for video, rows, tracks in _tracks(
-            setup, expressions[expressions["expression_set"] == name]
-        ):
+        objects = unsupervised.setdefault(name, [])
+
+        def score(
+            video: str,
+            rows: list[Any],
+            tracks: list[Trajectory],
+            objects: list[ObjectScore] = objects,
+        ) -> None:
+            objects += _score_label_maps(setup, video, rows, tracks)
             for row, found in zip(rows, tracks, strict=True):
                 _add(result, _score_expression(setup, video, row, found, None))
-            unsupervised.setdefault(name, []).extend(_score_label_maps(setup, video, rows, tracks))
+
+        _each_video(setup, expressions[expressions["expression_set"] == name], result, score)
     total = _gathered(setup, result)
     by_set: dict[str, list[ObjectScore]] = {}
     for part in setup.processes.gather(unsupervised):
         for name, scores in part.items():
-            by_set.setdefault(name, []).extend(scores)
+            if scores:
+                by_set.setdefault(name, []).extend(scores)
     plain: dict[str, list[ObjectScore]] = {}
     for row in total.rows:
         if row.j is not None:
@@ -84,11 +100,16 @@ def evaluate_davis(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
     return total
 
 
-def _tracks(
-    setup: EvaluationSetup, expressions: pd.DataFrame
-) -> Iterator[tuple[str, list[Any], list[Trajectory]]]:
-    """This process's videos, each with its expressions and their trajectories; trajectories are
-    valid until the next video.
+def _each_video(
+    setup: EvaluationSetup,
+    expressions: pd.DataFrame,
+    result: Result,
+    score: Callable[[str, list[Any], list[Trajectory]], None],
+) -> None:
+    """Call `score` with each of this process's videos, its expressions and their trajectories.
+
+    A video whose stored frames or masks cannot be read is an error; with on_error `skip` each of
+    its expressions is counted in `result.skipped`, and neither scored nor submitted.
     """
     store, processes = setup.store, setup.processes
     groups = sorted(expressions.groupby("video", sort=True))
@@ -102,10 +123,28 @@ def _tracks(
         frames = store.videos[video]["num_frames"]
         frame_of = partial(store.frame, video)
         chunk, scratch = setup.params.chunk, SCRATCH / "evaluate"
-        with track(
-            setup.predictor, frame_of, frames, sentences, chunk, setup.protocol, scratch
-        ) as tracks:
-            yield video, rows, tracks
+        try:
+            if setup.params.on_error == "skip":
+                _read_masks(setup, video)
+            with track(
+                setup.predictor, frame_of, frames, sentences, chunk, setup.protocol, scratch
+            ) as tracks:
+                score(video, rows, tracks)
+        except UserError as error:
+            if setup.params.on_error == "stop":
+                raise
+            result.skipped += [
+                f"{video}, expression {row.expression_set} {row.expression_id}: {error}"
+                for row in rows
+            ]
+
+
+def _read_masks(setup: EvaluationSetup, video: str) -> None:
+    """Read all masks of a video once, so that one that cannot be read is found before anything of
+    the video is scored or submitted.
+    """
+    for t in setup.store.videos[video]["annotated"]:
+        setup.store.masks(video, t)
 
 
 def _score_expression(
@@ -129,7 +168,7 @@ def _score_expression(
         if t in annotated:
             truths = store.masks(video, t)
             truth = truths.get(row.instance)
-            void = truths.get(str(VOID))
+            void = store.void(video, t)
             truth = (
                 np.zeros(next(iter(truths.values())).shape if truths else size, bool)
                 if truth is None
@@ -188,9 +227,7 @@ def _score_label_maps(
     store = setup.store
     annotated = store.videos[video]["annotated"]
     instances = objects_to_score(
-        name
-        for name, mask in store.masks(video, annotated[0]).items()
-        if name != str(VOID) and mask.any()
+        name for name, mask in store.masks(video, annotated[0]).items() if mask.any()
     )
     order = sorted(range(len(rows)), key=lambda i: int(rows[i].instance))
     scorer = UnsupervisedVideo(video, len(rows), instances)
@@ -206,7 +243,8 @@ def _score_label_maps(
             absent = np.zeros(size, bool)
             labels.append(label_map(np.stack([tracks[i].probability(t, size) for i in order])))
             truths.append([masks.get(name, absent) for name in instances])
-            voids.append(masks.get(str(VOID), absent))
+            void = store.void(video, t)
+            voids.append(absent if void is None else void)
         # [frames, objects, H, W] -> [objects, frames, H, W]
         scorer.add(np.stack(labels), np.stack(truths).swapaxes(0, 1), np.stack(voids))
     return scorer.scores()

@@ -22,7 +22,8 @@ def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None
     """Write up to `count` overlays as JPEG: a third worst, a third around the median, a third best;
     file names begin with the quality.
     """
-    rows = [row for row in worst_first(result.rows) if row.key in result.predictions]
+    # Rows without a prediction may be without a score: their masks are not public.
+    rows = worst_first(row for row in result.rows if row.key in result.predictions)
     for row in _spread(rows, count):
         t, code = result.predictions[row.key]
         frame = store.frame(row.video, t)

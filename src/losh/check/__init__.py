@@ -1,0 +1,1 @@
+"""Stage check: all parameters, and every file that they name, before any output is touched."""

@@ -1,0 +1,27 @@
+"""`losh ablation queue`: every row becomes a queued experiment."""
+
+from __future__ import annotations
+
+from losh.commands.ablation.rows import plan
+from losh.commands.experiments import as_text, dvc
+from losh.params import load_params
+
+
+def queue(
+    seeds: list[int],
+    changes: list[str],
+    base: str | None = None,
+    wanted: list[str] | None = None,
+) -> None:
+    """Queue the wanted rows (None: all) with every seed; `dvc queue start` runs them, one after the
+    other.
+    """
+    rows = plan(load_params(), seeds, changes, base, wanted)
+    for row in rows:
+        values = [f"{key}={as_text(value)}" for key, value in row.values.items()]
+        options = [part for value in values for part in ("-S", value)]
+        dvc("exp", "run", "--queue", "--name", row.name, *options)
+    print(
+        f"queued {len(rows)} experiments. Run them with `dvc queue start`, look with `dvc queue "
+        "status`, then `losh ablation show`"
+    )

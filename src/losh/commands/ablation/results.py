@@ -1,0 +1,95 @@
+"""What the ablation's experiments found, each read from its own parameters and scores."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from losh.commands.ablation.rows import (
+    BASE,
+    PREFIX,
+    RULE,
+    SEED,
+    SWITCHES,
+    label_of,
+    labels,
+)
+from losh.commands.experiments import Experiment, as_text
+from losh.errors import UserError
+
+OWN = {BASE, RULE, SEED, *SWITCHES.values()}
+"""Parameters that say which row it is; what else differs from the start is the user's change."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row with one seed on one dataset."""
+
+    base: str
+    row: str
+    seed: int
+    changes: str
+    """What differs from the commit that it was started from, besides the row's own."""
+    state: str
+    dataset: str
+    scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def group(self) -> tuple[str, str, str, str]:
+        """What results that differ in the seed alone have in common."""
+        return self.base, self.row, self.changes, self.dataset
+
+
+def results(experiments: list[Experiment]) -> list[Result]:
+    """The ablation's rows in the order of `labels`, failed and waiting ones included.
+
+    Raises:
+        UserError: there is none, or two have equal parameters.
+    """
+    starts = {one.name: one.params for one in experiments if one.name == one.baseline}
+    ours = [one for one in experiments if one.name.startswith(f"{PREFIX}-")]
+    if not ours:
+        raise UserError(
+            "no experiment of the ablation is here", "Run `losh ablation queue`, `dvc queue start`"
+        )
+    _refuse_twins(ours)
+    usual = _usual_rule(ours)
+    found: list[Result] = []
+    for one in ours:
+        params = one.params
+        known = (params[BASE], label_of(params, usual), params[SEED])
+        changes = _changes(params, starts.get(one.baseline, {}))
+        for dataset, scores in one.scores.items() or [("", {})]:
+            found.append(Result(*known, changes, one.state, dataset, scores))
+    order = {label: i for i, label in enumerate(labels())}
+    return sorted(found, key=lambda r: (r.base, r.changes, order.get(r.row, 99), r.seed, r.dataset))
+
+
+def _usual_rule(experiments: list[Experiment]) -> str:
+    """The rule of all rows but those about the rule: the one of the rows that leave a part out."""
+    rules = Counter(
+        one.params[RULE]
+        for one in experiments
+        if not all(one.params[key] for key in SWITCHES.values())
+    )
+    return rules.most_common(1)[0][0] if rules else experiments[0].params[RULE]
+
+
+def _changes(params: dict[str, Any], start: dict[str, Any]) -> str:
+    return " ".join(
+        f"{key}={as_text(value)}"
+        for key, value in params.items()
+        if key not in OWN and start.get(key, ...) != value
+    )
+
+
+def _refuse_twins(experiments: list[Experiment]) -> None:
+    seen: dict[str, str] = {}
+    for one in experiments:
+        twin = seen.setdefault(repr(sorted(one.params.items())), one.name)
+        if twin != one.name:
+            raise UserError(
+                f"the experiments {twin} and {one.name} have the same parameters",
+                f"Remove one of them: `dvc exp remove {one.name}`",
+            )

@@ -1,0 +1,105 @@
+"""DVC's experiments with the parameters and scores of each one's own commit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from losh.errors import UserError
+
+EVAL = "metrics/eval/"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of `dvc exp show`."""
+
+    name: str
+    """The experiment's; the branch's for a commit; `workspace`."""
+    state: str
+    """success, failed, queued or running; commits and the workspace are success."""
+    baseline: str
+    """Name of the commit it was started from; its own for a commit."""
+    params: dict[str, Any]
+    """Values of params.yaml by dotted key."""
+    scores: dict[str, dict[str, float]]
+    """Dataset -> score -> value; empty unless it succeeded: before, they are those of its start."""
+
+
+def read_experiments(all_commits: bool = False) -> list[Experiment]:
+    """The workspace, the current commit and its experiments (or every commit's that has any).
+
+    Raises:
+        UserError: DVC cannot show them.
+    """
+    revisions = ["HEAD", *(_baselines() if all_commits else [])]
+    shown = json.loads(
+        dvc("exp", "show", "--json", *(part for rev in revisions for part in ("--rev", rev)))
+    )
+    found = []
+    for commit in shown:
+        rev = commit["rev"]
+        name = commit.get("name") or (rev if rev == "workspace" else rev[:7])
+        found.append(_experiment(name, "success", name, commit))
+        for one in commit.get("experiments") or []:
+            state = ((one.get("executor") or {}).get("state") or "success").lower()
+            entry = one["revs"][0]
+            found.append(_experiment(one.get("name") or entry["rev"][:7], state, name, entry))
+    return found
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def as_text(value: Any) -> str:
+    """A parameter's value as `dvc exp run -S` takes it."""
+    return value if isinstance(value, str) else json.dumps(value).replace(" ", "")
+
+
+def dvc(*arguments: str) -> str:
+    """Run DVC; its output.
+
+    Raises:
+        UserError: it failed, with the last line that it said.
+    """
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr + done.stdout).strip().splitlines() or ["it said nothing"]
+        raise UserError(f"`dvc {' '.join(arguments[:3])}` failed", said[-1])
+    return done.stdout
+
+
+def _experiment(name: str, state: str, baseline: str, entry: dict[str, Any]) -> Experiment:
+    data = entry.get("data") or {}
+    params = ((data.get("params") or {}).get("params.yaml") or {}).get("data") or {}
+    scores = {
+        Path(path).stem: flat(content.get("data") or {})
+        for path, content in (data.get("metrics") or {}).items()
+        if path.startswith(EVAL)
+    }
+    return Experiment(name, state, baseline, flat(params), scores if state == "success" else {})
+
+
+def _baselines() -> list[str]:
+    """The commits that experiments, waiting and failed ones too, were started from."""
+    listed = subprocess.run(
+        ["git", "for-each-ref", "--format=%(refname)", "refs/exps"], capture_output=True, text=True
+    ).stdout.split()
+    found = set()
+    for reference in listed:
+        parts = reference.split("/")  # refs/exps/4d/e6128.../name
+        if len(parts) == 5 and len(parts[2]) == 2:
+            found.add(parts[2] + parts[3])
+    return sorted(found)
