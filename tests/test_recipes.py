@@ -134,6 +134,7 @@ FREE = {
 }
 FREE_WITHOUT_THE_PARTS = {  # no cross-attention, no consistency loss
     "model.cross_attention_blocks",
+    "model.cross_attention_levels",
     "model.cross_attention_place",
     "train.consistency.levels",
     "train.consistency.distance",

@@ -85,28 +85,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.set_defaults(run=_short_text)
 
-    one = commands.add_parser(
-        "import-checkpoint", help="turn a released MTTR or LoSh checkpoint into ours"
-    )
+    one = commands.add_parser("import-checkpoint", help="turn a released checkpoint into ours")
     one.add_argument("checkpoint", type=Path, help="a .pth or .pth.tar file of the released code")
     one.add_argument("-o", "--out", type=Path, required=True, help="our model file, .safetensors")
     one.add_argument(
+        "--text-encoder",
+        help="folder or hub name of the text encoder it was trained with, for its tokenizer "
+        "(default: roberta-base)",
+    )
+    one.add_argument(
         "--window",
         type=int,
-        default=10,
-        help="frames of a window it was trained with (default: %(default)s)",
+        help="frames of a window it was trained with (default: as published)",
     )
     one.add_argument(
         "--short-side",
         type=int,
-        default=320,
-        help="short side of its input in pixels (default: %(default)s)",
+        help="short side of its input in pixels (default: as published)",
     )
     one.add_argument(
         "--long-side",
         type=int,
-        default=576,
-        help="largest long side of its input in pixels (default: %(default)s)",
+        help="largest long side of its input in pixels (default: as published)",
     )
     one.set_defaults(run=_import)
 
@@ -214,9 +214,10 @@ def _import(arguments: argparse.Namespace) -> None:
     import_checkpoint(
         arguments.checkpoint,
         arguments.out,
-        arguments.window,
-        arguments.short_side,
-        arguments.long_side,
+        arguments.text_encoder,
+        window=arguments.window,
+        short_side=arguments.short_side,
+        long_side=arguments.long_side,
     )
     print(f"wrote {arguments.out}")
 

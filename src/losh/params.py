@@ -201,6 +201,9 @@ class ModelParams(Section):
     cross_attention: bool
     cross_attention_blocks: Count
     cross_attention_place: Literal["inside", "after"]
+    cross_attention_levels: list[Annotated[int, Field(ge=0, le=7)]] | None = Field(
+        default=None, min_length=1
+    )
 
 
 class LossParams(Section):

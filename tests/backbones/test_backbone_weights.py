@@ -69,8 +69,8 @@ def original_layout(model: SwinTransformer3d) -> dict[str, Tensor]:
     return renamed
 
 
-def stage_outputs(model: SwinTransformer3d, frames: Tensor) -> list[Tensor]:
-    """Outputs of torchvision's first three stages for clips of ours [B, T, 3, H, W].
+def stage_outputs(model: SwinTransformer3d, frames: Tensor, stages: int = 3) -> list[Tensor]:
+    """Outputs of torchvision's first stages for clips of ours [B, T, 3, H, W].
 
     Its patches are two frames long: each frame is given twice, which is what our summed kernel sees
     in one.
@@ -78,7 +78,7 @@ def stage_outputs(model: SwinTransformer3d, frames: Tensor) -> list[Tensor]:
     kept: list[Tensor] = []
     hooks = [
         model.features[i].register_forward_hook(lambda _, __, out: kept.append(out))
-        for i in (0, 2, 4)
+        for i in range(0, 2 * stages, 2)
     ]
     with torch.no_grad():
         model(
@@ -106,16 +106,19 @@ def test_torchvision_weights_give_torchvisions_features(
             assert torch.allclose(level, expected, atol=2e-5 * float(expected.abs().max()))
 
 
-def test_full_size_torchvision_weights_fit() -> None:
+@pytest.mark.parametrize("stages", [3, 4])
+def test_full_size_torchvision_weights_fit(stages: int) -> None:
     torch.manual_seed(0)
     model, theirs = (
-        build_backbone(BackboneParams(name="video_swin_t", checkpoint=None)).eval(),
+        build_backbone(BackboneParams(name="video_swin_t", checkpoint=None), stages).eval(),
         shake(swin3d_t()),
     )
     load_video_swin(model, theirs.state_dict())
     frames = torch.randn(1, 2, 3, 64, 64)
     with torch.no_grad():
-        for level, expected in zip(model(frames), stage_outputs(theirs, frames), strict=True):
+        for level, expected in zip(
+            model(frames), stage_outputs(theirs, frames, stages), strict=True
+        ):
             assert torch.allclose(level, expected, atol=2e-5 * float(expected.abs().max()))
 
 
@@ -226,17 +229,18 @@ def test_unreadable_paths_are_named(tmp_path: Path, name: str, why: str) -> None
         build_backbone(BackboneParams(name="video_swin_t", checkpoint=str(tmp_path / name)))
 
 
-def resnet_levels(model: nn.Module, frames: Tensor) -> Iterator[Tensor]:
+def resnet_levels(model: nn.Module, frames: Tensor, stages: int) -> Iterator[Tensor]:
     x = model.maxpool(model.relu(model.bn1(model.conv1(frames))))
-    for layer in (model.layer1, model.layer2, model.layer3):
+    for layer in (model.layer1, model.layer2, model.layer3, model.layer4)[:stages]:
         x = layer(x)
         yield x
 
 
-def test_resnet_weights_give_torchvisions_features() -> None:
+@pytest.mark.parametrize("stages", [3, 4])
+def test_resnet_weights_give_torchvisions_features(stages: int) -> None:
     """Frozen norms are torchvision's batch norms in eval mode, running statistics included."""
     torch.manual_seed(0)
-    theirs, model = resnet50(), ResNet("resnet50").train()
+    theirs, model = resnet50(), ResNet("resnet50", stages).train()
     for module in theirs.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.2)
@@ -247,7 +251,7 @@ def test_resnet_weights_give_torchvisions_features() -> None:
     frames = torch.randn(2, 3, 48, 64)
     with torch.no_grad():
         for level, expected in zip(
-            model(frames[None]), resnet_levels(theirs.eval(), frames), strict=True
+            model(frames[None]), resnet_levels(theirs.eval(), frames, stages), strict=True
         ):
             assert torch.allclose(level[0], expected, atol=1e-5 * float(expected.abs().max()))
     with pytest.raises(UserError, match=r"surplus: layer3\.6"):

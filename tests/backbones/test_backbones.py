@@ -11,26 +11,29 @@ from losh.backbones.video_swin import VideoSwin
 from losh.backbones.weights import build_backbone
 from losh.params import BackboneParams
 
-SIZES = {  # name: channels, millions of parameters
-    "video_swin_t": ([96, 192, 384], 12.4),
-    "video_swin_s": ([96, 192, 384], 34.0),
-    "video_swin_b": ([128, 256, 512], 60.2),
-    "resnet50": ([256, 512, 1024], 8.5),
-    "resnet101": ([256, 512, 1024], 27.5),
+SIZES = {  # name, stages: channels, millions of parameters
+    ("video_swin_t", 3): ([96, 192, 384], 12.4),
+    ("video_swin_s", 3): ([96, 192, 384], 34.0),
+    ("video_swin_b", 3): ([128, 256, 512], 60.2),
+    ("resnet50", 3): ([256, 512, 1024], 8.5),
+    ("resnet101", 3): ([256, 512, 1024], 27.5),
+    ("video_swin_t", 4): ([96, 192, 384, 768], 27.8),
+    ("resnet50", 4): ([256, 512, 1024, 2048], 23.5),
 }
 
 
-@pytest.mark.parametrize("name", SIZES)
-def test_full_size_step(name: str) -> None:
+@pytest.mark.parametrize(("name", "stages"), SIZES)
+def test_full_size_step(name: str, stages: int) -> None:
     """Forward and backward with every parameter reached, at a small input."""
     torch.manual_seed(0)
-    model = build_backbone(BackboneParams(name=name, checkpoint=None, drop_path=0.0)).train()
-    channels, millions = SIZES[name]
+    params = BackboneParams(name=name, checkpoint=None, drop_path=0.0)
+    model = build_backbone(params, stages).train()
+    channels, millions = SIZES[name, stages]
     assert model.channels == channels
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.1)
     levels = model(torch.randn(1, 2, 3, 32, 48))
     assert [level.shape[2:] for level in levels] == [
-        (c, 32 // s, 48 // s) for c, s in zip(channels, model.strides, strict=True)
+        (c, -(-32 // s), -(-48 // s)) for c, s in zip(channels, model.strides, strict=True)
     ]
     assert all(
         0.01 < level.std() < 100 for level in levels
@@ -38,6 +41,15 @@ def test_full_size_step(name: str) -> None:
     sum(level.square().mean() for level in levels).backward()
     for parameter_name, parameter in model.named_parameters():
         assert torch.isfinite(parameter.grad).all() and parameter.grad.any(), parameter_name
+
+
+@pytest.mark.parametrize(("stages", "blocks"), [(3, 10), (4, 12)])
+def test_stochastic_depth_is_spread_over_the_published_blocks(stages: int, blocks: int) -> None:
+    """Block i of the 12 of Video-Swin-T drops with 0.2 * i / 11, however many stages are used."""
+    params = BackboneParams(name="video_swin_t", checkpoint=None, drop_path=0.2)
+    model = build_backbone(params, stages)
+    drops = [block.drop_path for layer in model.layers for block in layer.blocks]
+    assert drops == pytest.approx([0.2 * i / 11 for i in range(blocks)])
 
 
 def test_own_sizes_reach_the_network() -> None:

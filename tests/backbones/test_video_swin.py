@@ -89,7 +89,7 @@ def test_parity_of_every_stage(case: str, atol: float, grad: bool) -> None:
 
 
 def vars_of(preset: str) -> dict[str, object]:
-    return dict(vars(PRESETS[preset]))
+    return dict(vars(PRESETS[preset].cut(3)))
 
 
 @pytest.mark.parametrize("size", [(1, 32, 32), (3, 33, 50), (5, 4, 70)])

@@ -55,7 +55,5 @@ def test_evaluation_and_prediction_name_a_folder_in_scratch(
     monkeypatch.setattr(predict, "extracted", extracted)
     monkeypatch.setattr(predict, "load_model", lambda path: (model, config))
     with pytest.raises(Seen) as prediction:
-        predict.predict(
-            tmp_path, "the disc", tmp_path / "o.mp4", tmp_path, params, short="the disc"
-        )
+        predict.predict(tmp_path, "the disc", tmp_path / "o.mp4", tmp_path, short="the disc")
     assert prediction.value.args == (Path("scratch/predict"),)

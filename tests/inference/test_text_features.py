@@ -189,9 +189,8 @@ def test_prediction_does_not_depend_on_case(trained: dict[str, Path], tmp_path: 
         frame = np.random.default_rng(t).integers(0, 255, (48, 64, 3), np.uint8)
         cv2.imwrite(str(clip / f"{t}.png"), frame)
     model = trained["plain"] / "model" / "model.safetensors"
-    params = tiny_params(evaluate__rule="mean")
     scores = [
-        predict(clip, sentence, tmp_path / "out.mp4", model, params)["score"]
+        predict(clip, sentence, tmp_path / "out.mp4", model)["score"]
         for sentence in (WRITTEN, READ)
     ]
     assert scores[0] == scores[1]

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, BertConfig, RobertaConfig
+from transformers import AutoConfig, BertConfig, DistilBertConfig, RobertaConfig
 
 from losh.errors import UserError
-from losh.model.text_encoder import EMBEDDED, TextEncoder, pad_features
+from losh.model.text_encoder import EMBEDDED, SentenceFeatures, TextEncoder, pad_features
 from losh.testing.parity_fixture import TEXT_CONFIG, arrays, needs_fixture, recipe
 
 SENTENCES = [
@@ -124,7 +124,7 @@ def test_embedded_features_tell_words_apart(embedded: TextEncoder) -> None:
     """The encoder is frozen: what its features do not tell, the model cannot see."""
     colours = ["red", "green", "blue", "yellow", "orange", "purple"]
     features = torch.stack(
-        [f[2] for f in embedded.features([f"the {c} circle moving left" for c in colours])]
+        [f.words[2] for f in embedded.features([f"the {c} circle moving left" for c in colours])]
     )
     similar = [cosine(features[i], features[j]) for i in range(6) for j in range(i)]
     assert max(similar) < 0.9
@@ -134,9 +134,8 @@ def test_embedded_features_tell_word_order(embedded: TextEncoder) -> None:
     """MTTR gives its words no positions: the same words in another order must differ by their
     features alone.
     """
-    one, other = embedded.features(
-        ["the red circle left of the blue square", "the blue circle left of the red square"]
-    )
+    sentences = ["the red circle left of the blue square", "the blue circle left of the red square"]
+    one, other = (features.words for features in embedded.features(sentences))
     red, blue = 2, 7
     assert cosine(one[red], other[blue]) < 0.95
     assert cosine(one[blue], other[red]) < 0.95
@@ -146,23 +145,26 @@ def test_features_do_not_depend_on_the_batch(embedded: TextEncoder) -> None:
     together, alone = embedded.features(SENTENCES), [embedded.features([s])[0] for s in SENTENCES]
     by_twos = embedded.features(SENTENCES, batch_size=2)
     for sentence, a, b, c in zip(SENTENCES, together, alone, by_twos, strict=True):
-        assert a.shape == (len(sentence.split()) + 2, embedded.width)
-        assert torch.allclose(a, b, atol=1e-5) and torch.allclose(a, c, atol=1e-5)
+        assert a.words.shape == (len(sentence.split()) + 2, embedded.width)
+        assert torch.allclose(a.words, b.words, atol=1e-5)
+        assert torch.allclose(a.words, c.words, atol=1e-5)
 
 
 def test_features_can_be_learnt_from(embedded: TextEncoder) -> None:
     """Made under inference_mode they could not be saved for a backward pass."""
-    layer, features = nn.Linear(embedded.width, 3), embedded.features(SENTENCES[:1])[0]
+    layer, features = nn.Linear(embedded.width, 3), embedded.features(SENTENCES[:1])[0].words
     assert not features.requires_grad
     layer(features).sum().backward()
     assert layer.weight.grad.any()
 
 
 def test_pad_features_marks_padding() -> None:
-    feats = pad_features([torch.ones(2, 4), torch.ones(3, 4), torch.ones(1, 4)])
+    feats = pad_features([SentenceFeatures(torch.ones(n, 4), torch.ones(4) * n) for n in (2, 3, 1)])
     assert feats.words.shape == (3, 3, 4)
     assert feats.pad.tolist() == [[False, False, True], [False] * 3, [False, True, True]]
     assert feats.words[feats.pad].eq(0).all() and feats.words[~feats.pad].eq(1).all()
+    assert feats.sentence.tolist() == [[2] * 4, [3] * 4, [1] * 4]
+    assert pad_features([SentenceFeatures(torch.ones(2, 4), None)]).sentence is None
 
 
 def test_a_frozen_encoder_stays_in_eval_mode() -> None:
@@ -196,7 +198,7 @@ def test_features_of_a_trained_encoder_are_without_dropout_and_leave_its_mode(
     encoder.tokenizer.model_max_length = 32
     encoder.frozen = False
     encoder.train()
-    assert torch.equal(encoder.features(["x"])[0], encoder.features(["x"])[0])
+    assert torch.equal(encoder.features(["x"])[0].words, encoder.features(["x"])[0].words)
     assert encoder.training and encoder.model.training
 
 
@@ -205,7 +207,7 @@ def test_a_folder_of_ones_own_is_loaded(embedded: TextEncoder, tmp_path: Path) -
     embedded.tokenizer.save_pretrained(tmp_path)
     own = TextEncoder(str(tmp_path))
     for a, b in zip(own.features(SENTENCES), embedded.features(SENTENCES), strict=True):
-        assert torch.equal(a, b)
+        assert torch.equal(a.words, b.words)
 
 
 def test_another_family_of_encoders_works(embedded: TextEncoder, tmp_path: Path) -> None:
@@ -219,7 +221,40 @@ def test_another_family_of_encoders_works(embedded: TextEncoder, tmp_path: Path)
     TextEncoder.from_config(BertConfig(**sizes)).model.save_pretrained(tmp_path)
     embedded.tokenizer.save_pretrained(tmp_path)
     own = TextEncoder(str(tmp_path))
-    assert own.width == 16 and own.features(["the red circle"])[0].shape == (5, 16)
+    assert own.width == 16 and own.features(["the red circle"])[0].words.shape == (5, 16)
+
+
+def test_the_pooler_is_the_files_own_where_it_has_one(
+    embedded: TextEncoder, tmp_path: Path
+) -> None:
+    """And the sentence vector is the first word's features through it, in a batch as alone."""
+    trained = TextEncoder("embedded", pooled=True)
+    trained.model.pooler.dense.weight.data.normal_()
+    trained.model.save_pretrained(tmp_path)
+    embedded.tokenizer.save_pretrained(tmp_path)
+    own = TextEncoder(str(tmp_path), pooled=True)
+    assert torch.equal(own.model.pooler.dense.weight, trained.model.pooler.dense.weight)
+    for features in own.features(SENTENCES):
+        expected = own.model.pooler.dense(features.words[0]).tanh()
+        assert torch.allclose(features.sentence, expected, atol=1e-5)
+    assert all(features.sentence is None for features in embedded.features(SENTENCES))
+
+
+def test_a_lacking_pooler_starts_afresh_the_same_way_every_time() -> None:
+    """Features of a frozen encoder are kept in scratch/, whatever a training's seed."""
+    weights = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        weights.append(TextEncoder("embedded", pooled=True).model.pooler.dense.weight)
+    assert torch.equal(*weights)
+    assert float(weights[0].std()) == pytest.approx(0.02, rel=0.1)
+
+
+def test_an_encoder_without_a_pooler_is_refused_where_one_is_needed(tmp_path: Path) -> None:
+    config = DistilBertConfig(dim=16, n_layers=1, n_heads=2, hidden_dim=16, vocab_size=40)
+    with pytest.raises(UserError, match="no pooled sentence vector"):
+        TextEncoder.from_config(config, pooled=True)
+    assert TextEncoder.from_config(config).width == 16
 
 
 def copied(folder: Path) -> Path:

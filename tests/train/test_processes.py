@@ -17,7 +17,7 @@ from losh.errors import UserError
 from losh.inference.text_features import TextFeatures
 from losh.model.build import build_model
 from losh.model.checkpoint import load_model
-from losh.model.text_encoder import TextEncoder
+from losh.model.text_encoder import SentenceFeatures, TextEncoder
 from losh.runtime import distributed
 from losh.runtime.distributed import Processes, processes_wanted
 from losh.testing.tiny_training import ROOT, tiny_params
@@ -221,10 +221,16 @@ class Member(Processes):
 SENTENCES = [f"the {'small ' * (i % 5)}circle number {i} moves" for i in range(200)]
 
 
-def encoded(work: Path, world: int, encoder: str = "e") -> list[dict[str, torch.Tensor]]:
+def texts_of(pooled: bool) -> TextFeatures:
+    return TextFeatures(TextEncoder("embedded", pooled=pooled), torch.device("cpu"))
+
+
+def encoded(
+    work: Path, world: int, encoder: str = "e", pooled: bool = False
+) -> list[dict[str, SentenceFeatures]]:
     """The features that each of `world` processes ends with."""
     work.mkdir(parents=True, exist_ok=True)
-    every = [TextFeatures(TextEncoder("embedded"), torch.device("cpu")) for _ in range(world)]
+    every = [texts_of(pooled) for _ in range(world)]
     threads = [
         threading.Thread(target=encode_together, args=(texts, SENTENCES, [encoder], work, member))
         for texts, member in zip(every, Team(world).members, strict=True)
@@ -236,15 +242,26 @@ def encoded(work: Path, world: int, encoder: str = "e") -> list[dict[str, torch.
     return [texts.features for texts in every]
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize(("world", "pooled"), [(1, False), (2, False), (3, False), (2, True)])
 def test_sentences_encoded_together_are_bit_equal_to_those_of_one_process(
-    world: int, tmp_path: Path
+    world: int, pooled: bool, tmp_path: Path
 ):
-    alone = TextFeatures(TextEncoder("embedded"), torch.device("cpu"))
+    alone = texts_of(pooled)
     alone.add(SENTENCES)
-    for features in encoded(tmp_path / "train" / "mark", world):
+    for features in encoded(tmp_path / "train" / "mark", world, pooled=pooled):
         assert features.keys() == alone.features.keys()
-        assert all(torch.equal(features[one], alone.features[one]) for one in SENTENCES)
+        for sentence in SENTENCES:
+            ours, expected = features[sentence], alone.features[sentence]
+            assert torch.equal(ours.words, expected.words)
+            assert (ours.sentence is not None) == pooled
+            assert not pooled or torch.equal(ours.sentence, expected.sentence)
+
+
+def test_features_without_sentence_vectors_are_not_taken_where_these_are_needed(tmp_path: Path):
+    """Two base pipelines share scratch/, and an encoder."""
+    for pooled in (False, True):
+        [features] = encoded(tmp_path / "train" / str(pooled), 1, pooled=pooled)
+        assert (features[SENTENCES[0]].sentence is not None) == pooled
 
 
 def test_sentences_are_encoded_once_and_again_for_another_encoder(

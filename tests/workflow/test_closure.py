@@ -104,6 +104,22 @@ def test_deps_cover_the_imports(name):
     assert not missing, f"{name} imports {missing}, which its deps do not name"
 
 
+@pytest.mark.parametrize("base", pipelines.names())
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_deps_cover_every_base_pipeline(name, base):
+    """A base pipeline imports from its own folder and from what all may share."""
+    deps = [dep.replace("${model.base}", base) for dep in stage(name)["deps"]]
+    deps = [dep.removeprefix("src/losh/") for dep in deps if dep.startswith("src/losh")]
+    network = ROOT / "src" / "losh" / "pipelines" / base / "network.py"
+    missing = sorted(
+        file
+        for file in closure(network)
+        if not file.startswith(UNWATCHED) and not file.endswith("__init__.py")
+        if not any(file == dep or file.startswith(dep + "/") for dep in deps)
+    )
+    assert not missing, f"{base} imports {missing}, which {name}'s deps do not name"
+
+
 @pytest.mark.parametrize("name", list(PIPELINE))
 def test_deps_exist_and_hold_no_more_code_than_is_imported(name):
     reached = closure(ROOT / "stages" / f"{name}.py")

@@ -13,29 +13,30 @@ BUILDERS = {"resnet50": resnet50, "resnet101": resnet101}
 
 
 class ResNet(nn.Module):
-    """The first three stages of a ResNet, run on every frame by itself. Same interface as
-    `VideoSwin`.
+    """The first stages of a ResNet, run on every frame by itself. Same interface as `VideoSwin`.
 
     Attributes:
-        channels: channels of each level: 256, 512, 1024.
-        strides: pixels a cell of each level covers: 4, 8, 16.
+        channels: channels of each level: 256, 512, 1024, 2048.
+        strides: pixels a cell of each level covers: 4, 8, 16, 32.
         checkpoint_blocks: recompute each block in the backward pass instead of keeping what is
             inside it.
     """
 
-    def __init__(self, name: str) -> None:
-        """Random weights; `name` is resnet50 or resnet101."""
+    def __init__(self, name: str, stages: int = 3) -> None:
+        """Random weights; `name` is resnet50 or resnet101, `stages` 1 to 4."""
         super().__init__()
         net = BUILDERS[name](weights=None, norm_layer=FrozenBatchNorm2d)
-        blocks = [*net.layer1, *net.layer2, *net.layer3]
+        self.stages = [f"layer{i + 1}" for i in range(stages)]
+        blocks = [block for stage in self.stages for block in getattr(net, stage)]
         for block in blocks:
             # Frozen norms do not tame random weights: the residual sum would double a block, to
             # thousands in ResNet-101 (ours).
             block.bn3.weight.fill_(len(blocks) ** -0.5)
         self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
-        self.layer1, self.layer2, self.layer3 = net.layer1, net.layer2, net.layer3
-        self.channels = [256, 512, 1024]
-        self.strides = [4, 8, 16]
+        for stage in self.stages:
+            setattr(self, stage, getattr(net, stage))
+        self.channels = [256, 512, 1024, 2048][:stages]
+        self.strides = [4, 8, 16, 32][:stages]
         self.checkpoint_blocks = False
 
     def forward(self, frames: Tensor) -> list[Tensor]:
@@ -45,14 +46,14 @@ class ResNet(nn.Module):
             frames: float [B, T, 3, H, W], normalised; any size.
 
         Returns:
-            Three levels, [B, T, C_i, ceil(H / s_i), ceil(W / s_i)].
+            A level a stage: [B, T, C_i, ceil(H / s_i), ceil(W / s_i)].
         """
         B, T = frames.shape[:2]
         x = frames.flatten(0, 1)  # [B, T, 3, H, W] -> [B * T, 3, H, W]
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         levels = []
-        for layer in (self.layer1, self.layer2, self.layer3):
-            for block in layer:
+        for stage in self.stages:
+            for block in getattr(self, stage):
                 x = (
                     checkpoint(block, x, use_reentrant=False)
                     if self.checkpoint_blocks and self.training

@@ -1,9 +1,11 @@
-"""Video-Swin as LoSh and MTTR use it: the first three stages, a feature map for every frame."""
+"""Video-Swin as the base pipelines use it: its first stages (MTTR: three, ReferFormer and SgMg: all
+four), a feature map for every frame.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -20,18 +22,27 @@ class SwinSizes:
     depths: tuple[int, ...]
     num_heads: tuple[int, ...]
     window_size: tuple[int, int, int] = (8, 7, 7)
-    dropped_blocks: int = 2
-    """Blocks of the published fourth stage, which is left out: they still count where stochastic
-    depth is spread over the blocks.
+    dropped_blocks: int = 0
+    """Blocks of published stages that are left out: they still count where stochastic depth is
+    spread over the blocks.
     """
+
+    def cut(self, stages: int) -> SwinSizes:
+        """The first `stages` of the published stages."""
+        return replace(
+            self,
+            depths=self.depths[:stages],
+            num_heads=self.num_heads[:stages],
+            dropped_blocks=self.dropped_blocks + sum(self.depths[stages:]),
+        )
 
 
 PRESETS = {
-    "video_swin_t": SwinSizes(96, (2, 2, 6), (3, 6, 12)),
-    "video_swin_s": SwinSizes(96, (2, 2, 18), (3, 6, 12)),
-    "video_swin_b": SwinSizes(128, (2, 2, 18), (4, 8, 16)),
+    "video_swin_t": SwinSizes(96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "video_swin_s": SwinSizes(96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "video_swin_b": SwinSizes(128, (2, 2, 18, 2), (4, 8, 16, 32)),
 }
-"""The published sizes without their fourth stage (arXiv 2106.13230; LoSh and MTTR use T)."""
+"""The published sizes, all four stages (arXiv 2106.13230)."""
 
 
 class VideoSwin(nn.Module):

@@ -2,8 +2,8 @@
 torchvision's ResNets.
 
 Nothing is skipped in silence: a checkpoint's key is used, or is of a part that is left out by name
-(fourth stage, final norm, classifier, and the position index, which follows from the window), or is
-an error.
+(a stage that the pipeline does not use, final norm, classifier, and the position index, which
+follows from the window), or is an error.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ FROM_TORCHVISION = [
 ]
 FROM_ORIGINAL = [(re.compile(r"^layers\.(\d+)\.downsample\."), lambda m: f"downsamples.{m[1]}.")]
 CLASSIFIER = re.compile(r"^(norm|head|cls_head)\.")
-RESNET_LEFT_OUT = re.compile(r"^(layer4|fc)\.|\.num_batches_tracked$")
+RESNET_LEFT_OUT = re.compile(r"^fc\.|\.num_batches_tracked$")
+RESNET_STAGE = re.compile(r"^layer\d+")
 SHOWN = 12
 """Keys of each kind that an error lists."""
 
@@ -157,7 +158,7 @@ def load_video_swin(model: VideoSwin, weights: Weights | str | Path) -> None:
 
 
 def load_resnet(model: ResNet, weights: Weights | str | Path) -> None:
-    """Load a torchvision ResNet without its last stage and its classifier.
+    """Load a torchvision ResNet without the stages that the model lacks and its classifier.
 
     Raises:
         UserError: keys that are missing, surplus or of another shape: all are named.
@@ -165,11 +166,12 @@ def load_resnet(model: ResNet, weights: Weights | str | Path) -> None:
     source = str(weights) if isinstance(weights, str | Path) else "The checkpoint"
     if isinstance(weights, str | Path):
         weights = read_weights(weights)
-    load_strictly(
-        model,
-        {key: value for key, value in weights.items() if not RESNET_LEFT_OUT.search(key)},
-        source,
-    )
+    kept = {}
+    for key, value in weights.items():
+        stage = RESNET_STAGE.match(key)
+        if not RESNET_LEFT_OUT.search(key) and (stage is None or stage[0] in model.stages):
+            kept[key] = value
+    load_strictly(model, kept, source)
 
 
 def rename(key: str, rules: list) -> str:
@@ -220,8 +222,12 @@ EMBEDDED = Path(__file__).parent / "embedded" / "model.safetensors"
 """Our small Video-Swin for MovingShapes, made by scripts/train_backbone.py."""
 
 
-def build_backbone(params: BackboneParams) -> nn.Module:
+def build_backbone(params: BackboneParams, stages: int = 3) -> nn.Module:
     """Build the backbone that `params` names, with its weights.
+
+    Args:
+        stages: how many stages of a published backbone to keep; one of your own sizes has those
+            that `params` lists.
 
     Returns:
         `VideoSwin` or `ResNet`: frames [B, T, 3, H, W] -> levels [B, T, C_i, H_i, W_i], with the
@@ -244,16 +250,19 @@ def build_backbone(params: BackboneParams) -> nn.Module:
     if weights == "embedded":
         weights = EMBEDDED
     if params.name in ("resnet50", "resnet101"):
-        resnet = ResNet(params.name)
+        resnet = ResNet(params.name, stages)
         if weights is not None:
             load_resnet(resnet, weights)
         return resnet
-    sizes = PRESETS.get(params.name) or SwinSizes(
-        params.embed_dim,
-        tuple(params.depths),
-        tuple(params.num_heads),
-        tuple(params.window_size),
-        dropped_blocks=0,
+    sizes = (
+        PRESETS[params.name].cut(stages)
+        if params.name in PRESETS
+        else SwinSizes(
+            params.embed_dim,
+            tuple(params.depths),
+            tuple(params.num_heads),
+            tuple(params.window_size),
+        )
     )
     swin = VideoSwin(
         sizes.embed_dim,

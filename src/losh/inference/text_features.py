@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
 
 from losh.clips.sentences import fold_text
 from losh.model.structures import TextFeats, TextIds
-from losh.model.text_encoder import TextEncoder, pad_features
+from losh.model.text_encoder import SentenceFeatures, TextEncoder, pad_features
 
 
 class TextFeatures:
@@ -26,7 +25,7 @@ class TextFeatures:
             says when (`folds_text`): not every published system does so everywhere.
 
     Attributes:
-        features: of the sentences that are known, as they are read, [S, D] each, on the CPU.
+        features: of the sentences that are known, as they are read, on the CPU.
     """
 
     def __init__(
@@ -37,7 +36,7 @@ class TextFeatures:
         fold: bool = True,
     ) -> None:
         self.encoder, self.device, self.frozen, self.fold = encoder, device, frozen, fold
-        self.features: dict[str, Tensor] = {}
+        self.features: dict[str, SentenceFeatures] = {}
 
     def add(self, sentences: Iterable[str]) -> None:
         """Encode those sentences that are new."""
@@ -46,9 +45,7 @@ class TextFeatures:
             # Full precision even inside autocast: they are kept for good.
             with torch.autocast(self.device.type, enabled=False):
                 features = self.encoder.features(new, self.device, batch_size=64)
-            self.features |= {
-                sentence: feature.cpu() for sentence, feature in zip(new, features, strict=True)
-            }
+            self.features |= dict(zip(new, features, strict=True))
 
     def inputs(self, sentences: list[str]) -> TextFeats | TextIds:
         """Features [B, S, D] or tokens [B, S] of a batch, on the device."""

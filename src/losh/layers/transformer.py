@@ -118,13 +118,18 @@ class Attention(nn.Module):
 EPSILON = 1e-6  # keeps a frame that is all padding from dividing by zero (released behaviour)
 
 
-def sine_position(pad: Tensor, channels: int, temperature: float = 10000.0) -> Tensor:
+TEMPERATURE = 10000.0
+
+
+def sine_position(pad: Tensor, channels: int, offset: float = 0.0) -> Tensor:
     """2-D sine code over the unpadded extent, so that a clip is coded alike alone and padded in a
     batch (DETR; released behaviour).
 
     Args:
         pad: [M, h, w] bool, True = padding.
         channels: of the code, a multiple of 4; the first half codes rows, the second columns.
+        offset: added to the cells' numbers, which count from 1: -0.5 codes their centres
+            (Deformable DETR), 0 their far edges (MTTR).
 
     Returns:
         [M, channels, h, w] float32; channel 2k of a half is a sine, 2k + 1 the cosine of the same
@@ -132,12 +137,26 @@ def sine_position(pad: Tensor, channels: int, temperature: float = 10000.0) -> T
     """
     inside = (~pad).float()
     rows, columns = inside.cumsum(1), inside.cumsum(2)
-    rows = rows / (rows[:, -1:, :] + EPSILON) * (2 * math.pi)
-    columns = columns / (columns[:, :, -1:] + EPSILON) * (2 * math.pi)
-    half = channels // 2
-    step = torch.arange(half, dtype=torch.float32, device=pad.device)
-    wavelength = temperature ** (2 * (step // 2) / half)
+    rows = (rows + offset) / (rows[:, -1:, :] + EPSILON) * (2 * math.pi)
+    columns = (columns + offset) / (columns[:, :, -1:] + EPSILON) * (2 * math.pi)
+    wavelength = _wavelengths(channels // 2, pad.device)
     return torch.cat([_waves(rows, wavelength), _waves(columns, wavelength)], dim=1)
+
+
+def text_position(pad: Tensor, channels: int) -> Tensor:
+    """1-D sine code over a sentence's own words: pad [B, S] bool, True = padding -> float32
+    [B, S, channels] (ReferFormer).
+    """
+    words = (~pad).float().cumsum(1)
+    words = words / (words[:, -1:] + EPSILON) * (2 * math.pi)
+    waves = _waves(words[:, None], _wavelengths(channels, pad.device))  # [B, channels, 1, S]
+    return waves[:, :, 0].transpose(1, 2)
+
+
+def _wavelengths(channels: int, device: torch.device) -> Tensor:
+    """Of each channel of a code; a sine and the cosine after it share theirs."""
+    step = torch.arange(channels, dtype=torch.float32, device=device)
+    return TEMPERATURE ** (2 * (step // 2) / channels)
 
 
 def _waves(place: Tensor, wavelength: Tensor) -> Tensor:

@@ -22,7 +22,10 @@ def build_model(
     Raises:
         UserError: weights that are named but cannot be found or do not fit.
     """
-    encoder = TextEncoder(params.text_encoder) if text_encoder is None else text_encoder
-    backbone = build_backbone(params.backbone)
-    base = pipeline_class(params.base)(pipeline, backbone, encoder, encoder.width)
+    kind = pipeline_class(params.base)
+    encoder = text_encoder
+    if encoder is None:
+        encoder = TextEncoder(params.text_encoder, pooled=kind.uses_sentence)
+    backbone = build_backbone(params.backbone, kind.backbone_stages)
+    base = kind(pipeline, backbone, encoder, encoder.width)
     return LoSh(base, params)

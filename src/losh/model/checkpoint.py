@@ -23,7 +23,7 @@ from losh.model.build import build_model
 from losh.model.losh import LoSh
 from losh.model.text_encoder import TextEncoder, load_tokenizer
 from losh.params import ModelParams, PipelineParams
-from losh.pipelines import names, parameters_class
+from losh.pipelines import names, parameters_class, pipeline_class
 from losh.runtime.files import atomic_write
 
 METADATA = "losh"
@@ -104,7 +104,8 @@ def model_from(config: dict[str, Any]) -> LoSh:
     params = params.model_copy(
         update={"backbone": params.backbone.model_copy(update={"checkpoint": None})}
     )
-    return build_model(params, pipeline, text_encoder_from(config[TEXT_CONFIG]))
+    pooled = pipeline_class(params.base).uses_sentence
+    return build_model(params, pipeline, text_encoder_from(config[TEXT_CONFIG], pooled))
 
 
 def _sections(config: dict[str, Any]) -> tuple[ModelParams, PipelineParams]:
@@ -127,6 +128,6 @@ def text_config(encoder: TextEncoder) -> dict[str, Any]:
     }
 
 
-def text_encoder_from(config: dict[str, Any]) -> TextEncoder:
+def text_encoder_from(config: dict[str, Any], pooled: bool = False) -> TextEncoder:
     """A text encoder of this configuration: random weights, no tokenizer."""
-    return TextEncoder.from_config(AutoConfig.for_model(**config))
+    return TextEncoder.from_config(AutoConfig.for_model(**config), pooled=pooled)

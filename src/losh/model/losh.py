@@ -9,7 +9,15 @@ from losh.errors import UserError
 from losh.layers.transformer import xavier_matrices
 from losh.model.cross_attention import CrossBlock, LongShortAttention
 from losh.model.pipeline import RVOSPipeline
-from losh.model.structures import Clips, LoShOutput, TextFeats, TextIds, Tokens, VideoFeats
+from losh.model.structures import (
+    Clips,
+    LayerPred,
+    LoShOutput,
+    TextFeats,
+    TextIds,
+    Tokens,
+    VideoFeats,
+)
 from losh.params import ModelParams
 
 Text = TextIds | TextFeats
@@ -22,6 +30,9 @@ class LoSh(nn.Module):
     Args:
         base: the pipeline; LoSh uses only what RVOSPipeline declares.
         params: `short_stream` and `cross_attention*` of params.yaml's `model`.
+
+    Attributes:
+        one_batch: whether both streams run as one doubled batch; they must where they meet.
     """
 
     def __init__(self, base: RVOSPipeline, params: ModelParams) -> None:
@@ -29,10 +40,12 @@ class LoSh(nn.Module):
         self.base = base
         self.short_stream = params.short_stream
         crossing = params.short_stream and params.cross_attention
+        self.one_batch = crossing
         inside = crossing and params.cross_attention_place == "inside"
-        sizes = (base.d_model, base.num_heads, base.dropout)
+        levels = params.cross_attention_levels
+        sizes = (base.d_model, base.num_heads, base.dropout, levels)
         blocks = params.cross_attention_blocks if inside else 0
-        self.cross_blocks = nn.ModuleList(CrossBlock(base) for _ in range(blocks))
+        self.cross_blocks = nn.ModuleList(CrossBlock(base, levels) for _ in range(blocks))
         self.cross_after = LongShortAttention(*sizes) if crossing and not inside else None
         if self.cross_after is not None:
             xavier_matrices(self.cross_after)
@@ -64,25 +77,35 @@ class LoSh(nn.Module):
             )
         everything = self.base.encode_video(clips.frames, clips.pad) if video is None else video
         selected = self.base.select_frames(everything, clips.annotated, clips.rows)
-        text = self.base.encode_text(long)
-        doubled = selected
+        texts = [self.base.encode_text(long)]
         if self.short_stream:
             if short is None:
                 raise ValueError("the short stream is on: LoSh needs short expressions")
-            text = TextFeats.join(text, self.base.encode_text(short))
-            doubled = selected.repeat_batch(2)  # long rows first, as in `text`
-        tokens = self.base.fuse(doubled, text)
+            texts.append(self.base.encode_text(short))
+        common = (everything, clips.annotated, selected)
+        if not self.one_batch:
+            # Each by itself: long's numbers are then to the bit those of the pipeline alone, which
+            # a doubled batch would round in another way.
+            streams = [self._run(selected, text) for text in texts]
+            layers, kept = zip(*streams, strict=True)
+            return LoShOutput(layers[0], layers[1] if len(layers) > 1 else None, *common, [*kept])
+        doubled = self._run(selected.repeat_batch(2), TextFeats.join(*texts))  # long rows first
+        longs, shorts = zip(*(layer.halves() for layer in doubled[0]), strict=True)
+        by_stream = list(zip(*(x.chunk(2) for x in doubled[1]), strict=True)) or [(), ()]
+        return LoShOutput(list(longs), list(shorts), *common, by_stream)
+
+    def _run(
+        self, video: VideoFeats, text: TextFeats
+    ) -> tuple[list[LayerPred], tuple[Tensor, ...]]:
+        """One stream, or both as a doubled batch: what each decoder layer predicts, and what the
+        pipeline keeps of its encoder.
+        """
+        tokens = self.base.fuse(video, text)
         memory = self.base.encode(tokens, self._cross if len(self.cross_blocks) else None)
         if self.cross_after is not None:
             memory = self._after(memory, tokens)
-        layers = self.base.decode(memory, tokens, doubled, text)
-        kept = self.base.encoder_outputs(memory, tokens, doubled.pad.shape[0])
-        common = (everything, clips.annotated, selected)
-        if not self.short_stream:
-            return LoShOutput(layers, None, *common, [kept])
-        longs, shorts = zip(*(layer.halves() for layer in layers), strict=True)
-        kept_by_stream = list(zip(*(x.chunk(2) for x in kept), strict=True)) or [(), ()]
-        return LoShOutput(list(longs), list(shorts), *common, kept_by_stream)
+        layers = self.base.decode(memory, tokens, video, text)
+        return layers, self.base.encoder_outputs(memory, tokens, video.pad.shape[0])
 
     def _cross(self, i: int, x: Tensor, tokens: Tokens) -> Tensor:
         """After shared layer i: its cross-attention block, if it has one."""
@@ -95,7 +118,5 @@ class LoSh(nn.Module):
     def _after(self, memory: Tensor, tokens: Tokens) -> Tensor:
         """Cross-attention on the encoder's output alone (our cheaper variant)."""
         assert self.cross_after is not None
-        (long, short), (long_pos, short_pos) = memory.chunk(2), tokens.pos.chunk(2)
-        return torch.cat(
-            [self.cross_after(long, short, long_pos, short_pos, tokens.pad.chunk(2)[1]), short]
-        )
+        long, short = memory.chunk(2)
+        return torch.cat([self.cross_after(long, short, *tokens.halves()), short])

@@ -7,6 +7,8 @@ B sentences, S tokens of the longest, D channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import (
+    disable_progress_bar,
+    get_verbosity,
+    set_verbosity,
+    set_verbosity_error,
+)
 
 from losh.errors import UserError
 from losh.model.structures import TextFeats
@@ -33,8 +40,18 @@ EMBEDDED = Path(__file__).parent / "embedded_text_encoder"
 ADVICE = "Give the path of a folder with config.json, the weights and the tokenizer; a mere name needs the Hugging Face hub"
 
 
+@dataclass(frozen=True)
+class SentenceFeatures:
+    """What the encoder makes of one sentence."""
+
+    words: Tensor
+    """[S, D]."""
+    sentence: Tensor | None
+    """[D] where the encoder pools, else None."""
+
+
 class TextEncoder(nn.Module):
-    """Words of a sentence -> features.
+    """Words of a sentence, and with `pooled` the sentence as a whole -> features.
 
     A frozen encoder (the default) gets no gradient and stays in eval mode: without dropout its
     features can be computed once and kept (ours; the released code leaves the dropout of its frozen
@@ -44,10 +61,15 @@ class TextEncoder(nn.Module):
         model: the Hugging Face model; its parameters keep their published names.
         tokenizer: None where the encoder was made from a configuration alone.
         width: D, channels of a word's features.
+        pooled: whether it gives the sentence vector of BERT's kin too: the first token's features
+            through a layer of their own, the pooler.
     """
 
-    def __init__(self, name_or_path: str, frozen: bool = True) -> None:
+    def __init__(self, name_or_path: str, frozen: bool = True, pooled: bool = False) -> None:
         """Load an encoder.
+
+        Many encoders on the hub come without a trained pooler: its weights are then drawn afresh,
+        the same ones every time.
 
         Args:
             name_or_path: `embedded`, a folder, or a name on the Hugging Face hub such as
@@ -57,14 +79,14 @@ class TextEncoder(nn.Module):
             UserError: it cannot be had or is no encoder.
         """
         super().__init__()
-        model, tokenizer = load_encoder(name_or_path), load_tokenizer(name_or_path)
+        model, tokenizer = load_encoder(name_or_path, pooled), load_tokenizer(name_or_path)
         if len(tokenizer) > model.config.vocab_size:
             sizes = f"{len(tokenizer)} tokens, and the encoder knows {model.config.vocab_size}"
             raise UserError(
                 f"model.text_encoder: the tokenizer of {name_or_path} has {sizes}",
                 "Take the tokenizer that belongs to the encoder",
             )
-        self._take(model, tokenizer, frozen)
+        self._take(model, tokenizer, frozen, pooled)
 
     @classmethod
     def from_config(
@@ -72,17 +94,24 @@ class TextEncoder(nn.Module):
         config: PretrainedConfig,
         tokenizer: PreTrainedTokenizerBase | None = None,
         frozen: bool = True,
+        pooled: bool = False,
     ) -> TextEncoder:
         """An encoder with random weights."""
         text_encoder = cls.__new__(cls)
         nn.Module.__init__(text_encoder)
-        text_encoder._take(without_pooler(AutoModel.from_config, config), tokenizer, frozen)
+        model = with_pooler(pooled, AutoModel.from_config, config)
+        text_encoder._take(model, tokenizer, frozen, pooled)
         return text_encoder
 
     def _take(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, frozen: bool
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None,
+        frozen: bool,
+        pooled: bool,
     ) -> None:
         self.model = model
+        self.pooled = pooled
         self.tokenizer = tokenizer
         self.width: int = model.config.hidden_size
         self.frozen = frozen
@@ -130,72 +159,107 @@ class TextEncoder(nn.Module):
             mask: [B, S], 0 = padding.
 
         Returns:
-            words [B, S, D] (those of padding mean nothing), pad [B, S].
+            words [B, S, D] (those of padding mean nothing), pad [B, S] and, where the encoder
+            pools, sentence [B, D].
         """
-        return TextFeats(
-            self.model(input_ids=ids, attention_mask=mask).last_hidden_state, mask == 0
-        )
+        out = self.model(input_ids=ids, attention_mask=mask)
+        sentence = out.pooler_output if self.pooled else None
+        return TextFeats(out.last_hidden_state, mask == 0, sentence)
 
     # not inference_mode: its tensors could not be saved for the backward pass of what reads them
     @torch.no_grad()
     def features(
         self, sentences: Sequence[str], device: torch.device | str = "cpu", batch_size: int = 64
-    ) -> list[Tensor]:
+    ) -> list[SentenceFeatures]:
         """Features of each sentence, in eval mode, computed on `device` (the encoder is moved
         there).
 
         Returns:
-            A float32 [S_i, D] on the CPU for each sentence, in order, without padding.
+            float32 on the CPU for each sentence, in order, without padding.
         """
         mode = self.training
         self.eval().to(device)
-        found: list[Tensor] = []
+        found: list[SentenceFeatures] = []
         for start in range(0, len(sentences), batch_size):
             ids, mask = self.tokenize(sentences[start : start + batch_size])
-            words = self(ids.to(device), mask.to(device)).words.float().cpu()
-            # A clone, since a view would keep the whole padded batch in memory.
+            feats = self(ids.to(device), mask.to(device))
+            words = feats.words.float().cpu()
+            pooled = [None] * len(words) if feats.sentence is None else feats.sentence.float().cpu()
+            # Clones, since views would keep the whole padded batch in memory.
             found += [
-                one[:length].clone()
-                for one, length in zip(words, mask.sum(1).tolist(), strict=True)
+                SentenceFeatures(
+                    one[:length].clone(), None if sentence is None else sentence.clone()
+                )
+                for one, sentence, length in zip(words, pooled, mask.sum(1).tolist(), strict=True)
             ]
         self.train(mode)
         return found
 
 
-def pad_features(features: Sequence[Tensor]) -> TextFeats:
-    """Sentences' features, [S_i, D] each, as one batch padded with zeros to the longest."""
-    lengths = torch.tensor([len(one) for one in features], device=features[0].device)
-    words = pad_sequence(list(features), batch_first=True)  # [B, S, D]
-    return TextFeats(
-        words, torch.arange(words.shape[1], device=words.device)[None] >= lengths[:, None]
-    )
+def pad_features(features: Sequence[SentenceFeatures]) -> TextFeats:
+    """Sentences' features as one batch, words padded with zeros to the longest."""
+    lengths = torch.tensor([len(one.words) for one in features], device=features[0].words.device)
+    words = pad_sequence([one.words for one in features], batch_first=True)  # [B, S, D]
+    pad = torch.arange(words.shape[1], device=words.device)[None] >= lengths[:, None]
+    pooled = [one.sentence for one in features if one.sentence is not None]
+    return TextFeats(words, pad, torch.stack(pooled) if pooled else None)
 
 
-def load_encoder(name_or_path: str) -> PreTrainedModel:
+def load_encoder(name_or_path: str, pooled: bool = False) -> PreTrainedModel:
     """The encoder in float32.
 
+    Args:
+        pooled: with its pooler, whose weights are fresh where it comes without.
+
     Raises:
-        UserError: it cannot be had, is no encoder, or lacks weights.
+        UserError: it cannot be had, is no encoder, lacks weights, or has no pooler.
     """
     disable_progress_bar()  # one of a few milliseconds for every load
+    config = encoder_config(name_or_path)
+    options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
+    load = partial(with_pooler, pooled, AutoModel.from_pretrained, **options)
+    verbosity = get_verbosity()
+    set_verbosity_error()  # no table of weights: what is missing is judged below
+    try:
+        model, info = _from_files(name_or_path, load)
+    finally:
+        set_verbosity(verbosity)
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise UserError(
+            f"model.text_encoder: {name_or_path} lacks weights: {', '.join(missing[:8])}", ADVICE
+        )
+    if any(key.startswith("pooler.") for key in info["missing_keys"]):
+        _fresh_pooler(model)
+    return model
+
+
+def _fresh_pooler(model: PreTrainedModel) -> None:
+    """Draw a pooler's weights, the same ones every time: they are part of a frozen encoder, whose
+    features are kept from one training to the next.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.pooler.named_parameters():
+        if name.endswith("weight"):
+            spread = model.config.initializer_range
+            nn.init.normal_(parameter, std=spread, generator=generator)
+        else:
+            nn.init.zeros_(parameter)
+
+
+def encoder_config(name_or_path: str) -> PretrainedConfig:
+    """The encoder's configuration.
+
+    Raises:
+        UserError: it cannot be had, or is of no encoder.
+    """
     config = _from_files(name_or_path, AutoConfig.from_pretrained)
     if config.is_encoder_decoder or not hasattr(config, "hidden_size"):
         raise UserError(
             f"model.text_encoder: {name_or_path} is no plain text encoder",
             "Take one like roberta-base",
         )
-    options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
-    model, info = _from_files(
-        name_or_path,
-        lambda where, **local: without_pooler(AutoModel.from_pretrained, where, **options, **local),
-    )
-    if info["missing_keys"]:
-        raise UserError(
-            f"model.text_encoder: {name_or_path} lacks weights: "
-            f"{', '.join(sorted(info['missing_keys'])[:8])}",
-            ADVICE,
-        )
-    return model
+    return config
 
 
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
@@ -212,13 +276,21 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def without_pooler(make: Any, *args: Any, **options: Any) -> Any:
-    """Make a model without the sentence pooler that BERT's kin have and we do not use; others do
-    not know the option.
+def with_pooler(pooled: bool, make: Any, *args: Any, **options: Any) -> Any:
+    """Make a model with or without the sentence pooler that BERT's kin have; others do not know the
+    option.
+
+    Raises:
+        UserError: `pooled`, and the model has none.
     """
     try:
-        return make(*args, **options, add_pooling_layer=False)
+        return make(*args, **options, add_pooling_layer=pooled)
     except TypeError:
+        if pooled:
+            raise UserError(
+                "model.text_encoder has no pooled sentence vector, which the base pipeline needs",
+                "Take one of BERT's kin, such as roberta-base",
+            ) from None
         return make(*args, **options)
 
 

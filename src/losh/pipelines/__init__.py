@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import pkgutil
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from losh.model.pipeline import RVOSPipeline
+    from losh.model.released_format import ReleasedFormat
     from losh.params import PipelineParams
 
 
@@ -28,3 +30,11 @@ def parameters_class(name: str) -> type[PipelineParams]:
 def pipeline_class(name: str) -> type[RVOSPipeline]:
     """Return the class of a pipeline."""
     return import_module(f"{__name__}.{name}.network").Pipeline
+
+
+def released_format(name: str) -> ReleasedFormat | None:
+    """Return what a pipeline's released checkpoints look like (`RELEASED_FORMAT` in its
+    `released.py`); None where it describes none.
+    """
+    place = f"{__name__}.{name}.released"
+    return getattr(import_module(place), "RELEASED_FORMAT", None) if find_spec(place) else None

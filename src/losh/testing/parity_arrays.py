@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from losh.inference.streams import joint_probabilities, predictions
-from losh.model.released import released_name
 from losh.model.structures import FrameSizes
+from losh.pipelines.mttr.released import RELEASED_FORMAT
 from losh.testing.parity_fixture import (
     LOSS_NAMES,
     RECIPES,
@@ -175,7 +175,7 @@ def gradient_norms(case: str) -> dict[str, float]:
     model.zero_grad()
     criterion()(model(inputs.clips, inputs.long, inputs.short), inputs.targets)["total"].backward()
     norms = {
-        released_name(name): float(p.grad.double().norm())
+        RELEASED_FORMAT.released_name(name): float(p.grad.double().norm())
         for name, p in model.named_parameters()
         if p.grad is not None
     }

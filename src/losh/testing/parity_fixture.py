@@ -23,10 +23,10 @@ from losh.model.build import build_model
 from losh.model.checkpoint import text_encoder_from
 from losh.model.criterion import Criterion
 from losh.model.losh import LoSh
-from losh.model.released import released_name
 from losh.model.structures import Clips, LoShOutput, Targets, TextFeats, TextIds, Tokens
 from losh.params import ModelParams
 from losh.pipelines import parameters_class
+from losh.pipelines.mttr.released import RELEASED_FORMAT
 from losh.testing.small_models import LOSSES as STREAM_LOSSES
 from losh.testing.small_models import consistency_params, loss_params, roberta_config
 
@@ -107,11 +107,12 @@ def parity_model(kind: str) -> LoSh:
     state = model.state_dict()
     model.load_state_dict(
         {
-            name: recipe(kind, released_name(name), tuple(value.shape))
+            name: recipe(kind, RELEASED_FORMAT.released_name(name), tuple(value.shape))
             for name, value in state.items()
         }
     )
     model.base.text_encoder.requires_grad_(False)
+    model.one_batch = True  # as the released code runs both streams: its arrays hold both
     return model.eval()
 
 

@@ -11,7 +11,7 @@ from losh.model.criterion import Criterion
 from losh.model.losh import LoSh
 from losh.model.structures import ClipFlow, Clips, LoShOutput, Targets, TextFeats, TextIds
 from losh.params import ConsistencyParams, LossParams, ModelParams
-from losh.pipelines import parameters_class
+from losh.pipelines import parameters_class, pipeline_class
 
 TEXT_WIDTH = 16
 
@@ -51,6 +51,7 @@ MODEL = {
     "cross_attention": True,
     "cross_attention_blocks": 2,
     "cross_attention_place": "inside",
+    "cross_attention_levels": None,
 }
 LOSSES = {
     "reference": 2.0,
@@ -73,18 +74,58 @@ MTTR = {
 }
 
 
+REFERFORMER = {
+    "d_model": 32,
+    "num_heads": 2,
+    "ffn_dim": 48,
+    "dropout": 0.0,
+    "encoder_layers": 3,
+    "decoder_layers": 2,
+    "num_queries": 4,
+    "feature_levels": 3,
+    "points": 2,
+    "mask_layers": 3,
+    "mask_channels": 4,
+    "losses": {"reference": 2.0, "box": 5.0, "giou": 2.0, "focal": 2.0, "dice": 5.0},
+}
+SGMG = {
+    "d_model": 32,
+    "num_heads": 2,
+    "ffn_dim": 48,
+    "dropout": 0.0,
+    "encoder_layers": 3,
+    "decoder_layers": 2,
+    "num_queries": 4,
+    "feature_levels": 2,
+    "points": 2,
+    "losses": {
+        "reference": 2.0,
+        "box": 5.0,
+        "giou": 2.0,
+        "focal": 2.0,
+        "dice": 5.0,
+        "focal_low": 2.0,
+        "dice_low": 5.0,
+    },
+}
+PIPELINES = {"mttr": MTTR, "referformer": REFERFORMER, "sgmg": SGMG}
+
+
 def small_model(seed: int = 0, **changes: object) -> LoSh:
-    """A model on MTTR in eval mode; `changes` are to its sections of params.yaml, `losses` to the
-    weights of one stream's losses.
+    """A model in eval mode, on MTTR where `base` names no other pipeline; `changes` are to its
+    sections of params.yaml, `losses` to the weights of one stream's losses.
     """
     torch.manual_seed(seed)
-    own = {key: value for key, value in changes.items() if key in MTTR and key != "losses"}
-    losses = {**LOSSES, **changes.get("losses", {})}
+    base = changes.get("base", "mttr")
+    section = PIPELINES[base]
+    own = {key: value for key, value in changes.items() if key in section and key != "losses"}
+    losses = {**section["losses"], **changes.get("losses", {})}
     common = {key: value for key, value in changes.items() if key in MODEL}
     assert not changes.keys() - own.keys() - common.keys() - {"losses"}
-    pipeline = parameters_class("mttr").model_validate({**MTTR, **own, "losses": losses})
+    pipeline = parameters_class(base).model_validate({**section, **own, "losses": losses})
     params = ModelParams.model_validate({**MODEL, **common})
-    return build_model(params, pipeline, text_encoder_from(TEXT_CONFIG)).eval()
+    pooled = pipeline_class(base).uses_sentence
+    return build_model(params, pipeline, text_encoder_from(TEXT_CONFIG, pooled)).eval()
 
 
 def opened(model: LoSh) -> LoSh:
@@ -117,9 +158,9 @@ def words(lengths: tuple[int, ...], seed: int = 0) -> TextFeats:
     """Random raw features of sentences with these numbers of words."""
     generator = torch.Generator().manual_seed(seed)
     pad = torch.arange(max(lengths))[None] >= torch.tensor(lengths)[:, None]
-    return TextFeats(
-        torch.randn(*pad.shape, TEXT_WIDTH, generator=generator).masked_fill(pad[..., None], 0), pad
-    )
+    features = torch.randn(*pad.shape, TEXT_WIDTH, generator=generator)
+    sentence = torch.randn(len(lengths), TEXT_WIDTH, generator=generator)
+    return TextFeats(features.masked_fill(pad[..., None], 0), pad, sentence)
 
 
 def sentence_ids(lengths: tuple[int, ...], seed: int = 0) -> TextIds:

@@ -46,6 +46,27 @@ MTTR = {
     "encoder_layers": 2,
     "decoder_layers": 2,
 }
+REFERFORMER = {
+    "d_model": 16,
+    "num_heads": 2,
+    "ffn_dim": 32,
+    "num_queries": 3,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "feature_levels": 3,
+    "points": 2,
+    "mask_channels": 4,
+}
+SGMG = {
+    "d_model": 16,
+    "num_heads": 2,
+    "ffn_dim": 32,
+    "num_queries": 3,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "feature_levels": 2,
+    "points": 2,
+}
 TRAIN = {
     "datasets": ["tiny"],
     "epochs": 3,
@@ -67,6 +88,8 @@ def tiny_raw(datasets: dict[str, Any], **changes: Any) -> dict[str, Any]:
     values = (
         {f"model.{key}": value for key, value in MODEL.items()}
         | {f"mttr.{key}": value for key, value in MTTR.items()}
+        | {f"referformer.{key}": value for key, value in REFERFORMER.items()}
+        | {f"sgmg.{key}": value for key, value in SGMG.items()}
         | {f"train.{key}": value for key, value in TRAIN.items()}
     )
     values |= {

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from losh.errors import UserError
 from losh.inference.text_features import TextFeatures
+from losh.model.text_encoder import SentenceFeatures
 from losh.runtime.distributed import Processes
 from losh.runtime.files import atomic_write
 from losh.runtime.resume import fingerprint, keep_newest, link
@@ -43,7 +43,8 @@ def encode_together(
     """
     ordered = sorted({texts.as_read(sentence) for sentence in sentences})
     cache = work.parents[1] / "text_features"
-    kept = cache / f"{fingerprint(encoder, texts.device.type, ordered)}.pt"
+    key = fingerprint(encoder, texts.encoder.pooled, texts.device.type, ordered)
+    kept = cache / f"{key}.pt"
     shared = work / "text_features.pt"
     if not processes.gather(kept.exists())[0]:
         _encode_share(texts, ordered, work, processes)
@@ -77,18 +78,26 @@ def _part(work: Path, rank: int) -> Path:
     return work / f"text_features.{rank}.pt"
 
 
-def _save(path: Path, features: dict[str, Tensor]) -> None:
-    """Write features [S_i, D] by sentence, as views of one tensor: thousands would load slowly."""
+def _save(path: Path, features: dict[str, SentenceFeatures]) -> None:
+    """Write features by sentence, as views of one tensor: thousands would load slowly."""
+    words, pooled = {}, {}
     if features:
-        lengths = [len(one) for one in features.values()]
-        joined = torch.cat(list(features.values())).split(lengths)
-        features = dict(zip(features, joined, strict=True))
+        lengths = [len(one.words) for one in features.values()]
+        joined = torch.cat([one.words for one in features.values()]).split(lengths)
+        words = dict(zip(features, joined, strict=True))
+    vectors = {name: one.sentence for name, one in features.items() if one.sentence is not None}
+    if vectors:
+        pooled = dict(zip(vectors, torch.stack(list(vectors.values())).unbind(), strict=True))
     with atomic_write(path) as part:
-        torch.save(features, part)
+        torch.save({"words": words, "sentence": pooled}, part)
 
 
-def _load(path: Path) -> dict[str, Tensor]:
+def _load(path: Path) -> dict[str, SentenceFeatures]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, OSError, EOFError) as error:
         raise UserError(f"{path} cannot be read ({error})", "Remove it") from None
+    return {
+        name: SentenceFeatures(words, found["sentence"].get(name))
+        for name, words in found["words"].items()
+    }

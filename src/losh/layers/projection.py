@@ -1,0 +1,42 @@
+"""Small parts that several pipelines put before and behind their transformers."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+TEXT_NORM_EPS = 1e-12  # released behaviour of every pipeline here; other LayerNorms have 1e-5
+
+
+class TextProjection(nn.Module):
+    """Features of the text encoder -> width of the transformer: Linear, LayerNorm, Dropout."""
+
+    def __init__(self, text_width: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.fc = nn.Linear(text_width, width)
+        self.norm = nn.LayerNorm(width, eps=TEXT_NORM_EPS)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[..., text_width] -> [..., width]."""
+        return self.dropout(self.norm(self.fc(features)))
+
+
+class MLP(nn.Module):
+    """Linear layers of one hidden width with ReLU between them."""
+
+    def __init__(self, width: int, out: int, layers: int) -> None:
+        super().__init__()
+        outs = [width] * (layers - 1) + [out]
+        self.layers = nn.ModuleList(nn.Linear(width, to) for to in outs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., width] -> [..., out]."""
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)
+
+
+def group_norm(groups: int, channels: int) -> nn.GroupNorm:
+    """A group norm of at most `groups` groups: as many as divide the channels of a narrow model."""
+    return nn.GroupNorm(next(g for g in range(groups, 0, -1) if channels % g == 0), channels)

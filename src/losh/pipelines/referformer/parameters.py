@@ -1,0 +1,27 @@
+"""ReferFormer's own section of params.yaml."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from losh.params import NotNegative, PipelineParams, Section
+
+
+class Losses(Section):
+    """Weights of one stream's losses; 0 switches a loss off."""
+
+    reference: NotNegative
+    box: NotNegative
+    giou: NotNegative
+    focal: NotNegative
+    dice: NotNegative
+
+
+class Parameters(PipelineParams):
+    """Sizes of the network, and its losses."""
+
+    feature_levels: int = Field(ge=1, le=8)
+    points: int = Field(ge=1, le=64)
+    mask_layers: int = Field(ge=2, le=8)
+    mask_channels: int = Field(ge=1, le=256)
+    losses: Losses

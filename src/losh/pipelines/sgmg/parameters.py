@@ -1,0 +1,29 @@
+"""SgMg's own section of params.yaml."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from losh.params import NotNegative, PipelineParams, Section
+
+
+class Losses(Section):
+    """Weights of one stream's losses; 0 switches a loss off. `_low` ones are of the masks before
+    the refinement.
+    """
+
+    reference: NotNegative
+    box: NotNegative
+    giou: NotNegative
+    focal: NotNegative
+    dice: NotNegative
+    focal_low: NotNegative
+    dice_low: NotNegative
+
+
+class Parameters(PipelineParams):
+    """Sizes of the network, and its losses."""
+
+    feature_levels: int = Field(ge=2, le=8)
+    points: int = Field(ge=1, le=64)
+    losses: Losses

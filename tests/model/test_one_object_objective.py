@@ -1,0 +1,120 @@
+"""Targets, costs and losses of pipelines that look for one object per expression."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from losh.layers.boxes import boxes_of_masks
+from losh.layers.one_object import box_losses, class_loss
+from losh.model.mask_losses import dice_loss, focal_loss
+from losh.model.one_object import Grid, OneObject
+from losh.model.structures import LayerPred, Targets
+
+SIZE = (16, 24)
+WEIGHTS = {"reference": 2.0, "box": 5.0, "giou": 2.0, "focal": 2.0, "dice": 5.0}
+CELLS = Grid(first=2, stride=4)
+
+
+def objective(**weights: float) -> OneObject:
+    return OneObject({**WEIGHTS, **weights}, matched=CELLS, final=CELLS)
+
+
+def targets(visible: tuple[bool, ...] = (True, False)) -> list[Targets]:
+    """Two instances, the second one referred to and not seen in the second frame; and no object."""
+    masks = torch.zeros(2, 2, 12, 20, dtype=torch.bool)
+    masks[0, :, :3, :3] = True
+    masks[1, 0, 3:9, 5:12] = True
+    here = Targets(masks, 1, torch.tensor(visible))
+    return [here, Targets(masks[:0], -1, torch.tensor([False, False]))]
+
+
+def prediction(seed: int = 0) -> LayerPred:
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(2, 2, 3, 1, generator=generator)
+    masks = torch.randn(2, 2, 3, 4, 6, generator=generator)
+    return LayerPred(scores, masks, torch.rand(2, 2, 3, 4, generator=generator) / 2 + 0.1)
+
+
+def test_a_grid_takes_one_pixel_of_each_square() -> None:
+    mask = torch.arange(5 * 9).view(1, 5, 9).float() + 1
+    assert Grid(1, 2).of(mask)[0].tolist()[0] == [11, 13, 15, 17, 0]  # row 1, columns 1, 3, 5, 7
+    assert Grid(1, 2).of(mask).shape[1:] == Grid(1, 2).size((5, 9)) == (3, 5)
+    assert torch.equal(Grid(0, 1).of(mask), mask)
+    assert Grid(2, 4).size((16, 24)) == (4, 6)
+
+
+def test_targets_are_the_referred_instance_with_its_box() -> None:
+    here, none = objective().prepare_targets(targets(), SIZE)
+    assert here.masks.shape == (1, 2, *SIZE) and here.referred == 0
+    assert here.masks.sum((2, 3)).tolist() == [[42, 0]]
+    # Columns 5 to 11 and rows 3 to 8 of the clip's own 20 x 12, not of the padded input.
+    assert here.boxes[0, 0].tolist() == pytest.approx([8 / 20, 5.5 / 12, 6 / 20, 5 / 12])
+    assert here.boxes[0, 1].tolist() == [0, 0, 0, 0]
+    assert none.masks.shape == (0, 2, *SIZE) and none.boxes.shape == (0, 2, 4)
+    assert none.referred == -1
+
+
+def test_counts_are_of_visible_frames() -> None:
+    assert objective().count(targets()) == {"visible_frames": 1, "pairs": 2}
+
+
+def test_the_cheapest_query_is_the_one_that_is_right() -> None:
+    prepared = objective().prepare_targets(targets(), SIZE)
+    pred = prediction()
+    right = CELLS.of(prepared[0].masks[0]) * 20 - 10
+    pred.masks[0, :, 2] = right
+    pred.boxes[0, :, 2] = prepared[0].boxes[0].clamp(min=1e-3)
+    costs = objective().match_cost(pred, prepared, SIZE)
+    assert [cost.shape for cost in costs] == [(3, 1), (3, 0)]
+    assert int(costs[0].argmin()) == 2
+
+
+def test_losses_are_sums_over_the_matched_query() -> None:
+    prepared, pred = objective().prepare_targets(targets(), SIZE), prediction()
+    query, nothing = torch.tensor([1]), torch.tensor([], dtype=torch.long)
+    indices = [(query, torch.tensor([0])), (nothing, nothing)]
+    masks = pred.masks[:1, :, 1]
+    losses = objective().losses(pred, masks, prepared, indices, SIZE)
+    positive = torch.zeros(2, 2, 3, dtype=torch.bool)
+    positive[0, 0, 1] = True
+    box, giou = box_losses(pred.boxes[0, :, 1], prepared[0].boxes[0])
+    truth = CELLS.of(prepared[0].masks).flatten(1, 2)
+    expected = {
+        "reference": class_loss(pred.scores, positive),
+        "box": box,
+        "giou": giou,
+        "focal": focal_loss(masks.flatten(1, 2), truth),
+        "dice": dice_loss(masks.flatten(1, 2), truth),
+    }
+    assert losses.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value)
+
+
+def test_a_loss_of_weight_zero_is_absent() -> None:
+    prepared, pred = objective().prepare_targets(targets(), SIZE), prediction()
+    nothing = torch.tensor([], dtype=torch.long)
+    indices = [(nothing, nothing)] * 2
+    without = objective(giou=0.0, dice=0.0)
+    found = without.losses(pred, pred.masks[:0, :, 0], prepared, indices, SIZE)
+    assert found.keys() == without.weights.keys() == {"reference", "box", "focal"}
+
+
+def test_without_any_object_losses_are_finite_and_have_a_gradient() -> None:
+    none = [targets()[1]] * 2
+    prepared, pred = objective().prepare_targets(none, SIZE), prediction()
+    for value in (pred.scores, pred.masks, pred.boxes):
+        value.requires_grad_()
+    nothing = torch.tensor([], dtype=torch.long)
+    losses = objective().losses(
+        pred, pred.masks[:0, :, 0], prepared, [(nothing, nothing)] * 2, SIZE
+    )
+    sum(losses.values()).backward()
+    assert float(losses["focal"].detach()) == float(losses["box"].detach()) == 0
+    assert bool((pred.scores.grad != 0).all())
+
+
+def test_boxes_are_of_the_mask_that_the_loss_compares() -> None:
+    here = objective().prepare_targets(targets((True, True)), SIZE)[0]
+    assert torch.equal(here.boxes[0, 0], boxes_of_masks(here.masks[0, 0, :12, :20].bool()))
