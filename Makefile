@@ -1,27 +1,36 @@
-# make run    install everything into .venv and run the whole workflow on the embedded default
-# make test   install if needed and run the tests
-# make lint   check the code's style
+# `make` lists the targets. What follows ## beside a target is its line in that list.
 PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
+CODE := src stages scripts tests
 
-.PHONY: run test test-slow lint install
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow lint format install
 
-run: install
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: install ## install what is missing and run the whole workflow on the embedded default
 	dvc repro
 	@python -m losh.cli summary
 
-test: install
+test: install ## run the tests but for the slow ones
 	python -m pytest tests -n 2 --dist loadfile -m "not slow"
 
-test-slow: install
+test-slow: install ## run the tests marked slow
 	python -m pytest tests -m slow
 
-lint: install
-	ruff check src stages scripts tests
+lint: install ## check rules, format and types
+	ruff check $(CODE)
+	ruff format --check $(CODE)
+	mypy
 
-install: $(VENV)/.installed
+format: install ## mend what ruff can mend by itself
+	ruff check --fix $(CODE)
+	ruff format $(CODE)
+
+install: $(VENV)/.installed ## install everything into .venv
 
 # The lock file has versions and the hashes of the wheels for Linux x86_64 and Python 3.11 to 3.13
 # (where there is none, of the source); elsewhere: pip install -e .

@@ -15,6 +15,7 @@ import datetime
 import os
 import platform
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,9 +63,7 @@ def number(x: float) -> str:
 
 
 def array_rows(group: str) -> list[list[str]]:
-    """A row an array: its largest value, and our largest difference and the tolerance in each
-    case.
-    """
+    """Return one row per array: its largest value, and difference and tolerance in each case."""
     found: dict[str, dict[str, tuple[float, float, float]]] = {}
     for case in CASES:
         for name, expected, ours, atol in compared(case, group):
@@ -157,8 +156,9 @@ def match_rows() -> list[list[str]]:
 
 
 def alone_against_padded() -> tuple[float, float]:
-    """The padded clip of case B: difference of its scores alone at the padded size, and alone
-    without padding.
+    """Return two differences of the scores of case B's padded clip.
+
+    Alone at the padded size, and alone without padding.
     """
     model, inputs = parity_model("B"), case_inputs("B")
     b = int(inputs.clips.pad[:, 0, 0].any(-1).long().argmax())
@@ -224,19 +224,33 @@ def machine() -> str:
         ),
         "",
     )
-    return f"{os.cpu_count()} cores of {model or platform.processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads, float32"
+    processor = f"{os.cpu_count()} cores of {model or platform.processor()}"
+    return f"{processor}, torch {torch.__version__}, {torch.get_num_threads()} threads, float32"
+
+
+def prose(text: str) -> Iterator[str]:
+    """Yield a paragraph in lines of at most 100 columns."""
+    yield from textwrap.wrap(" ".join(text.split()), 100, break_on_hyphens=False)
 
 
 def report(with_compile: bool) -> Iterator[str]:
+    """Yield the lines of docs/fidelity.md."""
     yield "# Fidelity"
     yield ""
-    yield "How close this model is to the released LoSh on MTTR, measured on a fixture of arrays that the released code computed (case A: weights of"
-    yield "standard deviation 0.02; B: weights scaled by fan-in, the sensitive one; Cfix: B's weights, odd sizes, two annotated frames a clip, the"
-    yield "released code's mix-up of frames put right). No published checkpoint was at hand, so this says nothing of published scores."
+    yield from prose("""
+        How close this model is to the released LoSh on MTTR, measured on a fixture of arrays that
+        the released code computed (case A: weights of standard deviation 0.02; B: weights scaled by
+        fan-in, the sensitive one; Cfix: B's weights, odd sizes, two annotated frames per clip, the
+        released code's mix-up of frames put right). No published checkpoint was at hand, so this
+        says nothing of published scores.
+    """)
     yield ""
-    yield f"Printed by `python scripts/fidelity_report.py{' --compile' if with_compile else ''}` on {datetime.date.today()}: {machine()}."
-    yield "`pytest tests/model -k parity` asserts the same numbers. Tolerances (in brackets) are the fixture's, or, where it"
-    yield "suggests none, those of the nearest array that it does."
+    command = f"python scripts/fidelity_report.py{' --compile' if with_compile else ''}"
+    yield from prose(f"""
+        Printed by `{command}` on {datetime.date.today()}: {machine()}. `pytest tests -k parity`
+        asserts the same numbers. Tolerances (in brackets) are the fixture's, or, where it suggests
+        none, those of the nearest array that it does.
+    """)
     yield ""
     yield "[recipes.md](recipes.md) says where our recipes differ from the published trainings."
     yield ""
@@ -253,18 +267,27 @@ def report(with_compile: bool) -> Iterator[str]:
             ],
             array_rows(group),
         )
-    yield "Under recipe A all queries are nearly alike, so that its matchings are decided by noise: they are not compared. `*_stats` are [mean,"
-    yield "standard deviation, largest value]. `memory` is compared where it is not padding."
+    yield from prose("""
+        Under recipe A all queries are nearly alike, so that its matchings are decided by noise:
+        they are not compared. `*_stats` are [mean, standard deviation, largest value]. `memory` is
+        compared where it is not padding.
+    """)
     yield ""
     yield "## Losses, gradients, matchings"
     yield ""
     head = ["case", "quantity", "expected (fixture)", "ours", "difference"]
     yield from table(head, loss_rows() + gradient_rows() + match_rows())
-    yield "Two constants that no output shows are read instead: the LayerNorm after the text projection has eps 1e-12, RoBERTa's have 1e-5."
+    yield from prose("""
+        Two constants that no output shows are read instead: the LayerNorm after the text projection
+        has eps 1e-12, RoBERTa's have 1e-5.
+    """)
     yield ""
     yield "## Faster forms"
     yield ""
-    yield "Largest difference of the long stream's mask logits relative to the largest logit, weights and inputs of case B."
+    yield from prose("""
+        Largest difference of the long stream's mask logits relative to the largest logit, weights
+        and inputs of case B.
+    """)
     yield ""
     yield from table(["form", "against", "difference"], fast_rows(with_compile))
     yield "## Padding"
@@ -277,8 +300,11 @@ def report(with_compile: bool) -> Iterator[str]:
             ["alone without padding, against in the batch", number(cropped)],
         ],
     )
-    yield "The second number is released behaviour: the backbone and the spatial decoder's convolutions know no padding mask, and under case B's"
-    yield "random weights that shows. The transformer masks padding exactly (`tests/model/test_padding.py`)."
+    yield from prose("""
+        The second number is released behaviour: the backbone and the spatial decoder's convolutions
+        know no padding mask, and under case B's random weights that shows. The transformer masks
+        padding exactly (`tests/model/test_padding.py`).
+    """)
 
 
 def main() -> None:

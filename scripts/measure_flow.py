@@ -1,5 +1,6 @@
-"""End-point error of the flow stage's RAFT and of OpenCV's DIS on held-out MovingShapes clips,
-against the exact flow.
+"""Measure the end-point error of RAFT and of OpenCV's DIS on held-out MovingShapes clips.
+
+RAFT is the flow stage's; the truth is the exact flow.
 
     python scripts/measure_flow.py --clips 40
 
@@ -56,8 +57,9 @@ def dis(preset: str) -> Flow:
 
 
 def seen_in_both(there: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """bool [H, W]: the exact flow there and the exact flow back at its end cancel, so the same
-    surface is seen.
+    """Return bool [H, W]: whether the same surface is seen in both frames.
+
+    There the exact flow there and the exact flow back at its end cancel.
     """
     _, height, width = there.shape
     rows, columns = np.mgrid[:height, :width]
@@ -81,8 +83,9 @@ def errors(
 def pairs_of(
     clip: RenderedClip, step: int
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """(first, second, exact flow, visible, objects), there and back, of every `step`-th pair of
-    neighbouring frames.
+    """Yield (first, second, exact flow, visible, objects), there and back.
+
+    Of every `step`-th pair of neighbouring frames.
     """
     frames = [read_as_stored(frame) for frame in clip.frames]
     pairs = []

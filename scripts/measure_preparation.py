@@ -1,5 +1,6 @@
-"""Time and disk that a clip of each published dataset takes, from one real clip, and what that
-makes for the whole dataset.
+"""Measure time and disk that a clip of each published dataset takes, from one real clip.
+
+And what that makes for the whole dataset.
 
     python scripts/measure_preparation.py CLIP    (a folder of at least 8 frames of one real video;
     5 minutes on one core)
@@ -48,7 +49,7 @@ class Kind:
     size: tuple[int, int]
     """Usual height and width in px."""
     frames: int
-    """Usual frames a video: our estimate, where the publication gives no mean."""
+    """Usual frames per video: our estimate, where the publication gives no mean."""
     videos: int
     trained: int
     """Training videos, which need flow."""
@@ -75,8 +76,9 @@ MAKERS = {
 
 
 def real_clips(frames: np.ndarray, size: tuple[int, int], drawn: object) -> object:
-    """A stand-in for the fixtures' drawing: real frames there and back again, at `size`, with the
-    drawing's masks.
+    """Return a stand-in for the fixtures' drawing: real frames, there and back again.
+
+    They have `size` and the drawing's masks.
     """
     images = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) for frame in frames]
     order = [*range(len(images)), *range(len(images) - 2, 0, -1)]
@@ -107,7 +109,7 @@ class SameMasks:
 
 
 def flow_cost(params: Params, images: np.ndarray, weights: Path) -> tuple[float, float]:
-    """Seconds a pair, both ways, with the recipe's network, and bytes a field."""
+    """Return seconds per pair, both ways, by the recipe's network, and bytes per field."""
     size = running_size(*images.shape[1:3], params.flow)
     frames = np.stack([resize_frame(image, size) for image in images[:2]])
     timed = FlowEstimator(params.flow.model_copy(update={"checkpoint": str(weights)}))
@@ -158,16 +160,14 @@ def main() -> None:
             fixtures.draw_clip = real_clips(frames, kind.size, drawn)
             MAKERS[name](base / "raw", kind.frames)
             reader = fixtures.reader_of(name, base / "raw")
-            if (
-                name == "jhmdb_sentences"
-            ):  # three scored frames a video, which the download stage chooses
+            # Three scored frames per video, which the download stage chooses.
+            if name == "jhmdb_sentences":
                 reader = fixtures.reader_of(
                     name, base / "raw", {one.video: [5, 15, 25] for one in reader.videos()}
                 )
             video = max(reader.videos(), key=lambda one: len(one.annotated))
-            if (
-                name == "a2d_sentences"
-            ):  # the fixture's annotated frames lie side by side, A2D's all over the clip
+            # The fixture's annotated frames lie side by side, A2D's all over the clip.
+            if name == "a2d_sentences":
                 reader, video = (
                     SameMasks(reader, video.annotated[0]),
                     dataclasses.replace(video, annotated=(33, 67, 101)),
@@ -180,7 +180,8 @@ def main() -> None:
                 f"{row['width']}",
                 f"{packing:.2f} s, {size / 2**20:.1f} MB",
             ]
-            whole = f"{kind.videos * packing / 3600:.2f} core hours, {kind.videos * size / 2**30:.0f} GB"
+            hours, gigabytes = kind.videos * packing / 3600, kind.videos * size / 2**30
+            whole = f"{hours:.2f} core hours, {gigabytes:.0f} GB"
             if not kind.trained:
                 print(f"| {name} | {' | '.join(cells)} | none | {whole} | none |", flush=True)
                 continue

@@ -1,5 +1,6 @@
-"""How preparation and `dvc status` grow with the number of videos: tiny frames, 250 and 1,000
-videos, in each published dataset's layout.
+"""Measure how preparation and `dvc status` grow with the number of videos.
+
+Tiny frames, 250 and 1,000 videos, in each published dataset's layout.
 
 python scripts/measure_scaling.py    (about 3 minutes on 2 cores)
 """

@@ -25,8 +25,9 @@ from losh.short_text.tagging import load_tagger, model_name
 
 
 def cut_before(sentences: list[str], stop: set[str]) -> list[str]:
-    """The simple rule: everything before the first word of a coarse class in `stop`; the whole
-    sentence where that leaves nothing.
+    """Cut by the simple rule: keep everything before the first word of a coarse class in `stop`.
+
+    The whole sentence stays where that leaves nothing.
     """
     nlp = spacy.load(model_name(), exclude=["ner", "lemmatizer"])
     shorts = []
@@ -37,8 +38,9 @@ def cut_before(sentences: list[str], stop: set[str]) -> list[str]:
 
 
 def sentences_a_second(sentences: list[str]) -> tuple[float, float]:
-    """Different sentences a second of clock and of processor time, best of three, with the model
-    loaded.
+    """Return different sentences per second of clock and of processor time, best of three.
+
+    With the model loaded.
     """
     load_tagger()
     unique = list(dict.fromkeys(sentences))

@@ -1,5 +1,6 @@
-"""Time and peak memory of each stage of the default, a `dvc repro` without a change, and bytes a
-video, as the README's tables.
+"""Measure time and peak memory of each stage of the default, as the README's tables.
+
+And a `dvc repro` without a change, and bytes per video.
 
 python scripts/measure_stages.py    (runs every stage again: about 15 minutes on 2 cores)
 """
@@ -42,8 +43,9 @@ def main() -> None:
 
 
 def sizes() -> None:
-    """Bytes a video of frames and flow beside the naive form: PNG-free raw RGB frames, and float32
-    .flo at full size, both ways.
+    """Return bytes per video of frames and flow, beside the naive form.
+
+    That is raw RGB frames, and float32 .flo at full size, both ways.
     """
     frames = json.loads(Path(f"data/frames/{DATASET}/index.json").read_text())["videos"]
     stored = sum(

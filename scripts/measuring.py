@@ -19,8 +19,9 @@ sys.exit(code)
 
 
 def measured(command: list[str], where: Path = Path()) -> tuple[float, float]:
-    """Seconds, and the largest resident set in MB of any process of a Python command (without the
-    interpreter), run in the folder `where`.
+    """Run a Python command in the folder `where`; return its seconds and its peak memory.
+
+    The memory is the largest resident set in MB of any process (without the interpreter).
 
     Raises:
         CalledProcessError: it failed; with what it printed.

@@ -331,6 +331,7 @@ def main() -> None:
     params = load_params()
     window = params.frames.window
     backbone = build_backbone(params.model.backbone.model_copy(update={"checkpoint": None}))
+    assert isinstance(backbone, VideoSwin)
     heads = DenseHeads(backbone.channels)
     learner = nn.ModuleList([backbone, heads])
     optimizer = torch.optim.AdamW(learner.parameters(), lr=arguments.rate, weight_decay=1e-4)

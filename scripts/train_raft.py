@@ -1,5 +1,4 @@
-"""Train the embedded RAFT-small on generated pairs with exact flow; the result ships with the
-package.
+"""Train the embedded RAFT-small on generated pairs with exact flow; the package ships the result.
 
     python scripts/train_raft.py --out /tmp/raft_small.safetensors
 
@@ -43,8 +42,9 @@ MOVING = 4.0  # how much more a moving pixel counts than a still one; falls to 0
 def batch_at(
     step: int, batch: int, done: float, share: float, clips: ClipPool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The pairs of one step: images [B, 3, H, W] twice in 0 to 1, flows [B, 2, H, W]. They follow
-    from the arguments alone.
+    """Return the pairs of one step: images [B, 3, H, W] twice in 0 to 1, flows [B, 2, H, W].
+
+    They follow from the arguments alone.
 
     MovingShapes moves by parts of RAFT's 8 px cells and stands still at most pixels: a fresh
     network learns nothing from it but to say zero. So the motions are large at first (16 px), and
@@ -75,8 +75,9 @@ def batch_at(
 
 
 class ClipPool:
-    """MovingShapes clips that are rendered when first asked for and kept: rendering costs more than
-    a training step.
+    """MovingShapes clips that are rendered when first asked for and kept.
+
+    Rendering costs more than a training step.
     """
 
     def __init__(self, size: int) -> None:
@@ -84,8 +85,9 @@ class ClipPool:
         self.kept: dict[int, RenderedClip] = {}
 
     def pair(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Two neighbouring frames uint8 [H, W, 3] and their flows float32 [2, H, W] there and back,
-        enlarged to SIZE.
+        """Return two neighbouring frames and their flows there and back, enlarged to SIZE.
+
+        uint8 [H, W, 3] and float32 [2, H, W].
         """
         seed = int(rng.integers(self.size))
         if seed not in self.kept:
@@ -97,8 +99,9 @@ class ClipPool:
 
 
 def enlarge(field: np.ndarray) -> np.ndarray:
-    """An exact flow of CLIP's size at SIZE: nearest neighbour, since a mean over an object's edge
-    is the motion of nothing.
+    """Bring an exact flow of CLIP's size to SIZE, nearest neighbour.
+
+    A mean over an object's edge is the motion of nothing.
     """
     grown = np.stack(
         [cv2.resize(part, SIZE[::-1], interpolation=cv2.INTER_NEAREST) for part in field]
@@ -113,8 +116,9 @@ def augment(
     forward: np.ndarray,
     backward: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
-    """Flips, colours, noise and JPEG's artefacts; a flip mirrors the fields and negates their
-    component.
+    """Apply flips, colours, noise and JPEG's artefacts.
+
+    A flip mirrors the fields and negates their component.
     """
     images, fields = [first, second], [forward, backward]
     for axis, component in ((1, 0), (0, 1)):
@@ -150,8 +154,9 @@ def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def rate_at(done: float) -> float:
-    """One cycle, 0 to 1: a rise over 3 % of a phase, then a cosine's fall to 1 %. A function of
-    `done` alone, so resuming needs no state for it.
+    """Return the rate, 0 to 1: a rise over 3 % of a phase, then a cosine's fall to 1 %.
+
+    A function of `done` alone, so resuming needs no state for it.
     """
     return (
         done / 0.03
@@ -202,8 +207,10 @@ class Trainer:
         return name, 1.0
 
     def advance(self) -> tuple[str, float, float, float]:
-        """Do one step: (phase, loss, end-point error in px where the phase has one else NaN, that
-        of saying zero).
+        """Do one step.
+
+        Returns (phase, loss, end-point error in px where the phase has one else NaN, that of saying
+        zero).
         """
         name, done = self.phase()
         torch.manual_seed(self.step)
@@ -279,7 +286,7 @@ def main() -> None:
         "--batch",
         type=int,
         default=4,
-        help="samples a step; even, since each pair is used both ways",
+        help="samples per step; even, since each pair is used both ways",
     )
     parser.add_argument(
         "--iterations", type=int, default=3, help="refinement steps in the last phase"

@@ -42,8 +42,9 @@ LONGEST = 256
 
 
 def make_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
-    """Byte-level BPE: the sentences' words become one token each, and any other text is spelt in
-    pieces down to bytes, so nothing is unknown.
+    """Make a byte-level BPE in which the sentences' words are one token each.
+
+    Any other text is spelt in pieces down to bytes, so nothing is unknown.
     """
     tokenizer = Tokenizer(BPE(unk_token=None))
     one_space = normalizers.Replace(Regex(r"\s+"), " ")
@@ -80,8 +81,9 @@ def make_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
 
 
 class Predictor(nn.Module):
-    """What training needs on top of the encoder: from a word's feature to the word at each of
-    OFFSETS, through the tied word embedding.
+    """What training needs on top of the encoder.
+
+    From a word's feature to the word at each of OFFSETS, through the tied word embedding.
     """
 
     def __init__(self, encoder: RobertaModel) -> None:
@@ -92,8 +94,7 @@ class Predictor(nn.Module):
         self.bias = nn.Parameter(torch.zeros(encoder.config.vocab_size))
 
     def forward(self, corrupted: Tensor, ids: Tensor, chosen: Tensor) -> dict[str, Tensor]:
-        """Cross-entropies: of masked words, of words that were left, and of the neighbours of every
-        word.
+        """Return the cross-entropies of masked words, of words that were left, and of neighbours.
 
         Args:
             corrupted: int64 [B, S], what the encoder reads.
@@ -104,9 +105,10 @@ class Predictor(nn.Module):
         features = self.encoder(input_ids=corrupted, attention_mask=words.long()).last_hidden_state
 
         def loss(offset: int, places: Tensor) -> Tensor:
+            # The word at place + offset.
             target = F.pad(ids, (max(0, -offset), max(0, offset)), value=PAD)[:, max(0, offset) :][
                 :, : ids.shape[1]
-            ]  # the word at place + offset
+            ]
             places = places & words & (target != PAD)
             guess = self.heads[OFFSETS.index(offset)](features[places])  # [M, D]
             return F.cross_entropy(

@@ -1,5 +1,6 @@
-"""Stage compute_flow: RAFT flow around annotated frames of a dataset. Usage: python
-stages/compute_flow.py NAME
+"""Stage compute_flow: RAFT flow around annotated frames of a dataset.
+
+Usage: python stages/compute_flow.py NAME
 """
 
 import sys

@@ -1,5 +1,6 @@
-"""Stage extract_frames: frames and masks of a dataset, one file a video. Usage: python
-stages/extract_frames.py NAME
+"""Stage extract_frames: frames and masks of a dataset, one file per video.
+
+Usage: python stages/extract_frames.py NAME
 """
 
 import sys

@@ -1,5 +1,6 @@
-"""Stage parse_text: the short expression of each long one of a dataset. Usage: python
-stages/parse_text.py NAME
+"""Stage parse_text: the short expression of each long one of a dataset.
+
+Usage: python stages/parse_text.py NAME
 """
 
 import sys

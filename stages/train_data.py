@@ -1,5 +1,6 @@
-"""Stage train_data: which artefacts train.datasets names, for DVC to watch. Usage: python
-stages/train_data.py
+"""Stage train_data: which artefacts train.datasets names, for DVC to watch.
+
+Usage: python stages/train_data.py
 """
 
 import sys

@@ -16,7 +16,5 @@ os.environ.setdefault("LOSH_PROCESSES", "1")
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """data/ as the stages leave it before training, of a tiny A2D-Sentences named `tiny`; read
-    only.
-    """
+    """Make data/ as it is before training, of a tiny A2D-Sentences named `tiny`; read only."""
     return prepare(tmp_path_factory.mktemp("tiny"))

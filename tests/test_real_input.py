@@ -1,6 +1,4 @@
-"""The README's second walk-through on real input: 3,308 expressions, and a clip of DAVIS 2017.
-Skipped where they are not there.
-"""
+"""The README's second walk-through on real input: 3,308 expressions, and a clip of DAVIS 2017."""
 
 from __future__ import annotations
 

@@ -37,12 +37,12 @@ def _parser() -> argparse.ArgumentParser:
         "--model", type=Path, default=DEFAULT_MODEL, help="checkpoint (default: %(default)s)"
     )
     one.add_argument("--short", help="short expression (default: made by the workflow's rule)")
-    one.add_argument("--masks", type=Path, help="folder for one 0/255 PNG a frame")
+    one.add_argument("--masks", type=Path, help="folder for one 0/255 PNG per frame")
     one.add_argument(
         "--rate",
         type=float,
         default=10.0,
-        help="frames a second of the overlay (default: %(default)s)",
+        help="frames per second of the overlay (default: %(default)s)",
     )
     one.add_argument(
         "--rule",

@@ -96,7 +96,7 @@ class PublishedParams(Section):
     data/sources/<name>.
     """
     seed: int = Field(default=0, ge=0)
-    """Of draws that the publication leaves open (JHMDB's three frames a video)."""
+    """Of draws that the publication leaves open (JHMDB's three frames per video)."""
     verify: Literal["names", "decode"] = "names"
     """How thorough the check is: names and sizes, or every file decoded."""
     require_sample_list: bool = False
@@ -158,7 +158,7 @@ class BackboneParams(Section):
     @model_validator(mode="after")
     def stages_agree(self) -> BackboneParams:
         if len(self.depths) != len(self.num_heads):
-            raise ValueError("depths and num_heads need one number a stage each")
+            raise ValueError("depths and num_heads need one number per stage each")
         if self.embed_dim % self.num_heads[0]:
             raise ValueError("embed_dim must be a multiple of num_heads[0]")
         if self.motion_channels and self.name.startswith("resnet"):
@@ -367,8 +367,9 @@ class Params(Section):
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, since the first value would be lost in silence, and
-    that reads `1e-4` as a number.
+    """Safe YAML that refuses a key given twice, and that reads `1e-4` as a number.
+
+    The first value of a key given twice would be lost in silence.
 
     PyYAML follows YAML 1.1, where a number with an exponent needs a dot; DVC follows 1.2 and writes
     `1e-05` after `dvc exp run -S`.

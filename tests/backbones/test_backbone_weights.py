@@ -1,6 +1,4 @@
-"""Pretrained weights: torchvision's swin3d and ResNet, the original Video-Swin's files, and what is
-refused.
-"""
+"""Pretrained weights: torchvision's, the original Video-Swin's files, and what is refused."""
 
 from __future__ import annotations
 
@@ -81,9 +79,8 @@ def stage_outputs(model: SwinTransformer3d, frames: Tensor, stages: int = 3) -> 
         for i in range(0, 2 * stages, 2)
     ]
     with torch.no_grad():
-        model(
-            frames.repeat_interleave(2, 1).transpose(1, 2)
-        )  # [B, T, 3, H, W] -> [B, 3, 2 T, H, W]
+        # [B, T, 3, H, W] -> [B, 3, 2 T, H, W]
+        model(frames.repeat_interleave(2, 1).transpose(1, 2))
     for hook in hooks:
         hook.remove()
     return [x.permute(0, 1, 4, 2, 3) for x in kept]

@@ -35,9 +35,8 @@ def test_full_size_step(name: str, stages: int) -> None:
     assert [level.shape[2:] for level in levels] == [
         (c, -(-32 // s), -(-48 // s)) for c, s in zip(channels, model.strides, strict=True)
     ]
-    assert all(
-        0.01 < level.std() < 100 for level in levels
-    )  # frozen norms on random weights could let it explode
+    # Frozen norms on random weights could let it explode.
+    assert all(0.01 < level.std() < 100 for level in levels)
     sum(level.square().mean() for level in levels).backward()
     for parameter_name, parameter in model.named_parameters():
         assert torch.isfinite(parameter.grad).all() and parameter.grad.any(), parameter_name

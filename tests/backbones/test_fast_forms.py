@@ -1,5 +1,6 @@
-"""By how much the faster forms differ from the plain ones: fused attention, cached text, mixed
-precision, compilation.
+"""By how much the faster forms differ from the plain ones.
+
+Fused attention, cached text, mixed precision, compilation.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Video-Swin: windows, shifts, position index, the blocked attention, and parity with the released
-network.
-"""
+"""Video-Swin: windows, shifts, position index, blocked attention, released features."""
 
 from __future__ import annotations
 
@@ -173,9 +171,8 @@ def test_shift_masks_separate_what_the_roll_brought_together(
         # all others.
         wrapped = torch.arange(length) < step
         region += wrapped.view([-1 if a == axis + 1 else 1 for a in range(5)]) * 10.0**axis
-    cut = cut_windows(region.roll([-step for step in shift], (1, 2, 3)), window)[
-        0, :, :, 0
-    ]  # [G, N]
+    # [G, N]
+    cut = cut_windows(region.roll([-step for step in shift], (1, 2, 3)), window)[0, :, :, 0]
     expected = (cut[:, :, None] != cut[:, None, :]) * MASKED
     masks, kinds = shift_masks(grid, window, shift, CPU)
     assert len(masks) <= 8
@@ -183,10 +180,8 @@ def test_shift_masks_separate_what_the_roll_brought_together(
 
 
 def test_masks_made_in_inference_mode_serve_training() -> None:
-    model, frames = (
-        small(window_size=(3, 2, 2)),
-        torch.randn(1, 5, 3, 20, 36),
-    )  # sizes that no other test has kept masks for
+    # Sizes that no other test has kept masks for.
+    model, frames = small(window_size=(3, 2, 2)), torch.randn(1, 5, 3, 20, 36)
     with torch.inference_mode():
         model(frames)
     model(frames)[-1].sum().backward()

@@ -1,6 +1,4 @@
-"""Global batches do not depend on the number of processes, and a resumed epoch goes on with the
-same ones.
-"""
+"""Global batches do not depend on the number of processes, nor on a stop within an epoch."""
 
 from collections import Counter
 

@@ -1,6 +1,4 @@
-"""A2D-Sentences as published: transposed masks, the copied row, subsets, and files that are
-broken.
-"""
+"""A2D-Sentences as published: transposed masks, the copied row, subsets, files that are broken."""
 
 import h5py
 import numpy as np
@@ -38,9 +36,8 @@ def test_frames_are_the_clip_in_order(root):
     assert len(frames) == 12
     for frame, truth in zip(frames, drawn, strict=True):
         assert frame.dtype == np.uint8 and frame.shape == (*SIZE, 3)
-        assert (
-            abs(frame.astype(int) - truth).mean() < 8
-        )  # lossy, but not another frame, and not BGR
+        # Lossy, but not another frame, and not BGR.
+        assert abs(frame.astype(int) - truth).mean() < 8
 
 
 def test_masks_are_transposed_back(root):

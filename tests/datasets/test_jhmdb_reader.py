@@ -1,6 +1,4 @@
-"""JHMDB-Sentences as published: odd names, masks that stop early, the published samples or drawn
-ones.
-"""
+"""JHMDB-Sentences as published: odd names, masks that stop early, published or drawn samples."""
 
 import json
 

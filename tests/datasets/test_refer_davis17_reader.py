@@ -1,6 +1,4 @@
-"""Refer-DAVIS17 as published: four text files in two encodings, three misspelt videos, dense
-palette masks.
-"""
+"""Refer-DAVIS17 as published: two encodings, three misspelt videos, dense palette masks."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,4 @@
-"""Refer-YouTube-VOS as published: sparse frames, palette masks, a valid list that holds the test
-set, masks of three kinds.
-"""
+"""Refer-YouTube-VOS as published: sparse frames, palette masks, test videos in valid."""
 
 import json
 import shutil

@@ -1,6 +1,4 @@
-"""The download stage: from a folder or archives to a checked, linked raw folder, or to
-instructions.
-"""
+"""The download stage: from a folder or archives to a checked, linked raw folder or instructions."""
 
 import json
 import shutil

@@ -1,5 +1,6 @@
-"""The check of a source: what is missing, surplus, lacking or broken is named; what is whole is
-called complete.
+"""The check of a source names what is missing, surplus, lacking or broken.
+
+What is whole is called complete.
 """
 
 import shutil
@@ -31,9 +32,8 @@ def check(kind, root, thorough="names"):
 
 def test_a_release_with_all_its_videos_is_complete(tmp_path, monkeypatch):
     root = make_a2d(tmp_path, missing=0)
-    monkeypatch.setitem(
-        EXPECTED, "a2d_sentences", {"videos": 6, "expressions": 9}
-    )  # five, and the one that is not used
+    # Five, and the one that is not used.
+    monkeypatch.setitem(EXPECTED, "a2d_sentences", {"videos": 6, "expressions": 9})
     report = check("a2d_sentences", root, "decode")
     assert (
         report.complete

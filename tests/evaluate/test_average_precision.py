@@ -186,9 +186,8 @@ def test_empty_masks() -> None:
     empty = np.zeros((10, 10), bool)
     assert accumulate([("a", bar(50), [0.9], empty[None])]).scores()["map_all_queries"] == 0
     assert accumulate([("a", empty, [0.9], bar(50)[None])]).scores()["map_all_queries"] == 0
-    assert (
-        accumulate([("a", empty, [0.9], empty[None])]).scores()["map_all_queries"] == 0
-    )  # an empty truth cannot be found
+    # An empty truth cannot be found.
+    assert accumulate([("a", empty, [0.9], empty[None])]).scores()["map_all_queries"] == 0
     with pytest.raises(ValueError, match="no samples"):
         CocoAccumulator().scores()
 
@@ -213,10 +212,8 @@ def test_what_cannot_be_scored_is_refused() -> None:
 
 def test_processes_merge_to_the_scores_of_one() -> None:
     samples = random_samples(11, rounded=True)
-    shares = [
-        samples[0::2],
-        [*samples[1::2], samples[0]],
-    ]  # padded with a sample that the other share has too
+    # Padded with a sample that the other share has too.
+    shares = [samples[0::2], [*samples[1::2], samples[0]]]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         parts = list(pool.map(accumulate, shares))
     for first, second in ((0, 1), (1, 0)):

@@ -90,9 +90,8 @@ def test_the_boundary_map_is_the_literal_one_at_every_word_size(width: int) -> N
 def test_dilation_is_by_the_disk(radius: int) -> None:
     rng = np.random.default_rng(radius)
     for height, width in ((9, 64), (40, 131), (3, 200)):
-        mask = (
-            rng.random((height, width)) < 0.5 / height / width
-        )  # few, or their disks hide each other's faults
+        # Few, or their disks hide each other's faults.
+        mask = rng.random((height, width)) < 0.5 / height / width
         mask[0, -1 if radius % 2 else 0] = True  # at the borders the runs are cut
         rows, columns = np.mgrid[:height, :width]
         near = np.zeros_like(mask)
@@ -129,9 +128,8 @@ def test_f_and_j_of_empty_masks() -> None:
     assert (boundary_f(some, empty), region_j(some, empty)) == (0, 0)
     # A full mask has no boundary: the benchmark calls that a perfect contour, while J says 0.
     assert (boundary_f(full, empty), region_j(full, empty)) == (1, 0)
-    assert (
-        boundary_f(square(200, 200, 0, 0, 20), square(200, 200, 150, 150, 20)) == 0
-    )  # nothing matches: P + R = 0
+    # Nothing matches: P + R = 0.
+    assert boundary_f(square(200, 200, 0, 0, 20), square(200, 200, 150, 150, 20)) == 0
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,8 @@ def test_the_bytes_are_the_same_again(tmp_path: Path) -> None:
 
 def test_devices_merge_to_the_same_bytes_however_they_share(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.zip", ENTRIES)
-    for k, shares in enumerate(
-        ([[3, 1], [2, 0]], [[0], [1, 2, 3, 0]])
-    ):  # the second: padded with an entry that both have
+    # The second: padded with an entry that both have.
+    for k, shares in enumerate(([[3, 1], [2, 0]], [[0], [1, 2, 3, 0]])):
         parts = [tmp_path / f"{k}.part{i}.zip" for i in range(2)]
         for part, share in zip(parts, shares, strict=True):
             write(part, [ENTRIES[i] for i in share])

@@ -1,5 +1,6 @@
-"""A tiny data/frames/<name> folder in the layout of docs/design.md, written here so that these
-tests need no other stage.
+"""A tiny data/frames/<name> folder in the layout of docs/design.md.
+
+It is written here so that these tests need no other stage.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The stage: which pairs, at which size, resumed after a kill, clear about bad flow. RAFT is
-replaced by a known field.
+"""The stage: which pairs, at which size, resumed after a kill, clear about bad flow.
+
+RAFT is replaced by a known field.
 """
 
 from __future__ import annotations
@@ -17,8 +18,14 @@ from losh.flow.compute import compute_flow, neighbour_pairs, running_size, to_st
 from losh.params import FlowParams
 
 DEFAULT = {
-    "model": "raft_small", "checkpoint": "embedded", "short_side": 96, "iterations": 2, "stored_stride": 2, "batch_size": 3, "on_error": "stop",
-}  # fmt: skip
+    "model": "raft_small",
+    "checkpoint": "embedded",
+    "short_side": 96,
+    "iterations": 2,
+    "stored_stride": 2,
+    "batch_size": 3,
+    "on_error": "stop",
+}
 
 
 def params(**changes) -> FlowParams:

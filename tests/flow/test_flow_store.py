@@ -1,6 +1,4 @@
-"""Flow on disk: exact to half a step, the same bytes twice, safe across forks, clear about what it
-cannot hold.
-"""
+"""Flow on disk: exact to half a step, the same bytes, safe across forks, clear about limits."""
 
 from __future__ import annotations
 
@@ -170,8 +168,7 @@ def test_a_fork_opens_its_own_handle(stored):
 
 def test_loader_workers_read_what_the_parent_reads(stored):
     store = FlowStore(stored[0])
-    here = [
-        Fields(store)[i] for i in range(4)
-    ]  # the parent has the file open when the workers start
+    # The parent has the file open when the workers start.
+    here = [Fields(store)[i] for i in range(4)]
     there = list(DataLoader(Fields(store), batch_size=None, num_workers=2))
     assert all(np.array_equal(a, b) for a, b in zip(here, there, strict=True))

@@ -1,6 +1,4 @@
-"""RAFT through ptlflow: what the network is handed, where weights come from, and whether ours are
-any good.
-"""
+"""RAFT through ptlflow: what the network is handed, where weights come from, how good ours are."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Damaged releases: what is missing or broken is reported by the download stage and refused, or
-counted and skipped, by the extraction; never is a mask stored with another frame's picture.
+"""Damaged releases: what is missing or broken is reported, refused, or counted and skipped.
+
+Never is a mask stored with another frame's picture.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""extract_frames: what is stored, that it survives kills and is byte-deterministic, and that bad
-files are named.
-"""
+"""extract_frames: what is stored, kills survived, the same bytes again, bad files named."""
 
 from __future__ import annotations
 

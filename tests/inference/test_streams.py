@@ -15,9 +15,8 @@ def output(short: bool = True) -> LoShOutput:
     """One clip, one frame, two queries, one pixel each."""
 
     def layer(scores: list[float], masks: list[float]) -> LayerPred:
-        two = torch.stack(
-            [torch.logit(torch.tensor(scores)), torch.zeros(2)], -1
-        )  # softmax of (logit p, 0) is (p, 1 - p)
+        # Softmax of (logit p, 0) is (p, 1 - p)
+        two = torch.stack([torch.logit(torch.tensor(scores)), torch.zeros(2)], -1)
         return LayerPred(two.view(1, 1, 2, 2), torch.logit(torch.tensor(masks)).view(1, 1, 2, 1, 1))
 
     streams = [layer([0.6, 0.7], [0.8, 0.6])], [layer([0.9, 0.5], [0.4, 0.9])]

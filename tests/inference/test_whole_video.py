@@ -1,6 +1,4 @@
-"""Whole videos in chunks: one trajectory over the video, and memory that does not grow with its
-length.
-"""
+"""Whole videos in chunks: one trajectory over the video, in memory that does not grow."""
 
 from __future__ import annotations
 

@@ -113,11 +113,8 @@ def test_odd_sizes_keep_places_exact() -> None:
     flow = torch.arange(5.0).expand(1, 2, 3, 5)
     pooled, seen = to_stride(flow, torch.ones(1, 3, 5, dtype=torch.bool), 8)
     assert pooled.shape == (1, 2, 2, 3)
-    assert pooled[0, 0, 0].tolist() == [
-        0.25,
-        1.25,
-        2.0,
-    ]  # mean of each pair of columns, in cells twice as wide; the last column is alone
+    # Mean of each pair of columns, in cells twice as wide; the last column is alone.
+    assert pooled[0, 0, 0].tolist() == [0.25, 1.25, 2.0]
     assert seen.all()
 
 

@@ -1,6 +1,4 @@
-"""The loss: each term against numbers worked out by hand, empty targets, and sums over
-micro-batches.
-"""
+"""The loss: each term against numbers by hand, empty targets, and sums over micro-batches."""
 
 from __future__ import annotations
 
@@ -160,9 +158,8 @@ def test_the_encoder_reference_loss_teaches_both_streams_and_stops_before_the_qu
     alone = token_reference_loss(
         output.encoder[0][0], random_targets((2, 1)), 16
     ) + token_reference_loss(output.encoder[1][0], random_targets((2, 1)), 16)
-    assert losses["encoder_reference"].item() == pytest.approx(
-        alone.item() / 4, rel=1e-5
-    )  # two clips with two frames each
+    # Two clips with two frames each.
+    assert losses["encoder_reference"].item() == pytest.approx(alone.item() / 4, rel=1e-5)
 
 
 def test_masks_are_compared_at_the_stride_that_is_asked_for() -> None:

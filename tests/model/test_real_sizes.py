@@ -1,6 +1,4 @@
-"""Real sizes are there and run: one training step of each published backbone with RoBERTa-base
-sizes, at a small input.
-"""
+"""Real sizes run: one training step of each published backbone with RoBERTa-base sizes."""
 
 from __future__ import annotations
 

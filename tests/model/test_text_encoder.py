@@ -1,6 +1,4 @@
-"""The text encoder: the embedded one, folders of one's own, freezing, padding, and parity with the
-released text features.
-"""
+"""The text encoder: the embedded one, one's own folders, freezing, padding, and parity."""
 
 from __future__ import annotations
 

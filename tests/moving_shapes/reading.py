@@ -1,5 +1,6 @@
-"""A reader of the expressions that shares no code with the generator: words to facts, and facts
-against the scene's numbers.
+"""A reader of the expressions that shares no code with the generator.
+
+From words to facts, and facts against the scene's numbers.
 """
 
 from __future__ import annotations
@@ -11,16 +12,22 @@ import numpy as np
 
 from losh.moving_shapes.arrangement import Scene, Shape
 
-NOUN = r"(?:(?:the|a) )?((?:(?:small|large|big|red|green|blue|yellow|purple|orange|plain|striped|dotted|checkered) )*)(circle|square|triangle|star)"
+ADJECTIVE = (
+    r"(?:small|large|big|red|green|blue|yellow|purple|orange|plain|striped|dotted|checkered)"
+)
+NOUN = rf"(?:(?:the|a) )?((?:{ADJECTIVE} )*)(circle|square|triangle|star)"
 NOUN += r"(?: with (stripes|dots|checks))?"
 MOTION = (
-    r"(?P<way>(?:moving|going) (?:to the )?(?:left|right|up|down)(?! "
-    r"of))|(?P<circling>circling|moving in circles|going around in circles)"
-    r"|(?P<bouncing>bouncing up and down|bouncing|jumping up and down)|(?P<still>staying "
-    r"still|standing still|not moving)|(?P<moving>moving)"
+    r"(?P<way>(?:moving|going) (?:to the )?(?:left|right|up|down)(?! of))"
+    r"|(?P<circling>circling|moving in circles|going around in circles)"
+    r"|(?P<bouncing>bouncing up and down|bouncing|jumping up and down)"
+    r"|(?P<still>staying still|standing still|not moving)|(?P<moving>moving)"
 )
 PLACE = r"on the (?:left|right)(?: side)?(?! of)|at the (?:top|bottom)"
-RELATION = r"(?:(?:to|on) the )?(?:left|right) of|above|below|under|next to|near|beside|behind|in front of|past"
+RELATION = (
+    r"(?:(?:to|on) the )?(?:left|right) of|above|below|under|next to|near|beside|behind"
+    r"|in front of|past"
+)
 SAME = {"big": "large", "stripes": "striped", "dots": "dotted", "checks": "checkered"}
 
 

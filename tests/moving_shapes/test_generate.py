@@ -142,9 +142,8 @@ def test_masks_and_frames_belong_together(made):
     with av.open(str(made / "Release/clips320H/ms_test_0001.mp4")) as video:
         decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
     assert decoded.shape == clip.frames.shape
-    assert (
-        np.abs(decoded.astype(int) - clip.frames).mean() < 4
-    )  # grey levels: what 4:2:0 and H.264 lose
+    # Grey levels: what 4:2:0 and H.264 lose.
+    assert np.abs(decoded.astype(int) - clip.frames).mean() < 4
     for t in clip.annotated:
         with h5py.File(
             made / f"text_annotations/a2d_annotation_with_instances/ms_test_0001/{t + 1:05d}.h5"

@@ -115,9 +115,8 @@ def test_background_flow_is_exact_too():
             break
         if clip.flow_forward[0][:, ground[0]].any():
             both = ground[0] & ground[15]
-            shift = (
-                clip.flow_forward[:, :, ground[:15].all(axis=0)].mean(axis=2).sum(axis=0)
-            )  # the same everywhere: summed over time
+            # The same everywhere: summed over time.
+            shift = clip.flow_forward[:, :, ground[:15].all(axis=0)].mean(axis=2).sum(axis=0)
             matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
             moved = cv2.warpAffine(
                 clip.frames[15], matrix, (128, 96), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP

@@ -16,12 +16,8 @@ from losh.testing.parity_fixture import arrays, needs_fixture, parity_model
 
 pytestmark = needs_fixture
 CASES = ["A", "B", "Cfix"]
-NO_ARRAY = (
-    "loss_names",
-    "grad_names",
-    "grad_l2",
-    "grad_total_l2",
-)  # the first is read; gradients have a test of their own
+# The first is read; gradients have a test of their own.
+NO_ARRAY = ("loss_names", "grad_names", "grad_l2", "grad_total_l2")
 
 
 @pytest.mark.parametrize("group", GROUPS)

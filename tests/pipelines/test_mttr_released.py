@@ -1,6 +1,4 @@
-"""Checkpoints of the released code: in and out again to the bit, and refused with reasons where
-they do not fit.
-"""
+"""Checkpoints of the released code: in and out again to the bit, or refused with reasons."""
 
 from __future__ import annotations
 

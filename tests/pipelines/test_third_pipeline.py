@@ -1,6 +1,8 @@
-"""A third base pipeline works without one line outside its folder: LoSh trains, resumes, evaluates
-and predicts with it. It has what MTTR has not: boxes, one target, one sigmoid class, its own mask
-rule, and a refinement that needs the video's features and weights of its own.
+"""A third base pipeline works without one line outside its folder.
+
+LoSh trains, resumes, evaluates and predicts with it. It has what MTTR has not: boxes, one target,
+one sigmoid class, its own mask rule, and a refinement that needs the video's features and weights
+of its own.
 """
 
 from __future__ import annotations

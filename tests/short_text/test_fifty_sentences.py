@@ -1,6 +1,4 @@
-"""Sentences like those of JHMDB, Refer-YouTube-VOS, DAVIS and MovingShapes, with the short text
-that a person would expect.
-"""
+"""Sentences like those of published datasets, with the short text that a person would expect."""
 
 from __future__ import annotations
 
@@ -20,7 +18,8 @@ I can see a big dog running | a big dog
 a man and a woman are dancing in the room | a man and a woman
 a man and a woman dancing together | a man and a woman
 a dog, a cat and a rabbit are playing | a dog, a cat and a rabbit
-girl on the left and boy on the right are running | girl and boy | girl on the left and boy on the right
+girl on the left and boy on the right are running | girl and boy \
+    | girl on the left and boy on the right
 two men playing tennis on the court | two men
 three sheep grazing on the grass | three sheep
 both pandas are playing | both pandas
@@ -31,7 +30,8 @@ a person wearing a red shirt riding a bicycle | a person wearing a red shirt
 a man is wearing a red hat | a man wearing a red hat
 the man who is wearing a hat is talking | the man wearing a hat
 a person dressed in black walking with an umbrella | a person dressed in black
-a man in the middle of the road wearing a helmet riding a motorbike | a man wearing a helmet | a man in the middle of the road wearing a helmet
+a man in the middle of the road wearing a helmet riding a motorbike | a man wearing a helmet \
+    | a man in the middle of the road wearing a helmet
 a man in a blue shirt and black pants is pushing the car | a man in a blue shirt and black pants
 a woman in a pink dress standing next to a man in a black suit | a woman in a pink dress
 a man in running shoes walking | a man in running shoes
@@ -42,7 +42,8 @@ third car parking from the left | car | third car from the left
 the second from left man is dancing | the man | the second from left man
 a man who plays the guitar on the left side | a man | a man on the left side
 a train on the right track moving forward | a train | a train on the right track
-a light brown cat on the right side of the image is sleeping | a light brown cat | a light brown cat on the right side
+a light brown cat on the right side of the image is sleeping | a light brown cat \
+    | a light brown cat on the right side
 a white duck swimming in front of two other ducks | a white duck
 the person farthest on the left | the person | the person on the left
 the dog closest to the camera | the dog

@@ -55,8 +55,11 @@ def test_parse_text_writes_the_rows_in_their_order(expressions: Path, tmp_path: 
         "test,v2,1,,2,dog eating on the left,dog on the left,participle+position\n"
     )
     assert summary == {
-        "mode": "subject_with_position", "expressions": 3, "skipped": 0, "steps": {"auxiliary": 1, "participle+position": 1, "whole": 1},
-    }  # fmt: skip
+        "mode": "subject_with_position",
+        "expressions": 3,
+        "skipped": 0,
+        "steps": {"auxiliary": 1, "participle+position": 1, "whole": 1},
+    }
 
 
 def test_parse_text_gives_the_same_bytes_again(expressions: Path, tmp_path: Path) -> None:
@@ -136,8 +139,12 @@ def test_short_text_csv_keeps_every_column_field_and_row(tmp_path: Path) -> None
         made = list(csv.reader(file))
     assert [row[:4] for row in made] == rows
     assert [row[4:] for row in made] == [
-        ["short_text", "short_text_step"], ["A man, in red", "auxiliary"], ["null", "whole"], ["NA", "whole"], ["A man, in red", "auxiliary"],
-    ]  # fmt: skip
+        ["short_text", "short_text_step"],
+        ["A man, in red", "auxiliary"],
+        ["null", "whole"],
+        ["NA", "whole"],
+        ["A man, in red", "auxiliary"],
+    ]
     assert b"\r" not in (tmp_path / "out.csv").read_bytes()
 
 

@@ -1,6 +1,4 @@
-"""Training on tiny data: exact after any interruption, the same on one process or two, and loud
-about losses that are not finite.
-"""
+"""Training on tiny data: exact after any stop, alike on one process or two, loud about NaN."""
 
 from __future__ import annotations
 

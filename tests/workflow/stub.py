@@ -1,5 +1,4 @@
-"""A stand-in for every stage's script: writes outputs that depend on the stage's params and deps,
-as the real ones do, in no time.
+"""A stand-in for every stage's script: outputs that depend on the stage's params and deps alone.
 
 The graph that DVC runs is the repository's own dvc.yaml; what the stages compute is tested
 elsewhere.

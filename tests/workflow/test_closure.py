@@ -1,6 +1,4 @@
-"""dvc.yaml tells the truth: each stage's `deps` cover the code it imports, and its `params`
-exist.
-"""
+"""dvc.yaml tells the truth: each stage's `deps` cover its imports, and its `params` exist."""
 
 import ast
 import shutil

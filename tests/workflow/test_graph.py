@@ -1,6 +1,4 @@
-"""Changing params.yaml reruns only what it affects: DVC itself, on the repository's dvc.yaml, with
-stand-ins for the stages.
-"""
+"""Changing params.yaml reruns only what it affects: DVC itself, with stand-ins for the stages."""
 
 import csv
 import json
@@ -330,9 +328,8 @@ def test_an_experiment_in_another_folder_runs_its_own_code(project, where):
     )
     project.dvc("exp", "run", "-q", where, "train_data")
     if where == "--queue":
-        project.run(
-            "git", "checkout", "-q", "."
-        )  # what the workspace holds when the queue runs must not matter
+        # What the workspace holds when the queue runs must not matter.
+        project.run("git", "checkout", "-q", ".")
         run_queue(project)
     found = Path(out.read_text())
     assert ".dvc/tmp/exps" in str(found) and not found.is_relative_to(ROOT)

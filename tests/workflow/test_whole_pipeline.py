@@ -1,5 +1,4 @@
-"""`dvc repro` from download to metrics, on all five datasets at once, with nothing but params.yaml
-changed.
+"""`dvc repro` from download to metrics, on all five datasets at once, by params.yaml alone.
 
 One run serves all tests of this file: MovingShapes is generated, the four published datasets are
 tiny fixtures in their own layouts; training is on four of them with sampling weights, every one is
@@ -85,9 +84,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("pipeline")
     root = clone(base / "clone")
     make_a2d(base / "a2d", train=3, test=2, num_frames=10, short_queries=True)
-    make_jhmdb(
-        root / "data" / "sources" / "jhmdb_sentences", videos=3
-    )  # in the repository's own place for sources
+    # In the repository's own place for sources.
+    make_jhmdb(root / "data" / "sources" / "jhmdb_sentences", videos=3)
     make_refer_youtube_vos(base / "ytvos", train=3, valid=2, valid_masks="palette", valid_ids=True)
     make_refer_davis17(base / "davis", train=2, val=2)
     shapes = {

@@ -1,11 +1,12 @@
-"""Attention of many small windows with a bias that learns: PyTorch's kernels where they serve, our
-own blocked one where they do not.
+"""Attention of many small windows with a learned bias: PyTorch's kernels, or a blocked one of ours.
 
 Shapes: M windows that share biases, R rows of biases (heads, or windows x heads), N tokens of a
 window, d channels of a head.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -45,8 +46,9 @@ def biased_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
 
 
 def blocks(windows: int, rows: int, tokens: int) -> list[tuple[slice, slice]]:
-    """Cut windows x rows into pieces of about BLOCK logits: whole windows, or part of the rows of
-    one window.
+    """Cut windows x rows into pieces of about BLOCK logits.
+
+    A piece is whole windows, or part of the rows of one window.
     """
     step = max(1, min(rows, BLOCK // tokens**2))
     together = max(1, BLOCK // (rows * tokens**2)) if step == rows else 1
@@ -58,12 +60,13 @@ def blocks(windows: int, rows: int, tokens: int) -> list[tuple[slice, slice]]:
 
 
 class BlockedAttention(torch.autograd.Function):
-    """softmax(q k^T + bias) v block by block; the backward pass computes the probabilities again
-    instead of keeping them.
+    """softmax(q k^T + bias) v block by block.
+
+    The backward pass computes the probabilities again instead of keeping them.
     """
 
     @staticmethod
-    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """[M, R, N, d] (three times), [R, N, N] -> [M, R, N, d]; q comes scaled."""
         q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
         out = torch.empty_like(q)
@@ -73,7 +76,7 @@ class BlockedAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Gradients of q, k, v and the bias."""
         q, k, v, bias = ctx.saved_tensors
         grad = grad.contiguous()

@@ -1,18 +1,18 @@
-"""ResNet-50 and ResNet-101 as per-frame backbones, from torchvision, with frozen batch norm (DETR's
-way).
-"""
+"""ResNet-50 and ResNet-101 from torchvision as per-frame backbones, batch norm frozen (DETR)."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import resnet50, resnet101
 from torchvision.ops import FrozenBatchNorm2d
 
+from losh.backbones.backbone import Backbone
+
 BUILDERS = {"resnet50": resnet50, "resnet101": resnet101}
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """The first stages of a ResNet, run on every frame by itself. Same interface as `VideoSwin`.
 
     Attributes:

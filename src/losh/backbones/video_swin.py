@@ -6,12 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from losh.backbones.backbone import Backbone
 from losh.backbones.motion import MotionBranch
-from losh.backbones.video_swin_blocks import PATCH, PatchEmbed, PatchMerging, SwinBlock, SwinStage
+from losh.backbones.video_swin_blocks import (
+    PATCH,
+    PatchEmbed,
+    PatchMerging,
+    SwinBlock,
+    SwinStage,
+    size3,
+)
 
 
 @dataclass(frozen=True)
@@ -45,9 +54,10 @@ PRESETS = {
 """The published sizes, all four stages (arXiv 2106.13230)."""
 
 
-class VideoSwin(nn.Module):
-    """The video backbone. Parameters have the names of the released checkpoints, without their
-    prefix `backbone.`.
+class VideoSwin(Backbone):
+    """The video backbone.
+
+    Parameters have the names of the released checkpoints, without their prefix `backbone.`.
 
     Attributes:
         channels: channels of each level.
@@ -82,8 +92,8 @@ class VideoSwin(nn.Module):
             motion_channels: channels of our motion branch; 0: none, as published.
         """
         super().__init__()
-        window = tuple(window_size)
-        half = tuple(length // 2 for length in window)
+        window = size3(window_size)
+        half = size3(length // 2 for length in window)
         last = max(1, sum(depths) + dropped_blocks - 1)
         self.channels = [embed_dim * 2**stage for stage in range(len(depths))]
         self.strides = [PATCH * 2**stage for stage in range(len(depths))]
@@ -121,8 +131,8 @@ class VideoSwin(nn.Module):
             frames: float [B, T, 3, H, W], normalised; any size.
 
         Returns:
-            A level a stage: [B, T, C_i, ceil(H / s_i), ceil(W / s_i)], un-normed, taken before the
-            patch merging. They are views of channels-last memory, so they are not contiguous.
+            One level per stage: [B, T, C_i, ceil(H / s_i), ceil(W / s_i)], un-normed, taken before
+            the patch merging. They are views of channels-last memory, so they are not contiguous.
         """
         x = self.patch_embed(frames)  # [B, T, H / 4, W / 4, C]
         if self.motion is not None:
@@ -131,7 +141,7 @@ class VideoSwin(nn.Module):
         for stage, layer in enumerate(self.layers):
             if stage:
                 x = self.downsamples[stage - 1](x)
-            for block in layer.blocks:
+            for block in cast(SwinStage, layer).blocks:
                 x = (
                     checkpoint(block, x, use_reentrant=False)
                     if self.checkpoint_blocks and self.training

@@ -1,5 +1,6 @@
-"""The parts of Video-Swin (Liu et al., CVPR 2022, arXiv 2106.13230): patches, windows, attention,
-block, merging.
+"""The parts of Video-Swin: patches, windows, attention, block, merging.
+
+Source: Liu et al., CVPR 2022, arXiv 2106.13230.
 
 Shapes: B clips, T frames, H W feature cells, C channels, G windows of a clip, N tokens of a window,
 h attention heads, d channels of a head. Features inside are channels-last, [B, T, H, W, C].
@@ -8,6 +9,7 @@ h attention heads, d channels of a head. Features inside are channels-last, [B, 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -27,41 +29,44 @@ slower on a CPU. The results are the same.
 """
 
 
+def size3(lengths: Iterable[int]) -> Size3:
+    """Make a size of three lengths, along T, H and W."""
+    t, h, w = lengths
+    return t, h, w
+
+
 def fit_window(size: Size3, window: Size3, shift: Size3) -> tuple[Size3, Size3]:
-    """Shrink the window to the feature map: an axis no longer than its window is one window of that
-    length and is not shifted.
+    """Shrink the window to the feature map.
+
+    An axis no longer than its window is one window of that length and is not shifted.
     """
-    fits = [cells <= reach for cells, reach in zip(size, window, strict=True)]
-    window = tuple(
-        cells if whole else reach for cells, reach, whole in zip(size, window, fits, strict=True)
-    )
-    shift = tuple(0 if whole else step for step, whole in zip(shift, fits, strict=True))
-    return window, shift
+    axes = list(zip(size, window, shift, strict=True))
+    fitted = size3(min(cells, reach) for cells, reach, _ in axes)
+    return fitted, size3(0 if cells <= reach else step for cells, reach, step in axes)
 
 
 def relative_position_index(window: Size3) -> Tensor:
-    """Row of the bias table for each pair of tokens of a full window -> int64 [N, N], N = the
-    window's volume.
+    """Return the row of the bias table for each pair of tokens of a full window.
+
+    int64 [N, N], N = the window's volume.
     """
     places = torch.cartesian_prod(*[torch.arange(length) for length in window]).reshape(-1, 3)
-    offsets = (
-        places[:, None] - places[None, :] + torch.tensor(window) - 1
-    )  # [N, N, 3], each from 0 to 2 * length - 2
+    # [N, N, 3], each from 0 to 2 * length - 2.
+    offsets = places[:, None] - places[None, :] + torch.tensor(window) - 1
     _, rows, columns = (2 * length - 1 for length in window)
     return (offsets[..., 0] * rows + offsets[..., 1]) * columns + offsets[..., 2]
 
 
-@torch.inference_mode(
-    False
-)  # the masks are kept, and training could not use what was made in inference mode
+# The masks are kept, and training could not use what was made in inference mode.
+@torch.inference_mode(False)
 def shift_masks(
     grid: Size3, window: Size3, shift: Size3, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Which tokens of a shifted window may see each other.
+    """Return which tokens of a shifted window may see each other.
 
     After the roll only the last window of each shifted axis holds tokens from both ends of the map,
-    so there are at most 8 different masks, whatever the size; keeping these and a number a window
-    is hundreds of times smaller than one mask a window.
+    so there are at most 8 different masks, whatever the size; keeping these and a number per window
+    is hundreds of times smaller than one mask per window.
 
     Args:
         grid: windows along T, H, W.
@@ -94,8 +99,9 @@ def shift_masks(
 
 
 def cut_windows(x: Tensor, window: Size3) -> Tensor:
-    """[B, T, H, W, C] (multiples of the window) -> [B, G, N, C]; windows and their tokens in
-    row-major order.
+    """Cut a feature map into windows: [B, T, H, W, C] -> [B, G, N, C].
+
+    T, H and W are multiples of the window's; windows and their tokens are in row-major order.
     """
     B, T, H, W, C = x.shape
     t, h, w = window
@@ -104,32 +110,32 @@ def cut_windows(x: Tensor, window: Size3) -> Tensor:
 
 
 def join_windows(x: Tensor, window: Size3, size: Size3) -> Tensor:
-    """The inverse of `cut_windows`: [B, G, N, C] -> [B, *size, C]."""
+    """Return the inverse of `cut_windows`: [B, G, N, C] -> [B, *size, C]."""
     B, C = x.shape[0], x.shape[-1]
     grid = [cells // reach for cells, reach in zip(size, window, strict=True)]
     x = x.view(B, *grid, *window, C)
     return x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(B, *size, C)
 
 
-_remembered_masks = functools.lru_cache(maxsize=16)(
-    shift_masks
-)  # up to 5 MB each at the published window
+# Up to 5 MB each at the published window.
+_remembered_masks = functools.lru_cache(maxsize=16)(shift_masks)
 
 
 @torch.compiler.assume_constant_result
 def cached_shift_masks(
     grid: Size3, window: Size3, shift: Size3, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """`shift_masks`, kept for the sizes that were last used; to torch.compile, which does not see
-    such caches, a constant.
+    """Return `shift_masks`, kept for the sizes that were last used.
+
+    To torch.compile, which does not see such caches, it is a constant.
     """
     return _remembered_masks(grid, window, shift, device)
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention inside windows of a feature map, with a learned bias for each
-    relative position.
-    """
+    """Multi-head self-attention inside windows, with a learned bias for each relative position."""
+
+    relative_position_index: Tensor
 
     def __init__(
         self, channels: int, num_heads: int, window: Size3, shift: Size3, qkv_bias: bool = True
@@ -149,7 +155,7 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(channels, channels)
 
     def bias(self, tokens: int) -> Tensor:
-        """The bias of a window of `tokens` tokens -> [h, N, N].
+        """Return the bias of a window of `tokens` tokens -> [h, N, N].
 
         The full window's index is cut to [:N, :N]: where height or width is clamped, tokens get the
         coordinates of other places. That is how the published weights were trained (original and
@@ -160,8 +166,8 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> the same shape."""
-        size = x.shape[1:4]
-        window, shift = fit_window(tuple(size), self.window, self.shift)
+        size = size3(x.shape[1:4])
+        window, shift = fit_window(size, self.window, self.shift)
         missing = [-cells % reach for cells, reach in zip(size, window, strict=True)]
         if any(missing):
             # Zeros after the norm, attended to like any token: so was the published network
@@ -169,27 +175,21 @@ class WindowAttention(nn.Module):
             x = F.pad(x, (0, 0, 0, missing[2], 0, missing[1], 0, missing[0]))
         if any(shift):
             x = x.roll([-step for step in shift], (1, 2, 3))
-        padded = tuple(x.shape[1:4])
+        padded = size3(x.shape[1:4])
         x = cut_windows(x, window)
         B, G, N, C = x.shape
         h = self.num_heads
         bias = self.bias(N)
         qkv = self.qkv(x)
         if any(shift):
-            grid = tuple(cells // reach for cells, reach in zip(padded, window, strict=True))
+            grid = size3(cells // reach for cells, reach in zip(padded, window, strict=True))
             masks, kinds = cached_shift_masks(grid, window, shift, x.device)
-            bias = (
-                (bias + masks.to(bias.dtype)[:, None]).index_select(0, kinds).flatten(0, 1)
-            )  # [K, h, N, N] -> [G * h, N, N]
-            q, k, v = (
-                qkv.view(B, G, N, 3, h, -1).permute(3, 0, 1, 4, 2, 5).flatten(2, 3)
-            )  # [B, G * h, N, d] each
-            x = (
-                biased_attention(q, k, v, bias)
-                .view(B, G, h, N, -1)
-                .transpose(2, 3)
-                .reshape(B, G, N, C)
-            )
+            # [K, h, N, N] -> [G * h, N, N]
+            bias = (bias + masks.to(bias.dtype)[:, None]).index_select(0, kinds).flatten(0, 1)
+            # [B, G * h, N, d] each
+            q, k, v = qkv.view(B, G, N, 3, h, -1).permute(3, 0, 1, 4, 2, 5).flatten(2, 3)
+            x = biased_attention(q, k, v, bias).view(B, G, h, N, -1)
+            x = x.transpose(2, 3).reshape(B, G, N, C)
         else:
             q, k, v = qkv.view(B * G, N, 3, h, -1).permute(2, 0, 3, 1, 4)  # [B * G, h, N, d] each
             x = biased_attention(q, k, v, bias).transpose(1, 2).reshape(B, G, N, C)
@@ -215,8 +215,9 @@ class Mlp(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Pre-norm window attention and MLP, each with a residual and stochastic depth (a clip's branch
-    is dropped as a whole).
+    """Pre-norm window attention and MLP, each with a residual and stochastic depth.
+
+    Stochastic depth drops a clip's branch as a whole.
     """
 
     def __init__(
@@ -259,8 +260,9 @@ class SwinStage(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Each 4 x 4 patch of each frame becomes one token: a temporal patch of 1, so that every frame
-    keeps its features (MTTR).
+    """Make one token of each 4 x 4 patch of each frame.
+
+    The temporal patch is 1, so that every frame keeps its features (MTTR).
     """
 
     def __init__(self, channels: int) -> None:
@@ -269,8 +271,9 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(channels, eps=NORM_EPS)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[B, T, 3, H, W] -> [B, T, ceil(H / 4), ceil(W / 4), C]; padded with zeros at the bottom
-        and right.
+        """[B, T, 3, H, W] -> [B, T, ceil(H / 4), ceil(W / 4), C].
+
+        Frames are padded with zeros at the bottom and right.
         """
         H, W = frames.shape[-2:]
         if H % PATCH or W % PATCH:
@@ -284,8 +287,9 @@ class PatchEmbed(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Halve height and width: the four cells of each 2 x 2 square are concatenated, normed and
-    mapped to twice the channels.
+    """Halve height and width.
+
+    The four cells of each 2 x 2 square are concatenated, normed and mapped to twice the channels.
     """
 
     def __init__(self, channels: int) -> None:
@@ -298,7 +302,6 @@ class PatchMerging(nn.Module):
         H, W = x.shape[2:4]
         if H % 2 or W % 2:
             x = F.pad(x, (0, 0, 0, W % 2, 0, H % 2))
-        cells = [
-            x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)
-        ]  # (row, column): 00, 10, 01, 11
+        # (row, column): 00, 10, 01, 11
+        cells = [x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
         return self.reduction(self.norm(torch.cat(cells, -1)))

@@ -1,5 +1,4 @@
-"""Pretrained weights for the backbones: torchvision's, the original Video-Swin's (Kinetics), and
-torchvision's ResNets.
+"""Pretrained weights for the backbones: torchvision's and the original Video-Swin's (Kinetics).
 
 Nothing is skipped in silence: a checkpoint's key is used, or is of a part that is left out by name
 (a stage that the pipeline does not use, final norm, classifier, and the position index, which
@@ -58,7 +57,7 @@ SHOWN = 12
 
 
 def torchvision_weights(name: str) -> Weights:
-    """The published weights of a backbone, downloaded once by torchvision into its cache.
+    """Return the published weights of a backbone, downloaded once by torchvision into its cache.
 
     Args:
         name: video_swin_t | video_swin_s | video_swin_b (Kinetics-400), resnet50 | resnet101
@@ -182,11 +181,9 @@ def rename(key: str, rules: list) -> str:
 
 
 def beyond(name: str, stages: int) -> bool:
-    """Whether a parameter is of a stage that ours leaves out, or of the patch merging that leads
-    there.
-    """
+    """Whether a parameter is of a stage that ours leaves out, or of the merging before it."""
     place = re.match(r"(layers|downsamples)\.(\d+)\.", name)
-    return bool(place) and int(place[2]) >= stages - (place[1] == "downsamples")
+    return place is not None and int(place[2]) >= stages - (place[1] == "downsamples")
 
 
 def load_strictly(model: nn.Module, weights: Weights, source: str) -> None:
@@ -230,8 +227,7 @@ def build_backbone(params: BackboneParams, stages: int = 3) -> nn.Module:
             that `params` lists.
 
     Returns:
-        `VideoSwin` or `ResNet`: frames [B, T, 3, H, W] -> levels [B, T, C_i, H_i, W_i], with the
-        attributes `channels`, `strides` and `checkpoint_blocks`.
+        `VideoSwin` or `ResNet`.
 
     Raises:
         UserError: the checkpoint cannot be had, cannot be read or does not fit.
@@ -242,12 +238,10 @@ def build_backbone(params: BackboneParams, stages: int = 3) -> nn.Module:
             "torchvision has no weights for a video_swin of your own sizes",
             f"Set model.backbone.name to one of {names}",
         )
-    weights = (
-        torchvision_weights(params.name)
-        if params.checkpoint == "torchvision"
-        else params.checkpoint
-    )
-    if weights == "embedded":
+    weights: Weights | str | Path | None = params.checkpoint
+    if weights == "torchvision":
+        weights = torchvision_weights(params.name)
+    elif weights == "embedded":
         weights = EMBEDDED
     if params.name in ("resnet50", "resnet101"):
         resnet = ResNet(params.name, stages)

@@ -1,3 +1,1 @@
-"""From the stages' artefacts to batches: samples, loading, augmentation, batching. The same for
-every dataset.
-"""
+"""From the stages' artefacts to batches, alike for every dataset: samples, loading, transforms."""

@@ -22,7 +22,7 @@ class Batch:
 
     clips: Clips
     targets: list[Targets]
-    """One an expression."""
+    """One per expression."""
     flow: ClipFlow | None
     long: list[str]
     """E of them: the expressions of all clips, one clip's after the other's."""
@@ -30,15 +30,17 @@ class Batch:
     loaded: list[LoadedClip]
 
     def samples(self) -> list[tuple[LoadedClip, Sample]]:
-        """Each expression's clip and sample, in the order of `long`."""
+        """Return each expression's clip and sample, in the order of `long`."""
         return [(clip, sample) for clip in self.loaded for sample in clip.samples]
 
 
 def pad_frames(
     frames: list[Tensor], device: torch.device, multiple: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """uint8 [T, H_i, W_i, 3] a clip -> normalised float [B, T, 3, H, W] and padding [B, T, H, W]
-    (True = padding).
+    """Normalise the frames of clips and pad them to one size.
+
+    uint8 [T, H_i, W_i, 3] per clip -> float [B, T, 3, H, W] and padding [B, T, H, W] (True =
+    padding).
 
     Padding is zero after the normalisation, at the bottom and right. All clips have the same T.
     """
@@ -51,17 +53,17 @@ def pad_frames(
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
     for i, clip in enumerate(frames):
         _, h, w, _ = clip.shape
-        pixels = (
-            clip.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
-        )  # [T, H, W, 3] -> [T, 3, H, W]
+        # [T, H, W, 3] -> [T, 3, H, W]
+        pixels = clip.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
         batch[i, :, :, :h, :w] = (pixels - mean) / std
         pad[i, :, :h, :w] = False
     return batch, pad
 
 
 def make_batch(loaded: list[LoadedClip], device: torch.device, multiple: int = 1) -> Batch:
-    """Put clips with the same numbers of frames T and of annotated frames K together, padded to
-    sides that are multiples of `multiple` px.
+    """Put clips with the same numbers of frames T and of annotated frames K together.
+
+    They are padded to sides that are multiples of `multiple` px.
     """
     frames, pad = pad_frames([clip.frames for clip in loaded], device, multiple)
     annotated = torch.tensor([clip.samples[0].annotated for clip in loaded], device=device)
@@ -82,7 +84,7 @@ def make_batch(loaded: list[LoadedClip], device: torch.device, multiple: int = 1
     return Batch(
         Clips(frames, pad, annotated, rows),
         targets,
-        _pad_flow(loaded, frames.shape[-2:], device),
+        _pad_flow(loaded, (frames.shape[-2], frames.shape[-1]), device),
         [text for clip in loaded for text in clip.long],
         [text for clip in loaded for text in clip.short],
         loaded,
@@ -92,19 +94,20 @@ def make_batch(loaded: list[LoadedClip], device: torch.device, multiple: int = 1
 def _pad_flow(
     loaded: list[LoadedClip], size: tuple[int, int], device: torch.device
 ) -> ClipFlow | None:
-    if loaded[0].flow is None:
+    flows = [clip.flow for clip in loaded if clip.flow is not None]
+    if len(flows) < len(loaded):  # all clips have their flow, or none has
         return None
     grid = tuple(-(-side // FLOW_STRIDE) for side in size)
 
     def stack(way: str) -> Tensor:
-        fields = np.zeros((len(loaded), *loaded[0].flow[way].shape[:3], *grid), np.float32)
-        for i, clip in enumerate(loaded):
-            h, w = clip.flow[way].shape[-2:]
-            fields[i, ..., :h, :w] = clip.flow[way]
+        fields = np.zeros((len(flows), *flows[0][way].shape[:3], *grid), np.float32)
+        for i, flow in enumerate(flows):
+            h, w = flow[way].shape[-2:]
+            fields[i, ..., :h, :w] = flow[way]
         return torch.from_numpy(fields).to(device)
 
     neighbour, valid = (
-        torch.from_numpy(np.stack([clip.flow[key] for clip in loaded])).to(device)
+        torch.from_numpy(np.stack([flow[key] for flow in flows])).to(device)
         for key in ("neighbour", "valid")
     )
     return ClipFlow(stack("forward"), stack("backward"), neighbour, valid)

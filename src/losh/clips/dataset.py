@@ -1,6 +1,4 @@
-"""Loading samples: frames, targets and flow of a window, at the network's size, augmented if
-asked.
-"""
+"""Loading of samples: frames, targets and flow of a window, at the network's size, augmented."""
 
 from __future__ import annotations
 
@@ -48,8 +46,9 @@ class LoadedClip:
 
 @dataclass(frozen=True)
 class ClipRequest:
-    """What a sampler asks for: which group of samples, and the seed of its augmentation (None: no
-    augmentation).
+    """What a sampler asks for: which group of samples, and the seed of its augmentation.
+
+    None is no augmentation.
     """
 
     index: int
@@ -76,8 +75,9 @@ class ClipDataset(Dataset):
         return len(self.groups)
 
     def __getitem__(self, order: ClipRequest | int) -> LoadedClip | UserError:
-        """A clip, or why it cannot be read: an exception that left a loader's worker would lose its
-        one line to a traceback.
+        """Return a clip, or why it cannot be read.
+
+        An exception that left a loader's worker would lose its one line to a traceback.
         """
         order = order if isinstance(order, ClipRequest) else ClipRequest(order, None)
         try:
@@ -134,7 +134,7 @@ class ClipDataset(Dataset):
         if not self.flows:
             return None
         store = self.flows[sample.dataset]
-        grid = tuple(-(-side // FLOW_STRIDE) for side in size)
+        grid = (-(-size[0] // FLOW_STRIDE), -(-size[1] // FLOW_STRIDE))
         count = len(sample.annotated)
         fields: dict[str, Any] = {
             way: np.zeros((count, 2, 2, *grid), np.float32) for way in ("forward", "backward")
@@ -162,8 +162,9 @@ class ClipDataset(Dataset):
 
 
 def readable(loaded: list[LoadedClip | UserError], on_error: str = "stop") -> list[LoadedClip]:
-    """The clips of what a loader gave; raises the first error, or with on_error `skip` leaves
-    errors out.
+    """Return the clips of what a loader gave.
+
+    The first error is raised; with on_error `skip` errors are left out.
     """
     for item in loaded:
         if isinstance(item, UserError) and on_error == "stop":
@@ -172,7 +173,7 @@ def readable(loaded: list[LoadedClip | UserError], on_error: str = "stop") -> li
 
 
 def mirror_clip(clip: LoadedClip) -> LoadedClip:
-    """The clip as in a mirror: frames, masks, flow and the words left and right."""
+    """Return the clip as in a mirror: frames, masks, flow and the words left and right."""
     flow = clip.flow
     if flow is not None:
         flow = {

@@ -66,7 +66,7 @@ class GlobalBatches:
         return full + int(self.keep_last and rest > 0)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[ClipRequest]]:
-        """This process's part of each step's global batch, from `first_step` on."""
+        """Return this process's part of each step's global batch, from `first_step` on."""
         order = self._permutation(epoch)
         for step in range(first_step, self.steps):
             first = step * self.batch_size

@@ -33,8 +33,9 @@ class Sample:
 
 
 def read_expressions(path: Path) -> pd.DataFrame:
-    """data/short_text/<name>.csv as text, empty where empty: an expression that reads "NA" stays
-    one.
+    """Read data/short_text/<name>.csv as text, empty where empty.
+
+    An expression that reads "NA" stays one.
     """
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -47,8 +48,9 @@ def read_expressions(path: Path) -> pd.DataFrame:
 def build_samples(
     store: FrameStore, expressions: pd.DataFrame, train: bool
 ) -> tuple[list[Sample], Counter]:
-    """The samples of a dataset's training split, or of its other split; and how many expressions
-    had to be left out, by reason.
+    """Return the samples of a split, and how many expressions were left out, by reason.
+
+    The split is the training split, or with `train` false the other one.
 
     a2d protocol: one sample for each (expression, annotated frame) in which the instance has a
     mask. Others: one for each (expression, window) in which the instance appears at all; every
@@ -64,6 +66,7 @@ def build_samples(
         if video is None:
             left_out["video not extracted"] += 1
             continue
+        spans: list[tuple[int, tuple[int, ...], tuple[int, ...]]]
         if protocol == "a2d":
             spans = [
                 (t, tuple(window_around(t, window, video["usable_frames"])), (window // 2,))
@@ -102,8 +105,9 @@ def build_samples(
 
 
 def _sample_id(protocol: str, row: Any, start: int) -> str:
-    """The published id where there is one (A2D, JHMDB: `v_<video>_f_<1-based frame>_i_<instance>`),
-    made unique by the expression's id.
+    """Return the published id where there is one, made unique by the expression's id.
+
+    A2D and JHMDB: `v_<video>_f_<1-based frame>_i_<instance>`.
     """
     if protocol == "a2d":
         return f"v_{row.video}_f_{start + 1}_i_{row.instance}_e_{row.expression_id}"
@@ -111,8 +115,9 @@ def _sample_id(protocol: str, row: Any, start: int) -> str:
 
 
 def group_samples(samples: list[Sample], most: int) -> list[list[Sample]]:
-    """Samples of one window together, at most `most` in a group, so that its frames are read and
-    encoded once (ours).
+    """Put samples of one window together, at most `most` in a group.
+
+    So its frames are read and encoded once (our choice).
     """
     windows: dict[tuple, list[Sample]] = {}
     for sample in samples:

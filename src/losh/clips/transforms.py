@@ -19,8 +19,9 @@ WHOLE_WORD = re.compile(
 
 
 def mirror_words(text: str) -> str:
-    """Swap left and right, whole words only: "bright" stays "bright", which the released code turns
-    into "bleft".
+    """Swap left and right, whole words only.
+
+    "bright" stays "bright", which the released code turns into "bleft".
     """
 
     def swap(match: re.Match[str]) -> str:

@@ -32,8 +32,9 @@ def list_recipes(folder: Path = RECIPES) -> None:
 def use_recipe(
     name: str, folder: Path = RECIPES, params: Path = PARAMS, previous: Path = PREVIOUS
 ) -> None:
-    """Write the recipe's values into params.yaml; its comments stay, and the file as it was is kept
-    beside it.
+    """Write the recipe's values into params.yaml; its comments stay.
+
+    The file as it was is kept beside it.
 
     Values that a recipe does not name are the shipped defaults, whatever params.yaml held before,
     so that a recipe means the same each time.

@@ -17,9 +17,7 @@ SHOWN = (
 
 
 def print_summary(metrics: Path = Path("metrics"), data: Path = Path("data")) -> None:
-    """Print each dataset's scores beside the trivial predictors', and the places of tables, curves
-    and pictures.
-    """
+    """Print each dataset's scores beside the trivial predictors', and where the tables are."""
     for path in sorted((metrics / "eval").glob("*.json")):
         scores = json.loads(path.read_text(encoding="utf-8"))
         print(

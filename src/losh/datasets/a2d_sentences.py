@@ -58,8 +58,9 @@ class A2DSentences:
 
     @cached_property
     def subsets(self) -> dict[str, str]:
-        """Published video id -> split, in videoset.csv's order, missing videos included, those that
-        the publication leaves out not.
+        """Published video id -> split, in videoset.csv's order.
+
+        Missing videos are included, those that the publication leaves out are not.
 
         Raises:
             UserError: a row without the nine columns, or with a subset that is neither 0 nor 1.
@@ -81,9 +82,7 @@ class A2DSentences:
 
     @cached_property
     def unused(self) -> frozenset[str]:
-        """Videos of the release that nobody described, which the publication therefore leaves
-        out.
-        """
+        """Videos of the release that nobody described: the publication leaves them out."""
         return (
             frozenset(self.listing.text(self.parts["missed"]).split())
             if "missed" in self.parts
@@ -91,7 +90,7 @@ class A2DSentences:
         )
 
     def videos(self) -> list[Video]:
-        """The videos that are there, sorted by (split, video)."""
+        """Return the videos that are there, sorted by (split, video)."""
         listed = [
             video for video in self.subsets if self.strict or self.listing.has(self._clip(video))
         ]
@@ -108,8 +107,9 @@ class A2DSentences:
         return sorted(found, key=lambda video: (video.split, video.video))
 
     def expressions(self) -> list[Expression]:
-        """The descriptions of videos that are there, in the published order; `expression_id` counts
-        within a video.
+        """Return the descriptions of videos that are there, in the published order.
+
+        `expression_id` counts within a video.
 
         Raises:
             UserError: a malformed row; or, in a strict dataset, a row that names an unknown video.
@@ -148,7 +148,7 @@ class A2DSentences:
         return found
 
     def inventory(self) -> Inventory:
-        """The rows of videoset.csv against the clips that are there."""
+        """Return the rows of videoset.csv against the clips that are there."""
         present = frozenset(
             name.removesuffix(".mp4")
             for name in self.listing.names(self.parts["clips"])
@@ -186,11 +186,11 @@ class A2DSentences:
         return masks
 
     def annotation_files(self, video: Video) -> list[Path]:
-        """The files that hold the video's masks."""
+        """Return the files that hold the video's masks."""
         return [self._mask_file(video.video, frame) for frame in video.annotated]
 
     def mask_place(self, video: Video, frame: int) -> str:
-        """The frame's .h5 file."""
+        """Return the frame's .h5 file."""
         return str(self._mask_file(video.video, frame))
 
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:

@@ -12,8 +12,9 @@ from losh.errors import UserError
 def read_table(
     text: str, path: Path, required: tuple[str, ...]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, column -> value) of each row after the header; values are stripped, absent
-    optional columns are left out.
+    """Yield (line number, column -> value) of each row after the header.
+
+    Values are stripped, absent optional columns are left out.
 
     Each line is parsed alone, because an unmatched quotation mark in a query must not swallow the
     lines after it. A query whose comma was not quoted is put together again where the header says

@@ -1,5 +1,6 @@
-"""JHMDB-Sentences in its published layout: one description and one person a video, three frames a
-video scored.
+"""JHMDB-Sentences in its published layout: videos of one person, each with one description.
+
+Three frames per video are scored.
 
 Layout and quirks: http://jhmdb.is.tue.mpg.de,
 https://kgavrilyuk.github.io/publication/actor_action/; see docs/datasets/.
@@ -67,7 +68,7 @@ class JHMDBSentences:
         }
 
     def videos(self) -> list[Video]:
-        """The described videos whose frames and masks are there."""
+        """Return the described videos whose frames and masks are there."""
         found = []
         for video in sorted({one.video for one in self.expressions()}):
             media = f"{self.parts['frames']}/{self.folders[video]}"
@@ -84,7 +85,7 @@ class JHMDBSentences:
         return found
 
     def expressions(self) -> list[Expression]:
-        """The descriptions of videos that are there, in the published order."""
+        """Return the descriptions of videos that are there, in the published order."""
         counted: Counter[str] = Counter()
         found = []
         for video, text in self._rows():
@@ -94,11 +95,11 @@ class JHMDBSentences:
         return found
 
     def inventory(self) -> Inventory:
-        """The described videos against the folders of frames that are there."""
+        """Return the described videos against the folders of frames that are there."""
         return Inventory({video: SPLIT for video, _ in self._rows()}, frozenset(self.folders))
 
     def frames(self, video: Video) -> Iterator[tuple[np.ndarray, str]]:
-        """The published PNGs, decoded."""
+        """Return the published PNGs, decoded."""
         for name in video.frame_names:
             path = video.media / f"{name}.png"
             yield read_image(path), str(path)
@@ -116,16 +117,17 @@ class JHMDBSentences:
         return {PERSON: as_rows_first(parts[:, :, frame] != 0, height, width, path)}
 
     def annotation_files(self, video: Video) -> list[Path]:
-        """The file that holds the video's masks."""
+        """Return the file that holds the video's masks."""
         return [self._mask_file(video.video)]
 
     def mask_place(self, video: Video, frame: int) -> str:
-        """The video's one file, and the frame."""
+        """Return the video's one file, and the frame."""
         return f"{self._mask_file(video.video)}, frame {frame + 1}"
 
     def draw_samples(self, seed: int) -> dict[str, list[int]]:
-        """Three 0-based frames of each video among those that have both a mask and a picture (all,
-        if fewer), drawn with the seed.
+        """Draw three 0-based frames of each video, with the seed.
+
+        They are among those that have both a mask and a picture; all of them, if there are fewer.
 
         A video's draw depends on the seed and its name alone, so that a subset has the same frames
         as the whole.
@@ -141,8 +143,9 @@ class JHMDBSentences:
         return drawn
 
     def published_samples(self) -> dict[str, list[int]] | None:
-        """Video -> 0-based frames of the published list, of videos that are there; None where the
-        list is not.
+        """Return video -> 0-based frames of the published list, of videos that are there.
+
+        None where the list is not there.
 
         Raises:
             UserError: the list is not the published JSON.
@@ -189,8 +192,9 @@ class JHMDBSentences:
 
 @lru_cache(maxsize=2)
 def read_part_mask(path: Path) -> np.ndarray:
-    """`part_mask` of a puppet_mask.mat as [rows, columns, T], from MATLAB's old format or from v7.3
-    (HDF5, axes reversed).
+    """Read `part_mask` of a puppet_mask.mat as [rows, columns, T].
+
+    From MATLAB's old format or from v7.3 (HDF5, axes reversed).
 
     Raises:
         UserError: the file is missing, truncated or holds no such array.
@@ -203,9 +207,8 @@ def read_part_mask(path: Path) -> np.ndarray:
         raise UserError(f"{path} is missing", "Put it back, or repeat the download stage") from None
     except KeyError:
         raise UserError(f"{path} has no part_mask", "Fetch the published file again") from None
-    except (
-        Exception
-    ) as error:  # a cut file makes scipy and zlib raise whatever their readers stumble over
+    # A cut file makes scipy and zlib raise whatever their readers stumble over.
+    except Exception as error:
         raise UserError(
             f"{path} is truncated or is no MATLAB file ({error})", "Fetch the published file again"
         ) from None
@@ -219,8 +222,9 @@ def read_part_mask(path: Path) -> np.ndarray:
 
 
 def count_masks(path: Path) -> int | None:
-    """T of `part_mask`, from the file's header alone; None where the header cannot be read (which
-    `read_part_mask` explains).
+    """Return T of `part_mask`, from the file's header alone.
+
+    None where the header cannot be read (which `read_part_mask` explains).
     """
     try:
         shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}

@@ -1,6 +1,4 @@
-"""A published dataset's layout: its parts (files and folders), and finding them below the folder
-that a user names.
-"""
+"""A published dataset's layout: its parts (files and folders), and where they are in a folder."""
 
 from __future__ import annotations
 
@@ -38,8 +36,9 @@ class Layout:
     """At least one group must be there as a whole."""
 
     def locate(self, root: Path) -> dict[str, str]:
-        """Part -> path relative to `root`, of the parts that are there; the published place is
-        tried first.
+        """Return part -> path relative to `root`, of the parts that are there.
+
+        The published place is tried first.
         """
         folders = _folders(root)
         found = {}
@@ -62,8 +61,9 @@ class Layout:
         return found
 
     def missing(self, found: dict[str, str]) -> list[str]:
-        """Published paths that the most nearly complete group lacks; empty when one group is
-        whole.
+        """Return the published paths that the most nearly complete group lacks.
+
+        Empty when one group is whole.
         """
         lacks = [
             [self.parts[name].path for name in group if name not in found] for group in self.groups
@@ -72,8 +72,9 @@ class Layout:
 
 
 def _folders(root: Path) -> list[PurePosixPath]:
-    """`root` (as `.`) and the folders below it, nearest first and then by name, without crowded and
-    hidden ones.
+    """List `root` (as `.`) and the folders below it, nearest first and then by name.
+
+    Crowded and hidden ones are left out.
     """
     level, found = [PurePosixPath(".")], []
     for _ in range(DEPTH):

@@ -1,6 +1,4 @@
-"""Which files a source folder has, from the disk or from a manifest, and which frames its numbered
-files should be.
-"""
+"""Which files a source folder has, from the disk or from a manifest, and which it should have."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ class FileListing:
     """Relative path -> bytes; None: look at the disk."""
 
     def path(self, name: str) -> Path:
-        """The file or folder of a relative path."""
+        """Return the file or folder of a relative path."""
         return self.root / name
 
     def has(self, name: str) -> bool:
@@ -36,8 +34,9 @@ class FileListing:
         return name in self.listed or name in self._children
 
     def names(self, folder: str) -> list[str]:
-        """Sorted names of the files and folders in a folder, hidden ones left out; empty where
-        there is no such folder.
+        """Return the sorted names of the files and folders in a folder, hidden ones left out.
+
+        Empty where there is no such folder.
         """
         if self.listed is not None:
             return sorted(self._children.get(folder, ()))
@@ -49,7 +48,7 @@ class FileListing:
             return []
 
     def text(self, name: str, encoding: str = "utf-8-sig") -> str:
-        """A text file's contents, with any byte-order mark left out.
+        """Return a text file's contents, with any byte-order mark left out.
 
         Raises:
             UserError: the file is missing or is not in that encoding.
@@ -87,8 +86,9 @@ class FileListing:
 
 
 def complete_names(names: Iterable[str], first: int) -> tuple[str, ...]:
-    """The names of frames `first`, first + 1, ... up to the largest number among `names` (without
-    suffix), so that position and number agree where a file is missing from the middle.
+    """Return the names of frames `first`, first + 1, ... up to the largest number among `names`.
+
+    Names are without suffix. So position and number agree where a file is missing from the middle.
 
     A number that no name has is spelt as the publications do, with five digits; names that are no
     number, or a smaller one than `first`, are left out.

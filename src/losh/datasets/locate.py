@@ -1,5 +1,6 @@
-"""Where a published dataset lies on this machine: environment variable, params.yaml, data/sources
-or data/sources-unpacked.
+"""Where a published dataset lies on this machine.
+
+Environment variable, params.yaml, data/sources or data/sources-unpacked.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.bz", ".tbz2", "
 
 
 def variable_of(name: str) -> str:
-    """The environment variable that names a dataset's place: LOSH_A2D_SENTENCES for
-    a2d_sentences.
+    """Return the environment variable that names a dataset's place.
+
+    LOSH_A2D_SENTENCES for a2d_sentences.
     """
     return "LOSH_" + re.sub(r"\W", "_", name).upper()
 
@@ -31,8 +33,9 @@ def is_archive(path: Path) -> bool:
 
 
 def archives_in(place: Path) -> list[Path]:
-    """The archives that a place consists of: the file itself, or those directly in the folder,
-    sorted.
+    """Return the archives that a place consists of, sorted.
+
+    The file itself, or those directly in the folder.
     """
     if place.is_file():
         return [place] if is_archive(place) else []
@@ -40,13 +43,14 @@ def archives_in(place: Path) -> list[Path]:
 
 
 def unpacked_folder(name: str, sources: Path = SOURCES) -> Path:
-    """Where the download stage unpacks a dataset's archives."""
+    """Return where the download stage unpacks a dataset's archives."""
     return at_home(sources.parent / f"{sources.name}-unpacked" / name)
 
 
 def place_of(name: str, configured: str | None, sources: Path = SOURCES) -> Path | None:
-    """The folder or archive that the user gave: the environment variable, then params.yaml, then
-    data/sources/<name>; None if none.
+    """Return the folder or archive that the user gave; None if none.
+
+    The environment variable counts first, then params.yaml, then data/sources/<name>.
 
     Raises:
         UserError: the variable or params.yaml names something that does not exist.
@@ -74,7 +78,7 @@ def place_of(name: str, configured: str | None, sources: Path = SOURCES) -> Path
 def source_of(
     name: str, kind: str | None = None, params: Path = Path("params.yaml"), sources: Path = SOURCES
 ) -> Path:
-    """The folder with a linked dataset's media.
+    """Return the folder with a linked dataset's media.
 
     Looked for in the environment variable LOSH_<NAME>, then datasets.<name>.source of params.yaml,
     then data/sources/<name>, then data/sources-unpacked/<name>; where one of the first three holds
@@ -104,9 +108,7 @@ def source_of(
 
 
 def needs_unpacking(place: Path, kind: str | None) -> bool:
-    """Whether a place is an archive, or a folder of archives in which the layout is not there
-    unpacked as well.
-    """
+    """Whether a place is an archive, or a folder of archives without the unpacked layout."""
     if place.is_file():
         return True
     if not archives_in(place):
@@ -115,8 +117,9 @@ def needs_unpacking(place: Path, kind: str | None) -> bool:
 
 
 def _entry(name: str, params: Path) -> dict[str, str]:
-    """The dataset's entry of params.yaml; empty where there is none (a reader may be used without a
-    workflow).
+    """Return the dataset's entry of params.yaml.
+
+    Empty where there is none (a reader may be used without a workflow).
     """
     try:
         return (yaml.safe_load(params.read_text(encoding="utf-8")).get("datasets") or {}).get(

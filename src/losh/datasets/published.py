@@ -1,6 +1,4 @@
-"""The published datasets, by the word that params.yaml calls them (`kind`): layout, reader and
-published counts of each.
-"""
+"""The published datasets by their `kind` in params.yaml: layout, reader and published counts."""
 
 from __future__ import annotations
 
@@ -37,7 +35,7 @@ def make_reader(
     samples: Mapping[str, list[int]] | None = None,
     strict: bool = False,
 ) -> DatasetReader:
-    """The reader of one kind over a source folder.
+    """Return the reader of one kind over a source folder.
 
     Args:
         kind: a key of LAYOUTS.

@@ -1,6 +1,4 @@
-"""The folder data/raw/<name>: the download stage writes it, the stages after it open it as a
-reader.
-"""
+"""The folder data/raw/<name>: the download stage writes it, later stages open it as a reader."""
 
 from __future__ import annotations
 
@@ -22,8 +20,9 @@ SAMPLES = "jhmdb_samples.json"
 
 
 def open_reader(raw_dir: Path) -> DatasetReader:
-    """The reader of a dataset that the download stage has prepared; opened once per process, since
-    workers ask for it once per video.
+    """Open the reader of a dataset that the download stage has prepared.
+
+    It is opened once per process, since workers ask for it once per video.
 
     Raises:
         UserError: data/raw/<name> is not there or not whole, or a linked dataset's source is gone.
@@ -67,8 +66,9 @@ def write_raw(
     dataset: dict[str, Any],
     manifest: Mapping[str, int] | None = None,
 ) -> None:
-    """Write expressions.csv, manifest.csv (of a linked dataset) and, last, dataset.json with the
-    reader's name, kind and protocol added.
+    """Write expressions.csv, manifest.csv (of a linked dataset) and, last, dataset.json.
+
+    The reader's name, kind and protocol are added to the latter.
     """
     write_expressions(out / "expressions.csv", reader.expressions())
     if manifest is not None:

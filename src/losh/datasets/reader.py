@@ -1,5 +1,6 @@
-"""What every dataset's reader gives to the stages: videos, expressions, frames, masks. Nothing
-after it knows the dataset.
+"""What every dataset's reader gives to the stages: videos, expressions, frames, masks.
+
+Nothing after it knows the dataset.
 """
 
 from __future__ import annotations
@@ -55,9 +56,7 @@ class Expression:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Which videos the publication lists and which are there, for the report of the download
-    stage.
-    """
+    """Which videos the publication lists and which are there, for the download stage's report."""
 
     listed: dict[str, str]
     """Video -> split, of every video that the publication's own tables name for the splits that we
@@ -71,33 +70,21 @@ class Inventory:
     """Videos that expressions name and no table lists."""
 
 
-class DatasetReader(Protocol):
-    """A dataset in its published layout. Readers open files lazily and hold no handle between
-    calls.
-    """
+class FrameReader(Protocol):
+    """Frames and masks of videos: all that packing one needs."""
 
-    name: str
-    listing: FileListing
-    """The files of the source folder."""
-    kind: str
-    protocol: str
-    """a2d, youtube_vos or davis."""
-    frame_suffix: str
-    """Of the frames' files; empty where a video is one file."""
+    @property
+    def name(self) -> str:
+        """Of the dataset."""
 
-    def videos(self) -> list[Video]:
-        """All videos of the splits that we use, sorted by (split, video)."""
-        ...
-
-    def expressions(self) -> list[Expression]:
-        """All expressions, in the published order; slips that the publication is known for are
-        already mended.
-        """
-        ...
+    @property
+    def protocol(self) -> str:
+        """a2d, youtube_vos or davis."""
 
     def frames(self, video: Video) -> Iterator[tuple[bytes | np.ndarray, str]]:
-        """The frames in order: (JPEG bytes as published, or decoded uint8 [H, W, 3] RGB; file name
-        for errors).
+        """Yield the frames in order, each with its file's name for errors.
+
+        A frame is its JPEG bytes as published, or decoded, uint8 [H, W, 3] RGB.
 
         Raises:
             UserError: a frame is missing, or a frame or the video does not decode; the message
@@ -105,26 +92,59 @@ class DatasetReader(Protocol):
         """
         ...
 
-    def annotation_files(self, video: Video) -> list[Path]:
-        """The files that should hold the video's masks, without duplicates."""
-        ...
-
-    def mask_place(self, video: Video, frame: int) -> str:
-        """Where the masks of one annotated frame lie, for messages: file and, if it holds several
-        frames, the frame.
-        """
-        ...
-
-    def inventory(self) -> Inventory:
-        """What the publication lists against what is there."""
-        ...
-
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
-        """Instance id -> bool [H, W] of one annotated frame (0-based); instances without a pixel
-        are included as empty masks, and pixels that count for nobody as the mask of id VOID.
+        """Return instance id -> bool [H, W] of one annotated frame (0-based).
+
+        Instances without a pixel are included as empty masks, and pixels that count for nobody as
+        the mask of id VOID.
 
         Raises:
             UserError: the annotation is missing, truncated or of a wrong shape; the message names
                 the file.
         """
+        ...
+
+    def mask_place(self, video: Video, frame: int) -> str:
+        """Say for messages where the masks of one annotated frame lie.
+
+        That is their file and, if it holds several frames, the frame.
+        """
+        ...
+
+
+class DatasetReader(FrameReader, Protocol):
+    """A dataset in its published layout.
+
+    Readers open files lazily and hold no handle between calls.
+    """
+
+    @property
+    def listing(self) -> FileListing:
+        """The files of the source folder."""
+
+    @property
+    def kind(self) -> str:
+        """The word that params.yaml has for the layout."""
+
+    @property
+    def frame_suffix(self) -> str:
+        """Of the frames' files; empty where a video is one file."""
+
+    def videos(self) -> list[Video]:
+        """Return all videos of the splits that we use, sorted by (split, video)."""
+        ...
+
+    def expressions(self) -> list[Expression]:
+        """Return all expressions, in the published order.
+
+        Slips that the publication is known for are already mended.
+        """
+        ...
+
+    def annotation_files(self, video: Video) -> list[Path]:
+        """Return the files that should hold the video's masks, without duplicates."""
+        ...
+
+    def inventory(self) -> Inventory:
+        """Return what the publication lists against what is there."""
         ...

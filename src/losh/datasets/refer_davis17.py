@@ -58,9 +58,7 @@ class ReferDAVIS17:
 
     @cached_property
     def splits(self) -> dict[str, str]:
-        """Video -> split (train, or valid for DAVIS' val), of every video in the published
-        lists.
-        """
+        """Video -> split (train, or valid for DAVIS' val), of all videos in the published lists."""
         lists = {
             split: self.listing.text(self.parts[split]).split()
             for split in ("train", "valid")
@@ -70,7 +68,8 @@ class ReferDAVIS17:
 
     @cached_property
     def described(self) -> list[Expression]:
-        """The expressions of all four files, set by set, whether the video is there or not;
+        """The expressions of all four files, set by set, whether the video is there or not.
+
         `expression_id` counts within video and set.
 
         Raises:
@@ -117,14 +116,14 @@ class ReferDAVIS17:
         return found
 
     def videos(self) -> list[Video]:
-        """The listed videos whose frames are there, sorted by (split, video)."""
+        """Return the listed videos whose frames are there, sorted by (split, video)."""
         return sorted(
             (self._video(video) for video in self.splits if self._is_here(video)),
             key=lambda video: (video.split, video.video),
         )
 
     def expressions(self) -> list[Expression]:
-        """The expressions of videos that are there, set by set in the published order."""
+        """Return the expressions of videos that are there, set by set in the published order."""
         return [one for one in self.described if one.split and self._is_here(one.video)]
 
     def inventory(self) -> Inventory:
@@ -132,14 +131,16 @@ class ReferDAVIS17:
         return Inventory(self.splits, frozenset(self.listing.names(self.parts["frames"])))
 
     def frames(self, video: Video) -> Iterator[tuple[bytes, str]]:
-        """The published JPEGs, as they are."""
+        """Return the published JPEGs, as they are."""
         for name in video.frame_names:
             path = video.media / f"{name}.jpg"
             yield read_bytes(path), str(path)
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
-        """Object id -> mask; objects that the expressions refer to and that this frame does not
-        show are empty masks. Void pixels, where there are any, are the mask of id VOID.
+        """Return object id -> mask of a frame.
+
+        Objects that the expressions refer to and that this frame does not show are empty masks.
+        Void pixels, where there are any, are the mask of id VOID.
         """
         indices = read_indices(self._mask_file(video, frame))
         void = indices == VOID
@@ -147,11 +148,11 @@ class ReferDAVIS17:
         return objects | {str(VOID): void} if void.any() else objects
 
     def annotation_files(self, video: Video) -> list[Path]:
-        """The files that hold the video's masks."""
+        """Return the files that hold the video's masks."""
         return [self._mask_file(video, frame) for frame in video.annotated]
 
     def mask_place(self, video: Video, frame: int) -> str:
-        """The frame's PNG."""
+        """Return the frame's PNG."""
         return str(self._mask_file(video, frame))
 
     @cached_property
@@ -183,8 +184,9 @@ class ReferDAVIS17:
 
 
 def _unquoted(text: str) -> str:
-    """The expression without the quotation marks around it (straight or typographic); marks inside
-    it stay.
+    """Return the expression without the quotation marks around it (straight or typographic).
+
+    Marks inside it stay.
     """
     text = text.strip()
     while text[:1] in '"“”' and text[:1]:

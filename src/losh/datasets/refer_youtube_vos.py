@@ -1,5 +1,4 @@
-"""Refer-YouTube-VOS in its published layout: train with masks, valid without or, since 2026, with
-them.
+"""Refer-YouTube-VOS in its published layout: masks in train and, since 2026, perhaps in valid.
 
 Layout: https://youtube-vos.org/dataset/rvos/ and https://github.com/skynbe/Refer-Youtube-VOS; see
 docs/datasets/.
@@ -51,8 +50,9 @@ class ReferYouTubeVOS:
 
     @cached_property
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Split -> the published entries by video: {"frames": [...], "expressions": {id: {"exp",
-        "obj_id"}}}.
+        """Split -> the published entries by video.
+
+        {"frames": [...], "expressions": {id: {"exp", "obj_id"}}}.
 
         The published valid.json lists the videos of the test set too: they are left out where
         test.json is there.
@@ -68,7 +68,7 @@ class ReferYouTubeVOS:
         return found
 
     def videos(self) -> list[Video]:
-        """The listed videos whose frames are there, sorted by (split, video)."""
+        """Return the listed videos whose frames are there, sorted by (split, video)."""
         return [
             Video(
                 video,
@@ -83,7 +83,7 @@ class ReferYouTubeVOS:
         ]
 
     def expressions(self) -> list[Expression]:
-        """The expressions of videos that are there, in the published order."""
+        """Return the expressions of videos that are there, in the published order."""
         return [
             Expression(
                 split,
@@ -110,14 +110,15 @@ class ReferYouTubeVOS:
         return Inventory(listed, frozenset(present), frozenset(unused))
 
     def frames(self, video: Video) -> Iterator[tuple[bytes, str]]:
-        """The published JPEGs (every fifth frame of the original video), as they are."""
+        """Return the published JPEGs (every fifth frame of the original video), as they are."""
         for name in video.frame_names:
             path = video.media / f"{name}.jpg"
             yield read_bytes(path), str(path)
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
-        """Instance id -> mask; objects that the expressions refer to and that this frame does not
-        show are empty masks.
+        """Return instance id -> mask of a frame.
+
+        Objects that the expressions refer to and that this frame does not show are empty masks.
         """
         name, folder = video.frame_names[frame], self._mask_folder(video.split, video.video)
         if own := self._expression_folders(video.split, video.video):
@@ -132,7 +133,7 @@ class ReferYouTubeVOS:
         return split_objects(read_indices(self.listing.path(f"{folder}/{name}.png")), known)
 
     def annotation_files(self, video: Video) -> list[Path]:
-        """The files that hold the video's masks."""
+        """Return the files that hold the video's masks."""
         folder = self._mask_folder(video.split, video.video)
         names = [video.frame_names[t] for t in video.annotated]
         if own := self._expression_folders(video.split, video.video):
@@ -142,23 +143,26 @@ class ReferYouTubeVOS:
         return [self.listing.path(f"{folder}/{name}.png") for name in names]
 
     def _referred(self, split: str, video: str, expression_id: str, entry: dict[str, Any]) -> str:
-        """The referred instance: the published obj_id; the expression itself, where it has a folder
-        of masks; else unknown.
+        """Return the referred instance.
+
+        The published obj_id; the expression itself, where it has a folder of masks; else unknown.
         """
         if own := self._expression_folders(split, video):
             return expression_id if expression_id in own else ""
         return str(entry.get("obj_id", "")).strip()
 
     def mask_place(self, video: Video, frame: int) -> str:
-        """The frame's PNG, or the folder above one PNG per expression."""
+        """Return the frame's PNG, or the folder above one PNG per expression."""
         folder = self._mask_folder(video.split, video.video)
         if self._expression_folders(video.split, video.video):
             return str(self.listing.path(folder))
         return str(self.listing.path(f"{folder}/{video.frame_names[frame]}.png"))
 
     def _expression_folders(self, split: str, video: str) -> list[str]:
-        """The expressions with masks of their own, where valid's masks are laid out as a submission
-        is: Annotations/<video>/<expression>/<frame>.png, 0 and 255. Empty for palette masks.
+        """Return the expressions with masks of their own.
+
+        There are some where valid's masks are laid out as a submission is:
+        Annotations/<video>/<expression>/<frame>.png, 0 and 255. Empty for palette masks.
         """
         folder = self._mask_folder(split, video)
         if split != "valid" or not folder:
@@ -167,8 +171,10 @@ class ReferYouTubeVOS:
         return [one for one in self.tables[split][video]["expressions"] if one in there]
 
     def _annotated(self, split: str, video: str) -> tuple[int, ...]:
-        """All frames in train, where each has its mask; in valid, where only some masks may be
-        public, those that any mask is there of.
+        """Return the frames that have masks.
+
+        All frames in train, where each has its mask; in valid, where only some masks may be public,
+        those that any mask is there of.
         """
         names, folder = self._frame_names(split, video), self._mask_folder(split, video)
         if split == "train" or not folder:
@@ -189,7 +195,7 @@ class ReferYouTubeVOS:
         return f"{self.parts[f'{split}_frames']}/{video}"
 
     def _mask_folder(self, split: str, video: str) -> str:
-        """The folder of a video's masks; empty where the split has none."""
+        """Return the folder of a video's masks; empty where the split has none."""
         part = self.parts.get(f"{split}_masks")
         return f"{part}/{video}" if part else ""
 

@@ -1,5 +1,6 @@
-"""Archives from the network, unpacked with suspicion: nothing outside the folder, no links, no
-bombs, nothing half done.
+"""Archives from the network, unpacked with suspicion.
+
+Nothing outside the folder, no links, no bombs, nothing half done.
 """
 
 from __future__ import annotations
@@ -72,8 +73,9 @@ class Budget:
 
 
 def unpack_all(archives: list[Path], loose: list[Path], target: Path) -> None:
-    """Unpack archives into `target`, one after the other, each first beside it and then moved in,
-    and link `loose` files and folders in.
+    """Unpack archives into `target`, one after the other, and link `loose` files and folders in.
+
+    Each is unpacked beside the target first and then moved in.
 
     An archive that was unpacked before and has not changed (size, time of change) is passed over.
 
@@ -167,7 +169,7 @@ def _tar_entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
 
 
 def _inside(target: Path, name: str, archive: Path) -> Path | None:
-    """Where an entry goes; None for the leavings of macOS.
+    """Return where an entry goes; None for the leavings of macOS.
 
     Raises:
         UserError: the entry's name is absolute or climbs out of the folder.
@@ -201,8 +203,9 @@ def _move_in(source: Path, target: Path) -> None:
 
 
 def _link_in(path: Path, link: Path) -> None:
-    """Link a user's file or folder in; a folder that an archive has filled too is linked child by
-    child.
+    """Link a user's file or folder in.
+
+    A folder that an archive has filled too is linked child by child.
     """
     if link.is_symlink():
         link.unlink()

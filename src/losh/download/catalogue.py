@@ -1,5 +1,4 @@
-"""What to fetch for each published dataset: files, pages, and direct links where the publisher has
-them.
+"""What to fetch for each published dataset: files, pages, and direct links where there are any.
 
 The links were found in public repositories and in the datasets' own pages; none could be tried
 where this was written (no network but the package registries), so a dead one costs a retry and ends
@@ -110,9 +109,7 @@ CATALOGUE: dict[str, tuple[Item, ...]] = {
 
 
 def instructions(kind: str, folder: str, variable: str, found: dict[str, str]) -> str:
-    """Which files are still to be fetched, from which page, into which folder: a few lines for a
-    person.
-    """
+    """Say in a few lines which files to fetch, from which page, into which folder."""
     lines = []
     for item in CATALOGUE[kind]:
         if not all(part in found for part in item.parts):

@@ -1,6 +1,4 @@
-"""Direct downloads: resumed after a cut, checked, retried, and never half a file under its final
-name.
-"""
+"""Direct downloads: resumed after a cut, checked, retried, never half a file under its name."""
 
 from __future__ import annotations
 
@@ -41,8 +39,9 @@ class Wanted:
 def fetch(
     wanted: Wanted, target: Path, attempts: int = 5, pause: float = 1.0, patience: float = PATIENCE
 ) -> Path:
-    """Fetch a file to `target`; what has already come lies beside it as `<name>.part` and is
-    continued, also by a later run.
+    """Fetch a file to `target`.
+
+    What has already come lies beside it as `<name>.part` and is continued, also by a later run.
 
     A continuation asks for the rest only if the server still has the same file (If-Range); where it
     has not, or knows no ranges, the file begins anew. `attempts` bounds the failures in a row
@@ -90,10 +89,8 @@ def fetch(
                     f"{wanted.url} gave a file with {fault}",
                     "The published file may have changed; fetch it by hand and compare",
                 )
-            failures, why = (
-                failures + 1,
-                fault,
-            )  # a mixture of two versions: once more, from the start
+            # A mixture of two versions: once more, from the start.
+            failures, why = failures + 1, fault
     raise UserError(
         f"{wanted.url} could not be fetched ({why}, {attempts} attempts without a new byte)",
         "Run the stage again later: it goes on",
@@ -172,8 +169,9 @@ def _extent(answer: requests.Response) -> tuple[int, int | None]:
 
 
 def _strong(answer: requests.Response) -> str:
-    """What If-Range takes: a strong ETag, else the date of change; empty where the server gives
-    neither.
+    """Return what If-Range takes: a strong ETag, else the date of change.
+
+    It is empty where the server gives neither.
     """
     etag = answer.headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified", "")
@@ -187,7 +185,7 @@ def _validator(note: Path) -> str:
 
 
 def _fault(path: Path, wanted: Wanted) -> str | None:
-    """What is wrong with a whole file; None if nothing that we can check."""
+    """Return what is wrong with a whole file; None if nothing that we can check."""
     size = path.stat().st_size
     if wanted.size is not None and size != wanted.size:
         return f"{size} bytes, not {wanted.size}"

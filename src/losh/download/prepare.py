@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from losh.datasets.jhmdb_sentences import JHMDBSentences
 from losh.datasets.listing import FileListing
 from losh.datasets.locate import (
     SOURCES,
@@ -29,16 +30,16 @@ from losh.runtime.home import at_home
 def download(
     name: str, params: DatasetParams, out: Path, sources: Path = SOURCES
 ) -> dict[str, Any]:
-    """Prepare data/raw/<name>: generate the dataset, or find, unpack, check and link a published
-    one; returns dataset.json's contents.
+    """Prepare data/raw/<name>, and return dataset.json's contents.
+
+    The dataset is generated, or a published one is found, unpacked, checked and linked.
 
     Raises:
         UserError: files are still to be fetched by hand (which, from where, to where), an archive
             is unsafe, a table is not as published.
     """
-    (out / "dataset.json").unlink(
-        missing_ok=True
-    )  # the mark of a whole folder: an unfinished run must not leave an old one
+    # The mark of a whole folder: an unfinished run must not leave an old one.
+    (out / "dataset.json").unlink(missing_ok=True)
     if isinstance(params, MovingShapesParams):
         return _generate(name, params, out)
     source = find_source(name, params, sources)
@@ -59,8 +60,9 @@ def download(
 
 
 def find_source(name: str, params: PublishedParams, sources: Path = SOURCES) -> Path:
-    """The folder with the published layout: as the user has it, or unpacked from the user's or the
-    fetched archives.
+    """Find the folder with the published layout.
+
+    As the user has it, or unpacked from the user's or the fetched archives.
 
     Raises:
         UserError: something is missing that only a person can fetch, or that could not be fetched.
@@ -144,10 +146,11 @@ def _generate(name: str, params: MovingShapesParams, out: Path) -> dict[str, Any
 def _choose_samples(
     name: str, params: PublishedParams, listing: FileListing, parts: dict[str, str], out: Path
 ) -> dict[str, list[int]]:
-    """JHMDB's scored frames, from the published list or drawn with the seed, and kept beside the
-    other outputs.
+    """Choose JHMDB's scored frames, and keep them beside the other outputs.
+
+    From the published list, or drawn with the seed.
     """
-    reader = make_reader(params.kind, name, listing, parts)
+    reader = JHMDBSentences(name, listing, parts)
     frames = reader.published_samples()
     if frames is None and params.require_sample_list:
         raise UserError(

@@ -1,6 +1,4 @@
-"""What is there against what was published: counts, missing and surplus videos, files that cannot
-be read.
-"""
+"""What is there against what was published: counts, missing, surplus and unreadable videos."""
 
 from __future__ import annotations
 
@@ -21,8 +19,9 @@ SHOWN = 20
 
 @dataclass
 class Report:
-    """The outcome of the check; names are relative to the source, so that two machines write the
-    same report.
+    """The outcome of the check.
+
+    Names are relative to the source, so that two machines write the same report.
     """
 
     name: str
@@ -60,7 +59,7 @@ class Report:
         )
 
     def text(self) -> str:
-        """The report for a person."""
+        """Return the report for a person."""
         counts = [
             f"{self.found.get(what, 0):,} of {count:,} {what}"
             for what, count in self.expected.items()
@@ -87,8 +86,9 @@ class Report:
 def verify(
     reader: DatasetReader, listing: FileListing, parts: dict[str, str], thorough: str
 ) -> Report:
-    """Check a source folder; `thorough` is `names` (names and sizes) or `decode` (every frame and
-    mask as well).
+    """Check a source folder.
+
+    `thorough` is `names` (names and sizes) or `decode` (every frame and mask as well).
 
     Raises:
         UserError: a table that is not as published, or no video at all.
@@ -115,7 +115,7 @@ def verify(
 
 
 def expected_counts(kind: str, unused: int) -> dict[str, int]:
-    """Published counts, less the videos that the publication ships and leaves out."""
+    """Return published counts, less the videos that the publication ships and leaves out."""
     counts = dict(EXPECTED.get(kind, {}))
     if kind == "a2d_sentences":
         counts["videos"] -= unused
@@ -180,5 +180,5 @@ def _decode(reader: DatasetReader, listing: FileListing, video: Video, report: R
 
 
 def _relative(listing: FileListing, text: str) -> str:
-    """A message without the machine's path."""
+    """Return a message without the machine's path."""
     return text.replace(f"{listing.root}/", "")

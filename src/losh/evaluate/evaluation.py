@@ -50,7 +50,7 @@ def evaluate(
         folds = network.base.folds_text(store.index["protocol"], training=False)
         predictor = Predictor(
             network,
-            TextFeatures(network.base.text_encoder, processes.device, fold=folds),
+            TextFeatures(network.text_encoder, processes.device, fold=folds),
             InputSize.of_config(config),
             pick_precision(params.precision, processes.device),
             params.rule,
@@ -107,15 +107,13 @@ def _check_window(store: FrameStore, window: int) -> None:
 
 
 def _write(setup: EvaluationSetup, result: Result, name: str, metrics: Path) -> dict[str, Any]:
-    scored = [row for row in result.rows if row.iou is not None or row.j is not None]
+    scored = [row for row in result.rows if row.scored]
     summary = _rounded(result.metrics) | {"samples": len(scored), "skipped": len(result.skipped)}
     for why in result.skipped[:10]:
         print(f"skipped: {why}")
     write_rows(setup.out / "expressions.csv", result.rows)
     if scored:
-        write_plots(
-            metrics / "plots" / name, [row.iou if row.iou is not None else row.j for row in scored]
-        )
+        write_plots(metrics / "plots" / name, [row.overlap for row in scored])
         draw_cases(setup.store, result, setup.params.pictures, setup.out / "pictures")
     else:
         write_empty_plots(metrics / "plots" / name)

@@ -1,5 +1,4 @@
-"""Optical flow between annotated frames and their neighbours: RAFT through ptlflow, stored in one
-compact file a video (stage compute_flow).
+"""Stage compute_flow: RAFT between annotated frames and their neighbours, one file per video.
 
 Reading (`FlowStore`) needs neither torch nor ptlflow.
 """

@@ -1,6 +1,4 @@
-"""Stage compute_flow: RAFT between each annotated frame of the training videos and its neighbours,
-both ways.
-"""
+"""Stage compute_flow: RAFT between the annotated frames of training videos and their neighbours."""
 
 from __future__ import annotations
 
@@ -80,9 +78,8 @@ def compute_flow(
     rows = {video: read_json(_record(items / name), "dvc repro") for video, name in names.items()}
     out.mkdir(parents=True, exist_ok=True)
     for stale in [out / "index.json", *out.glob("*.h5")]:
-        stale.unlink(
-            missing_ok=True
-        )  # without an index nobody takes a half-linked folder for a whole one
+        # Without an index nobody takes a half-linked folder for a whole one.
+        stale.unlink(missing_ok=True)
     for video, name in names.items():
         link(_file(items / name), out / f"{quoted(video)}.h5")
     prune(items, {path(items / name).name for name in names.values() for path in (_file, _record)})
@@ -111,8 +108,9 @@ def neighbour_pairs(annotated: list[int], stored: list[int]) -> list[Pair]:
 
 
 def running_size(height: int, width: int, params: FlowParams) -> tuple[int, int]:
-    """(rows, columns) at which RAFT runs: short side params.short_side. Smaller frames are
-    enlarged: RAFT works on cells of 8 px, in which small objects would drown.
+    """Return (rows, columns) at which RAFT runs: short side params.short_side.
+
+    Smaller frames are enlarged: RAFT works on cells of 8 px, in which small objects would drown.
 
     Both are cut to a multiple of the stored stride: then the stored grid covers the frame exactly,
     without a part of a cell at its end.
@@ -126,8 +124,9 @@ def running_size(height: int, width: int, params: FlowParams) -> tuple[int, int]
 
 
 def to_stored_grid(fields: np.ndarray, stride: int) -> np.ndarray:
-    """[B, 2, H, W] in px -> [B, 2, H/stride, W/stride] in px of that coarser grid: the mean of each
-    cell, the vectors scaled.
+    """Reduce fields to the stored grid: the mean of each cell, the vectors scaled.
+
+    [B, 2, H, W] in px -> [B, 2, H/stride, W/stride] in px of that coarser grid.
     """
     if stride == 1:
         return fields
@@ -161,8 +160,9 @@ def _record(item: Path) -> Path:
 
 
 def _finished(item: Path, params: FlowParams) -> bool:
-    """Whether the item is whole; one that left pairs out is done anew when a fault shall stop the
-    stage.
+    """Whether the item is whole.
+
+    One that left pairs out is done anew when a fault shall stop the stage.
     """
     if not (_file(item).exists() and _record(item).exists()):
         return False
@@ -185,6 +185,7 @@ def _compute_video(
         batch = pairs[start : start + params.batch_size]
         numbers = sorted({t for pair in batch for t in pair})
         images = np.stack([_frame(frames, video, t, params) for t in numbers])
+        assert estimator is not None, "a video with pairs has its estimator"
         both = estimator.estimate_both(
             images, [(numbers.index(a), numbers.index(b)) for a, b in batch]
         )
@@ -215,4 +216,4 @@ def _compute_video(
 def _frame(frames: FrameStore, video: str, t: int, params: FlowParams) -> np.ndarray:
     """Frame t at RAFT's size, uint8 [H, W, 3]."""
     image = frames.frame(video, t)
-    return resize_frame(image, running_size(*image.shape[:2], params))
+    return resize_frame(image, running_size(image.shape[0], image.shape[1], params))

@@ -13,8 +13,9 @@ from losh.params import FlowParams
 
 
 class FlowEstimator:
-    """RAFT (Teed and Deng, ECCV 2020) ready to run. Building one imports ptlflow, which takes 8
-    s.
+    """RAFT (Teed and Deng, ECCV 2020) ready to run.
+
+    Building one imports ptlflow, which takes 8 s.
     """
 
     def __init__(self, params: FlowParams, device: torch.device | str = "cpu") -> None:
@@ -50,8 +51,9 @@ class FlowEstimator:
     def estimate_both(
         self, frames: np.ndarray, pairs: Sequence[tuple[int, int]]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Flow there and back of each pair (first, second) of places in `frames`, each as in
-        `estimate`, in one run.
+        """Return the flow there and back of each pair (first, second) of places in `frames`.
+
+        Each is as in `estimate`; all run at once.
 
         Args:
             frames: uint8 [N, H, W, 3] RGB; each is encoded once.

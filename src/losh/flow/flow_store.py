@@ -1,5 +1,6 @@
-"""Flow on disk: one HDF5 file a video, int16 fixed point, one compressed chunk a field, so that any
-field is read alone.
+"""Flow on disk: one HDF5 file per video, int16 fixed point, one compressed chunk per field.
+
+Any field is read alone.
 
 Measured on 360 x 640 fields: 1,688 KB as float32 .flo, 145 KB so. The step of 1/64 px is our
 choice: it errs by at most 1/128 px, far below RAFT's own error, and still reaches 512 px.
@@ -43,9 +44,10 @@ def quantise(field: np.ndarray, video: str, pair: Pair, quantum: float = QUANTUM
     steps = np.rint(np.asarray(field, np.float64) / quantum)
     limit = np.iinfo(np.int16).max
     if np.abs(steps).max(initial=0) > limit:
-        reach = f"reaches {np.abs(field).max():.0f} px, more than the {limit * quantum:.0f} px that can be stored"
+        most, longest = limit * quantum, np.abs(field).max()
         raise NotStorable(
-            f"{where} {reach}", "Try a smaller flow.short_side, or flow.on_error: skip"
+            f"{where} reaches {longest:.0f} px, more than the {most:.0f} px that can be stored",
+            "Try a smaller flow.short_side, or flow.on_error: skip",
         )
     return steps.astype(np.int16)
 
@@ -93,8 +95,9 @@ def write_fields(
 
 
 class FlowStore:
-    """Random access to the flow of one dataset in data/flow/<name>. Safe to hand to loader
-    workers.
+    """Random access to the flow of one dataset in data/flow/<name>.
+
+    Safe to hand to loader workers.
     """
 
     def __init__(self, root: Path) -> None:
@@ -114,14 +117,17 @@ class FlowStore:
         return self.index["videos"]
 
     def has(self, video: str, source: int, target: int) -> bool:
-        """Whether the flow from frame `source` to `target` is stored; the way back is stored where
-        the way there is.
+        """Whether the flow from frame `source` to `target` is stored.
+
+        The way back is stored where the way there is.
         """
         return (source, target) in self._pairs.get(video, {})
 
     def flow(self, video: str, source: int, target: int) -> np.ndarray:
-        """float32 [2, h, w]: for each pixel x of frame `source`, x + flow is its place in `target`;
-        u right, v down, in pixels of this grid.
+        """Return the flow from frame `source` to `target`, float32 [2, h, w].
+
+        For each pixel x of `source`, x + flow is its place in `target`; u right, v down, in pixels
+        of this grid.
 
         Raises:
             UserError: the pair is not in the store, or its file is missing or damaged.
@@ -148,5 +154,5 @@ class FlowStore:
 
 
 def open_h5(path: Path) -> h5py.File:
-    """A file of `write_fields`, for reading."""
+    """Return a file of `write_fields`, for reading."""
     return h5py.File(path, "r")

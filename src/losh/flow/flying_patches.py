@@ -1,5 +1,4 @@
-"""Generated frame pairs with exact flow, wider than MovingShapes: what RAFT is trained on besides
-it (our choice).
+"""Generated frame pairs with exact flow, more varied than MovingShapes, to train RAFT (our choice).
 
 Textured patches of many sizes drift, turn and grow over a textured background that may move too.
 Everything moves by an affine map, so the flow of a pixel follows from the map of the surface that
@@ -29,8 +28,9 @@ class FlowPair:
 
 
 def render_pair(seed: int, height: int, width: int, longest: float = 10.0) -> FlowPair:
-    """Draw one pair; the same arguments give the same pixels. `longest` is the longest shift of a
-    surface in px.
+    """Draw one pair; the same arguments give the same pixels.
+
+    `longest` is the longest shift of a surface in px.
     """
     rng = np.random.default_rng(seed)
     size = (width, height)
@@ -75,8 +75,9 @@ def _flow(surfaces: list[_Surface], owner: np.ndarray, source: int, target: int)
 
 
 def _affine(center: np.ndarray, anchor: np.ndarray, angle: float, scale: float) -> np.ndarray:
-    """The map that puts `anchor` (own coordinates) on `center` (frame), turned by `angle` radians
-    and scaled.
+    """Return the map that puts `anchor` (own coordinates) on `center` (frame).
+
+    It turns by `angle` radians and scales.
     """
     c, s = scale * np.cos(angle), scale * np.sin(angle)
     turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
@@ -101,8 +102,9 @@ def _motion(
 
 
 def _background(rng: np.random.Generator, height: int, width: int, longest: float) -> _Surface:
-    """A texture larger than the frame by what it may move; what a turn uncovers beyond it is
-    nobody's and stays black.
+    """Draw a texture larger than the frame by what it may move.
+
+    What a turn uncovers beyond it is nobody's and stays black.
     """
     margin = 8 + int(np.ceil(longest))
     texture = _texture(rng, height + 2 * margin, width + 2 * margin)
@@ -135,9 +137,7 @@ def _patch(rng: np.random.Generator, height: int, width: int, longest: float) ->
 
 
 def _shape(rng: np.random.Generator, side: int) -> np.ndarray:
-    """An ellipse or a random polygon of about `side` pixels inside a margin of 4, with soft
-    edges.
-    """
+    """Draw an ellipse or a random polygon of about `side` pixels, margin 4, with soft edges."""
     fine = 4
     canvas = np.zeros(((side + 8) * fine, (side + 8) * fine), np.uint8)
     middle = (side / 2 + 4) * fine
@@ -166,8 +166,9 @@ def _shape(rng: np.random.Generator, side: int) -> np.ndarray:
 
 
 def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Two colours mixed by noise (mostly), stripes, checks, dots or a ramp; float32 [height, width,
-    3], 0 to 255.
+    """Draw two colours mixed by noise (mostly), stripes, checks, dots or a ramp.
+
+    float32 [height, width, 3], 0 to 255.
 
     Noise can be matched wherever it goes; the others repeat, and too many of them teach a network
     not to commit itself.

@@ -34,8 +34,9 @@ STRIDE = 8
 
 
 def new_network(model: str, iterations: int) -> BaseModel:
-    """ptlflow's class `model` (raft_small or raft) with fresh weights and `iterations` refinement
-    steps.
+    """Make ptlflow's network `model` (raft_small or raft) with fresh weights.
+
+    It runs `iterations` refinement steps.
     """
     import loguru  # noqa: F401  (it keeps the stderr of its import, which must be the real one)
 
@@ -51,7 +52,7 @@ def new_network(model: str, iterations: int) -> BaseModel:
 
 
 def load_network(model: str, checkpoint: str, iterations: int) -> BaseModel:
-    """The network with the weights that `flow.checkpoint` names, in eval mode.
+    """Return the network with the weights that `flow.checkpoint` names, in eval mode.
 
     Args:
         model: raft_small or raft.
@@ -82,7 +83,7 @@ def load_network(model: str, checkpoint: str, iterations: int) -> BaseModel:
 
 
 def weights_digest(model: str, checkpoint: str) -> str:
-    """What identifies the weights in a recipe: a file's SHA-256, or ptlflow's name of them.
+    """Return what identifies the weights in a recipe: a file's SHA-256, or ptlflow's name of them.
 
     Raises:
         UserError: a path without a file.
@@ -133,8 +134,9 @@ def run_network(network: BaseModel, first: Tensor, second: Tensor) -> list[Tenso
 
 @contextlib.contextmanager
 def encoding_once(network: BaseModel, pairs: Sequence[tuple[int, int]]) -> Iterator[None]:
-    """While it lasts, `run_network` of `network` takes the pairs of frames (first, second) and
-    encodes a frame once, in how many it may be.
+    """Let `run_network` of `network` encode a frame once, however many pairs it is in.
+
+    While this lasts it takes the frames' pairs (first, second).
 
     The encoders take half of the time, and a frame with both neighbours, there and back, stands in
     four pairs. They treat each frame alone (instance norm, or batch norm in eval mode), so this
@@ -165,7 +167,7 @@ def _padded(side: int) -> int:
 
 
 def _local_path(model: str, checkpoint: str) -> Path | None:
-    """The file that `checkpoint` means, or None for a name of ptlflow's."""
+    """Return the file that `checkpoint` means, or None for a name of ptlflow's."""
     if checkpoint == "embedded":
         if model not in EMBEDDED:
             raise UserError(

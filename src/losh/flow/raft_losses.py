@@ -1,5 +1,6 @@
-"""Three losses that teach RAFT from nothing in little time; scripts/train_raft.py says which is
-used when.
+"""Three losses that teach RAFT from nothing in little time.
+
+scripts/train_raft.py says which is used when.
 
 RAFT's own sequence loss (eq. 7) needs tens of thousands of steps. The other two are ours: one
 teaches features to match, one teaches the update block to find the way back from a perturbed start,
@@ -25,8 +26,10 @@ MOVING = 0.7  # px: a pixel that moves farther counts as moving
 
 
 class SharedEncoder:
-    """A feature encoder that sees each frame once: in a batch whose second half is the first half
-    backwards, the second images are the first ones with the halves swapped.
+    """A feature encoder that sees each frame once.
+
+    In a batch whose second half is the first half backwards, the second images are the first ones
+    with the halves swapped.
 
     Put in the place of a network's `fnet.forward`; it keeps the last features for the matching
     loss.
@@ -36,8 +39,9 @@ class SharedEncoder:
         self.encode = encode
 
     def __call__(self, images: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """[B, 3, H, W] (a list of which the first entry is used) -> features [B, C, H/8, W/8] of
-        first and second images.
+        """[B, 3, H, W] -> features [B, C, H/8, W/8] of first and second images.
+
+        `images` is a list of which the first entry is used.
         """
         features = self.encode(images[0])
         self.last = features, torch.cat(features.chunk(2)[::-1])
@@ -45,8 +49,9 @@ class SharedEncoder:
 
 
 def emphasis(field: Tensor, moving: float) -> Tensor:
-    """Weights [B, 1, H, W] of mean 1 for a field [B, 2, H, W] in px: what moves counts 1 + `moving`
-    times what does not.
+    """Return weights [B, 1, H, W] of mean 1 for a field [B, 2, H, W] in px.
+
+    What moves counts 1 + `moving` times what does not.
 
     Most pixels of MovingShapes stand still: without it, saying zero is nearly right, and a fresh
     network learns just that.
@@ -56,19 +61,22 @@ def emphasis(field: Tensor, moving: float) -> Tensor:
 
 
 def sequence_loss(fields: list[Tensor], truth: Tensor, moving: float) -> Tensor:
-    """RAFT's loss: the L1 distance of every refinement step's field [B, 2, H, W] from the truth,
-    later ones weighing more.
+    """Return RAFT's loss: the L1 distance of every refinement step's field from the truth.
+
+    Fields are [B, 2, H, W]; later steps weigh more.
     """
     weight = emphasis(truth, moving)
-    return sum(
+    terms = [
         GAMMA ** (len(fields) - 1 - i) * (weight * (field - truth).abs()).mean()
         for i, field in enumerate(fields)
-    )
+    ]
+    return sum(terms, start=truth.new_zeros(()))
 
 
 def matching_loss(features: Tensor, others: Tensor, truth: Tensor, moving: float) -> Tensor:
-    """How badly the correlation of a cell's features with all cells of the other frame points to
-    where the cell goes.
+    """Return how badly the correlation of a cell's features points to where the cell goes.
+
+    The correlation is that with all cells of the other frame.
 
     Cross-entropy against the exact place, split over the four nearest cells.
 
@@ -84,14 +92,11 @@ def matching_loss(features: Tensor, others: Tensor, truth: Tensor, moving: float
         for cells, side in ((height, truth.shape[-2]), (width, truth.shape[-1]))
     )
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    y, x = (
-        STRIDE * rows + STRIDE // 2 - top,
-        STRIDE * columns + STRIDE // 2 - left,
-    )  # a cell's middle in the field
+    # A cell's middle in the field.
+    y, x = STRIDE * rows + STRIDE // 2 - top, STRIDE * columns + STRIDE // 2 - left
     known = (y >= 0) & (y < truth.shape[-2]) & (x >= 0) & (x < truth.shape[-1])
-    field = truth[
-        :, :, y.clamp(0, truth.shape[-2] - 1), x.clamp(0, truth.shape[-1] - 1)
-    ]  # [B, 2, h, w]
+    # [B, 2, h, w]
+    field = truth[:, :, y.clamp(0, truth.shape[-2] - 1), x.clamp(0, truth.shape[-1] - 1)]
     column, row = columns + field[:, 0] / STRIDE, rows + field[:, 1] / STRIDE
     known = known & (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1)
     importance = known * emphasis(field, moving)[:, 0]
@@ -121,8 +126,9 @@ def residual_loss(
     moving: float,
     iterations: int = 2,
 ) -> Tensor:
-    """The update block's error at 1/8 size when it starts near the truth, at distances of all
-    sizes, or at zero. The features stay as they are.
+    """Return the update block's error at 1/8 size when it starts near the truth or at zero.
+
+    Near the truth is at distances of all sizes. The features stay as they are.
 
     Args:
         network: RAFT-small; its `fnet.forward` is `encoder`.

@@ -7,8 +7,9 @@ import numpy as np
 
 
 def flow_to_rgb(flow: np.ndarray, longest: float | None = None) -> np.ndarray:
-    """Colour a field by a wheel: right is red, down yellow-green, left cyan, up violet; still is
-    white.
+    """Colour a field by a wheel: right is red, down yellow-green, left cyan, up violet.
+
+    What does not move is white.
 
     Args:
         flow: float [2, h, w], u right and v down.

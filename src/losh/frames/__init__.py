@@ -1,6 +1,4 @@
-"""Frames and masks of every dataset in one form: one random-access zip per video (stage
-extract_frames).
-"""
+"""Stage extract_frames: frames and masks of every dataset in one form, one zip per video."""
 
 from losh.frames.frame_store import FrameStore
 

@@ -31,12 +31,13 @@ def encode_frame(frame: bytes | np.ndarray, name: str, params: FramesParams) -> 
     if isinstance(frame, bytes):
         decode_image(frame, name)
         return frame
-    height, width = _shrunk(*frame.shape[:2], params.short_side)
+    height, width = _shrunk(frame.shape[0], frame.shape[1], params.short_side)
     if (height, width) != frame.shape[:2]:
         frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-    suffix, options = ".jpg", [cv2.IMWRITE_JPEG_QUALITY, params.jpeg_quality]
     if params.jpeg_quality == "lossless":
         suffix, options = ".png", PNG_OPTIONS
+    else:
+        suffix, options = ".jpg", [cv2.IMWRITE_JPEG_QUALITY, params.jpeg_quality]
     done, data = cv2.imencode(suffix, np.ascontiguousarray(frame[:, :, ::-1]), options)
     if not done:
         raise UserError(f"{name} cannot be encoded as {suffix}")
@@ -47,11 +48,11 @@ def stored_size(frame: bytes | np.ndarray, name: str, params: FramesParams) -> t
     """Height and width in pixels that `encode_frame` gives a frame."""
     if isinstance(frame, bytes):
         return decode_image(frame, name).shape[:2]
-    return _shrunk(*frame.shape[:2], params.short_side)
+    return _shrunk(frame.shape[0], frame.shape[1], params.short_side)
 
 
 def suffix_of(data: bytes) -> str:
-    """The suffix that says how a stored frame is encoded."""
+    """Return the suffix that says how a stored frame is encoded."""
     return ".png" if data.startswith(PNG_SIGNATURE) else ".jpg"
 
 

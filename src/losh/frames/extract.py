@@ -1,6 +1,4 @@
-"""Stage extract_frames: pack the frames that windows will need, and all masks, into one zip per
-video.
-"""
+"""Stage extract_frames: pack the frames that windows need, and all masks, in one zip per video."""
 
 from __future__ import annotations
 
@@ -106,7 +104,7 @@ def _pack_all(reader: DatasetReader, raw: Path, items: Path, params: FramesParam
 
 
 def _note(reader: DatasetReader, video: Video, why: str) -> dict[str, str]:
-    """An entry of the index's `skipped` or `clamped`, without this machine's path."""
+    """Return an entry of the index's `skipped` or `clamped`, without this machine's path."""
     return {"file": video.video, "why": why.replace(f"{reader.listing.root}/", "")}
 
 
@@ -145,14 +143,12 @@ def _extract_or_explain(
 
 
 def _record(target: Path) -> Path:
-    """Where a zip's row of the index waits, written after it."""
+    """Return where a zip's row of the index waits, written after it."""
     return target.with_name(target.name.removesuffix(".zip") + ".json")
 
 
 def _identity(reader: DatasetReader, video: Video) -> Any:
-    """What tells one version of a video's media and annotation files from another: names, sizes,
-    times of change.
-    """
+    """Return what tells versions of a video's files apart: names, sizes, times of change."""
     files = (
         [video.media]
         if video.media.is_file()

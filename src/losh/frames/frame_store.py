@@ -28,8 +28,9 @@ method that does not exist, is a RuntimeError).
 
 
 class FrameStore:
-    """Random access to the frames and masks of one dataset in data/frames/<name>. Safe to hand to
-    loader workers.
+    """Random access to the frames and masks of one dataset in data/frames/<name>.
+
+    Safe to hand to loader workers.
     """
 
     def __init__(self, root: Path) -> None:
@@ -61,15 +62,17 @@ class FrameStore:
         return np.ascontiguousarray(image[:, :, ::-1])
 
     def masks(self, video: str, t: int) -> dict[str, np.ndarray]:
-        """Instance id -> bool [H, W] of the annotated frame `t`; instances without a pixel are
-        included, void is no instance.
+        """Return the masks of the annotated frame `t`: instance id -> bool [H, W].
+
+        Instances without a pixel are included, void is no instance.
         """
         size, codes = self._mask_codes(video, t)
         return {name: _decoded(size, code) for name, code in codes.items() if name != str(VOID)}
 
     def void(self, video: str, t: int) -> np.ndarray | None:
-        """bool [H, W] of the annotated frame `t`: pixels that count for nobody (DAVIS); None where
-        it has none.
+        """Return the pixels of the annotated frame `t` that count for nobody (DAVIS), bool [H, W].
+
+        None where it has none.
         """
         size, codes = self._mask_codes(video, t)
         return _decoded(size, codes[str(VOID)]) if str(VOID) in codes else None
@@ -83,7 +86,7 @@ class FrameStore:
         return self.root / f"{quoted(video)}.zip"
 
     def _read(self, video: str, *names: str) -> bytes:
-        """The bytes of the first of `names` that the video's zip has."""
+        """Return the bytes of the first of `names` that the video's zip has."""
         try:
             archive = self._zips.get(self._path(video))
             known = archive.NameToInfo

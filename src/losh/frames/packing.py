@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from losh.datasets.reader import DatasetReader, Video
+from losh.datasets.reader import FrameReader, Video
 from losh.errors import UserError
 from losh.frames.encoding import encode_frame, stored_size, suffix_of
 from losh.media.decoding import VOID
@@ -23,8 +23,9 @@ from losh.runtime.files import add_to_zip, atomic_write, sha256_of
 def needed_frames(
     annotated: tuple[int, ...], num_frames: int, window: int, protocol: str
 ) -> list[int]:
-    """Indices that any window reads: around annotated frames where few are annotated (a2d), else
-    all.
+    """Return the indices that any window reads.
+
+    Those around annotated frames where few are annotated (a2d), else all.
 
     The neighbours t - 1 and t + 1 of an annotated frame are always among them, since flow needs
     them.
@@ -36,7 +37,7 @@ def needed_frames(
 
 
 def pack_video(
-    reader: DatasetReader, video: Video, params: FramesParams, target: Path
+    reader: FrameReader, video: Video, params: FramesParams, target: Path
 ) -> dict[str, Any]:
     """Write one video's zip.
 
@@ -93,10 +94,11 @@ def pack_video(
 
 
 def _encoded_frames(
-    reader: DatasetReader, video: Video, params: FramesParams
+    reader: FrameReader, video: Video, params: FramesParams
 ) -> tuple[dict[int, bytes], tuple[int, int], int]:
-    """The frames that a window may read by index, encoded; (height, width) as stored; how many
-    frames the video has.
+    """Encode the frames that a window may read, by index.
+
+    Also returned: (height, width) as stored, and how many frames the video has.
     """
     encoded: dict[int, bytes] = {}
     size, count = (0, 0), 0
@@ -121,8 +123,9 @@ def _encoded_frames(
 
 
 def _clamp(video: Video, usable: int) -> tuple[dict[int, int], list[str]]:
-    """Frame -> the annotated frame whose masks it gets, and a note for each annotation beyond the
-    usable frames.
+    """Return frame -> the annotated frame whose masks it gets, and notes for the index.
+
+    A note names each annotation beyond the usable frames.
 
     As published, such an annotation goes with the last frame (decoders disagree on a video's last
     frames). Where the masks themselves end (JHMDB-Sentences), the last frame has its own.

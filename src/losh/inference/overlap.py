@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)  # of precision at K, as published
 
@@ -26,12 +27,11 @@ def intersection_and_union(
             f"and {truth.dtype} {truth.shape}"
         )
     axes = (-2, -1)
-    return np.count_nonzero(prediction & truth, axis=axes), np.count_nonzero(
-        prediction | truth, axis=axes
-    )
+    both, either = prediction & truth, prediction | truth
+    return np.count_nonzero(both, axis=axes), np.count_nonzero(either, axis=axes)
 
 
-def iou(intersection: np.ndarray, union: np.ndarray) -> np.ndarray:
+def iou(intersection: ArrayLike, union: ArrayLike) -> np.ndarray:
     """Intersection over union as float64; 1 where the union is empty.
 
     The published A2D evaluation adds 1e-6 to both, which gives 1 there too. We do not add it: it
@@ -56,7 +56,7 @@ def a2d_scores(
     query's masks.
 
     Args:
-        ious, intersections, unions: one a sample; areas in pixels.
+        ious, intersections, unions: one per sample; areas in pixels.
 
     Returns:
         `overall_iou` (sum of intersections / sum of unions: large objects weigh more), `mean_iou`,
@@ -68,10 +68,9 @@ def a2d_scores(
     """
     if not len(ious):
         raise ValueError("no samples were scored")
+    covered, total = (np.sum(areas, dtype=np.int64) for areas in (intersections, unions))
     scores = {
-        "overall_iou": float(
-            iou(np.sum(intersections, dtype=np.int64), np.sum(unions, dtype=np.int64))
-        ),
+        "overall_iou": float(iou(covered, total)),
         "mean_iou": float(np.mean(ious)),
     }
     return scores | {

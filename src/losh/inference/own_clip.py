@@ -21,7 +21,7 @@ IMAGES = {".jpg", ".jpeg", ".png"}
 
 
 class OwnClip:
-    """A DatasetReader of one video without annotation."""
+    """A FrameReader of one video without annotation."""
 
     name, kind, protocol = "own", "own", "youtube_vos"
 
@@ -48,7 +48,7 @@ class OwnClip:
         return []
 
     def frames(self, video: Video) -> Iterator[tuple[bytes | np.ndarray, str]]:
-        """See DatasetReader."""
+        """See FrameReader."""
         if not video.frame_names:
             for t, frame in enumerate(decode_video(video.media)):
                 yield frame, f"{video.media}, frame {t + 1}"
@@ -57,6 +57,10 @@ class OwnClip:
             yield read_image(path) if path.suffix.lower() == ".png" else read_bytes(path), str(path)
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
+        """Never asked for: no frame is annotated."""
+        raise NotImplementedError
+
+    def mask_place(self, video: Video, frame: int) -> str:
         """Never asked for: no frame is annotated."""
         raise NotImplementedError
 

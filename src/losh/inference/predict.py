@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -59,7 +59,7 @@ def predict(
     short: str | None = None,
     masks: Path | None = None,
     settings: Settings | None = None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Mask what `sentence` refers to in every frame of `clip`.
 
     Args:
@@ -87,9 +87,7 @@ def predict(
         short = shorten([sentence], settings.mode)[0].text
     predictor = Predictor(
         network,
-        TextFeatures(
-            network.base.text_encoder, device, fold=network.base.folds_text(PROTOCOL, False)
-        ),
+        TextFeatures(network.text_encoder, device, fold=network.base.folds_text(PROTOCOL, False)),
         InputSize.of_config(config),
         pick_precision("auto", device),
         settings.rule,
@@ -131,7 +129,7 @@ def _overlays(
         yield caption(overlay(frame, mask), sentence)
 
 
-def show_flow(clip: Path, out: Path, params: FlowParams, rate: float = 10.0) -> dict[str, object]:
+def show_flow(clip: Path, out: Path, params: FlowParams, rate: float = 10.0) -> dict[str, Any]:
     """RAFT flow from each frame of `clip` to the next, as colours (hue = direction, saturation =
     speed), beside the frames.
     """

@@ -9,17 +9,22 @@ from losh.clips.samples import Sample
 from losh.frames import FrameStore
 from losh.inference.forward import Predictor
 from losh.inference.overlap import Overlap
-from losh.model.structures import FrameSizes
+from losh.model.structures import FrameSizes, size_of
 
 
 class Group(Protocol):
     """The processes that share the work."""
 
-    rank: int
-    world: int
+    @property
+    def rank(self) -> int:
+        """Of this process."""
+
+    @property
+    def world(self) -> int:
+        """The number of processes."""
 
     def gather(self, value: object) -> list:
-        """The value of every process."""
+        """Return the value of every process."""
 
 
 def validate(
@@ -35,7 +40,7 @@ def validate(
     overlap = Overlap()
     mine = samples[processes.rank :: processes.world]
     for batch, found in predictor.windows(mine, root, best_only=True):
-        padded = batch.clips.frames.shape[-2:]
+        padded = size_of(batch.clips.frames.shape[-2:])
         for (clip, sample), prediction in zip(batch.samples(), found, strict=True):
             store = stores[sample.dataset]
             for k, position in enumerate(sample.annotated):
@@ -43,7 +48,7 @@ def validate(
                 truth = truths.get(sample.instance)
                 if truth is None or not truth.any():
                     continue
-                sizes = FrameSizes(tuple(padded), tuple(clip.frames.shape[1:3]), truth.shape)
+                sizes = FrameSizes(padded, size_of(clip.frames.shape[1:3]), size_of(truth.shape))
                 masks = predictor.masks(prediction, k, sizes, store.index["protocol"])
                 overlap.add(f"{sample.dataset}/{sample.sample_id}/{k}", masks[0], truth)
     total = Overlap()

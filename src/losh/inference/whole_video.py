@@ -24,7 +24,7 @@ from losh.inference.forward import Predictor
 from losh.inference.streams import joined, joint_probabilities
 from losh.media.windows import chunks
 from losh.model.pipeline import MaskRule, RVOSPipeline
-from losh.model.structures import Clips, FrameSizes, LayerPred, VideoFeats
+from losh.model.structures import Clips, FrameSizes, LayerPred, VideoFeats, size_of
 
 FrameOf = Callable[[int], np.ndarray]
 """Frame index -> uint8 [H, W, 3] RGB."""
@@ -171,7 +171,7 @@ class _Tracking:
                 for store, layer in zip(waiting[i], layers, strict=True):
                     store.put(piece[0], layer)
             kept = video if exact else None
-            padded = tuple(clips.frames.shape[-2:])
+            padded = size_of(clips.frames.shape[-2:])
         tracks = [
             Trajectory(one, padded, self.size, self.predictor, self.mask_rule) for one in scores
         ]

@@ -1,5 +1,6 @@
-"""Post-norm transformer layers of DETR (arXiv 2005.12872), as MTTR uses them: positions are added
-to queries and keys.
+"""Post-norm transformer layers of DETR (arXiv 2005.12872), as MTTR uses them.
+
+Positions are added to queries and keys.
 """
 
 from __future__ import annotations
@@ -31,9 +32,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention of the queries, attention to the memory, feed-forward; each followed by its
-    LayerNorm.
-    """
+    """Self-attention of the queries, attention to the memory, feed-forward, each with LayerNorm."""
 
     def __init__(self, width: int, heads: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
@@ -49,8 +48,9 @@ class DecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, query_pos: Tensor, memory: Tensor, memory_pos: Tensor, pad: Tensor
     ) -> Tensor:
-        """Queries x, query_pos [M, N, C]; memory, memory_pos [M, S, C]; pad [M, S] (True = padding)
-        -> [M, N, C].
+        """Update the queries x [M, N, C] -> [M, N, C].
+
+        query_pos [M, N, C]; memory, memory_pos [M, S, C]; pad [M, S] (True = padding).
         """
         place = x + query_pos
         x = self.norm1(x + self.dropout(self.self_attn(place, place, x)))
@@ -106,9 +106,8 @@ class Attention(nn.Module):
         out = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
         )
-        return self.out_proj(
-            out.transpose(1, 2).flatten(2)
-        )  # [M, heads, N, C / heads] -> [M, N, C]
+        # [M, heads, N, C / heads] -> [M, N, C]
+        return self.out_proj(out.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
         """[M, S, C] -> [M, heads, S, C / heads]."""

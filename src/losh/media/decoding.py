@@ -20,7 +20,7 @@ choice). Not 1.0: a sound file may promise a few more, which its edit list hides
 
 
 def decode_video(path: Path) -> Iterator[np.ndarray]:
-    """The frames of a video file in order, uint8 [H, W, 3] RGB, unrotated.
+    """Yield the frames of a video file in order, uint8 [H, W, 3] RGB, unrotated.
 
     Raises:
         UserError: the file is missing, damaged, or ends early; the message names it. A decoder
@@ -93,7 +93,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A published image's bytes, not decoded.
+    """Return a published image's bytes, not decoded.
 
     Raises:
         UserError: the file is missing or empty.
@@ -110,7 +110,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """An image as uint8 [H, W, 3] RGB.
+    """Return an image as uint8 [H, W, 3] RGB.
 
     Raises:
         UserError: the file is missing or does not decode.
@@ -120,7 +120,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-    """An image file's bytes as uint8 [H, W, 3] RGB.
+    """Return an image file's bytes as uint8 [H, W, 3] RGB.
 
     Raises:
         UserError: they do not decode; the message has `name`.
@@ -132,7 +132,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
 
 
 def _short(error: Exception) -> str:
-    """An error's text without the path that our message already has."""
+    """Return an error's text without the path that our message already has."""
     return (
         getattr(error, "strerror", None) or str(error).splitlines()[0]
         if str(error)
@@ -147,7 +147,7 @@ even one.
 
 
 def as_rows_first(mask: np.ndarray, height: int, width: int, path: Path) -> np.ndarray:
-    """A [W, H] (published) or [H, W] mask as bool [H, W] of the video's size.
+    """Return a [W, H] (published) or [H, W] mask as bool [H, W] of the video's size.
 
     Which one it is follows from the video's size; a square video's mask is taken to be transposed,
     as published.
@@ -183,7 +183,7 @@ VOID = 255
 
 
 def read_indices(path: Path) -> np.ndarray:
-    """The palette indices (or grey values) of an annotation, uint8 [H, W].
+    """Return the palette indices (or grey values) of an annotation, uint8 [H, W].
 
     Raises:
         UserError: the file is missing, does not decode, or is in colour, so that its indices are
@@ -205,8 +205,9 @@ def read_indices(path: Path) -> np.ndarray:
 
 
 def split_objects(indices: np.ndarray, known: Iterable[str] = ()) -> dict[str, np.ndarray]:
-    """Object id -> bool [H, W]: the objects in the image, and the `known` ones of the video that
-    this frame does not show as empty masks. Void is no object.
+    """Return object id -> bool [H, W] for the objects in the image.
+
+    The `known` ones of the video that this frame does not show are empty masks. Void is no object.
     """
     present = {str(index) for index in np.unique(indices) if index not in (0, VOID)}
     return {one: indices == int(one) for one in sorted(present | set(known), key=int)}

@@ -22,8 +22,9 @@ def overlay(
     colour: tuple[int, int, int] = COLOUR,
     opacity: float = 0.45,
 ) -> np.ndarray:
-    """Tint the mask's pixels and draw its outline: uint8 [H, W, 3] and bool [H, W] -> uint8 [H, W,
-    3].
+    """Tint the mask's pixels and draw its outline.
+
+    uint8 [H, W, 3] and bool [H, W] -> uint8 [H, W, 3].
     """
     tinted = frame.copy()
     tinted[mask] = ((1 - opacity) * frame[mask] + opacity * np.array(colour)).astype(np.uint8)
@@ -61,8 +62,9 @@ def caption(frame: np.ndarray, text: str) -> np.ndarray:
 
 
 def write_video(frames: Iterable[np.ndarray], path: Path, rate: float = 10.0) -> int:
-    """Write uint8 [H, W, 3] RGB frames as H.264 mp4; returns how many. Frames take the size of the
-    first, made even.
+    """Write uint8 [H, W, 3] RGB frames as H.264 mp4, and return how many.
+
+    Frames take the size of the first, made even.
     """
     count = 0
     with atomic_write(path) as part, av.open(str(part), "w", format="mp4") as container:

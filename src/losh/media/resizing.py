@@ -77,8 +77,9 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_flow(flow: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a field [2, h, w] to `size` and scale its vectors, so that they stay in pixels of the
-    field's own grid.
+    """Resize a field [2, h, w] to `size` and scale its vectors with it.
+
+    So they stay in pixels of the field's own grid.
     """
     _, height, width = flow.shape
     if (height, width) == size:

@@ -1,6 +1,4 @@
-"""Which frames a window holds: the published rules for sparsely and for densely annotated
-videos.
-"""
+"""Which frames a window holds: the published rules for sparse and for dense annotation."""
 
 from __future__ import annotations
 
@@ -8,8 +6,9 @@ import itertools
 
 
 def window_around(center: int, window: int, num_frames: int) -> list[int]:
-    """The `window` frames around an annotated one, clamped to the video's ends (A2D-Sentences'
-    published rule).
+    """Return the `window` frames around an annotated one, clamped to the video's ends.
+
+    A2D-Sentences' published rule.
 
     Frames center - window//2 ... center + (window+1)//2 - 1; the annotated frame is at position
     window//2.
@@ -19,8 +18,9 @@ def window_around(center: int, window: int, num_frames: int) -> list[int]:
 
 
 def consecutive_windows(num_frames: int, window: int) -> list[list[int]]:
-    """Non-overlapping windows over a densely annotated video (Refer-YouTube-VOS' published rule for
-    training).
+    """Return non-overlapping windows over a densely annotated video.
+
+    Refer-YouTube-VOS' published rule for training.
 
     The last window is shifted back to be full; a video shorter than a window has its last frame
     repeated.
@@ -34,8 +34,9 @@ def consecutive_windows(num_frames: int, window: int) -> list[list[int]]:
 
 
 def chunks(num_frames: int, size: int) -> list[list[int]]:
-    """Consecutive frames in pieces of at most `size`, each frame once, sizes as equal as can be
-    (ours, for whole videos).
+    """Return consecutive frames in pieces of at most `size`, each frame once.
+
+    Sizes are as equal as can be (our choice, for whole videos).
     """
     pieces = -(-num_frames // size)
     edges = [round(i * num_frames / pieces) for i in range(pieces + 1)]

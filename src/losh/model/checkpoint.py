@@ -1,5 +1,6 @@
-"""Our model file: safetensors with the whole configuration inside, so that it rebuilds without
-flags and without a download.
+"""Our model file: safetensors with the whole configuration inside.
+
+So it rebuilds without flags and without a download.
 
 The metadata has the one key `losh`: JSON of the configuration (its `model` section is what builds
 the model) and of the text encoder's Hugging Face configuration. The text encoder's weights are in
@@ -31,15 +32,16 @@ TEXT_CONFIG = "text_encoder_config"
 
 
 def save_model(path: Path, model: LoSh, config: dict[str, Any]) -> None:
-    """Write the weights and what rebuilds them. The same model and configuration give the same
-    bytes.
+    """Write the weights and what rebuilds them.
+
+    The same model and configuration give the same bytes.
 
     Args:
         config: JSON values; `config["model"]` is the `model` section of params.yaml, and
             `config["pipeline"]` that of the base pipeline.
     """
     _sections(config)
-    whole = {**config, TEXT_CONFIG: text_config(model.base.text_encoder)}
+    whole = {**config, TEXT_CONFIG: text_config(model.text_encoder)}
     # One metadata key: safetensors writes several in an order of chance.
     metadata = {METADATA: json.dumps(whole, sort_keys=True)}
     with atomic_write(path) as part:
@@ -87,12 +89,12 @@ def load_model(path: Path, tokenizer: bool = True) -> tuple[LoSh, dict[str, Any]
         )
     model.load_state_dict(state, assign=True)
     if tokenizer:
-        model.base.text_encoder.tokenizer = load_tokenizer(config["model"]["text_encoder"])
+        model.text_encoder.tokenizer = load_tokenizer(config["model"]["text_encoder"])
     return model.eval(), config
 
 
 def model_from(config: dict[str, Any]) -> LoSh:
-    """A model of this configuration with fresh weights; nothing is loaded or downloaded.
+    """Build a model of this configuration with fresh weights; nothing is loaded or downloaded.
 
     Args:
         config: `model` and `pipeline` (the sections of params.yaml) and `text_encoder_config`
@@ -109,7 +111,7 @@ def model_from(config: dict[str, Any]) -> LoSh:
 
 
 def _sections(config: dict[str, Any]) -> tuple[ModelParams, PipelineParams]:
-    """The checked `model` section of a configuration and that of its base pipeline."""
+    """Return the checked `model` section of a configuration and that of its base pipeline."""
     params = ModelParams.model_validate(config["model"])
     if params.base not in names():
         raise KeyError(f"the base pipeline {params.base} is not here, only {', '.join(names())}")
@@ -117,8 +119,9 @@ def _sections(config: dict[str, Any]) -> tuple[ModelParams, PipelineParams]:
 
 
 def text_config(encoder: TextEncoder) -> dict[str, Any]:
-    """Hugging Face's configuration of a text encoder, without what tells of the machine or the
-    library's version.
+    """Return Hugging Face's configuration of a text encoder.
+
+    It is without what tells of the machine or the library's version.
     """
     config = encoder.model.config.to_diff_dict()
     return {

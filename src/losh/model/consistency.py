@@ -1,5 +1,4 @@
-"""Forward-backward visual consistency: a frame's visual features should be those of its neighbours,
-moved along the flow.
+"""Forward-backward visual consistency: neighbours' features, moved along the flow, should agree.
 
 Published (LoSh, abstract and figure): features straight from the visual encoder are warped from the
 previous and next frame into the annotated one by optical flow and compared. Our choices, since
@@ -17,10 +16,8 @@ from losh.model.structures import ClipFlow, VideoFeats
 from losh.params import ConsistencyParams
 
 FLOW_STRIDE = 4
-RELATIVE, ABSOLUTE = (
-    0.01,
-    0.5,
-)  # of the forward-backward check (the ratio and slack of Sundaram et al., ECCV 2010)
+# Of the forward-backward check (the ratio and slack of Sundaram et al., ECCV 2010)
+RELATIVE, ABSOLUTE = (0.01, 0.5)
 WHOLLY = 0.999  # of a bilinear sample's weight: less means that it touches the outside or padding
 
 
@@ -48,10 +45,11 @@ def consistency_loss(
             f"Use 0 to {len(video.levels) - 1}",
         )
     clip, frame, side = flow.valid.nonzero(as_tuple=True)
+    # [P, 2, h, w]
     forward, backward = (
         flow.forward[clip, frame, side].float(),
         flow.backward[clip, frame, side].float(),
-    )  # [P, 2, h, w]
+    )
     seen = torch.isfinite(forward).all(1) & torch.isfinite(backward).all(1)  # [P, h, w]
     forward, backward = torch.nan_to_num(forward, 0, 0, 0), torch.nan_to_num(backward, 0, 0, 0)
     if params.occlusion:
@@ -60,10 +58,8 @@ def consistency_loss(
     total = torch.zeros((), device=forward.device)
     for i in params.levels:
         level, pad = video.levels[i], video.pads[i]
-        target, neighbour = (
-            _unpadded(level, pad, clip, here),
-            _unpadded(level, pad, clip, there),
-        )  # [P, C, Hi, Wi]
+        # [P, C, Hi, Wi]
+        target, neighbour = (_unpadded(level, pad, clip, here), _unpadded(level, pad, clip, there))
         if params.stop_gradient != "none":
             target, neighbour = (
                 (target.detach(), neighbour)
@@ -82,15 +78,18 @@ def consistency_loss(
 
 
 def _unpadded(level: Tensor, pad: Tensor, clip: Tensor, frame: Tensor) -> Tensor:
-    """Frames of some clips, [B, T, C, h, w] -> [P, C, h, w], zeroed where padded: a bilinear tap of
-    weight 0 on a NaN would be a NaN.
+    """Take frames of some clips, [B, T, C, h, w] -> [P, C, h, w], zeroed where padded.
+
+    A bilinear tap of weight 0 on a NaN would be a NaN.
     """
     return level[clip, frame].float().masked_fill(pad[clip, frame][:, None], 0)
 
 
 def visible(forward: Tensor, backward: Tensor) -> Tensor:
-    """The forward-backward check, |wf + wb(x + wf)|^2 < 0.01 (|wf|^2 + |wb|^2) + 0.5: forward,
-    backward [P, 2, h, w] -> bool [P, h, w].
+    """Say where the forward-backward check holds, -> bool [P, h, w].
+
+    |wf + wb(x + wf)|^2 < 0.01 (|wf|^2 + |wb|^2) + 0.5, with forward wf and backward wb [P, 2, h,
+    w].
 
     In pixels of the flows' own grid. False too where x + wf leaves the frame.
     """
@@ -100,8 +99,9 @@ def visible(forward: Tensor, backward: Tensor) -> Tensor:
 
 
 def to_stride(flow: Tensor, seen: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Flow of stride 4 [P, 2, h, w] and where it holds [P, h, w] -> the same on a coarser level's
-    cells, vectors in cells.
+    """Bring flow of stride 4 [P, 2, h, w] and where it holds [P, h, w] to a coarser level's cells.
+
+    Vectors are in cells.
 
     A cell takes the mean of the stride-4 cells in it (at the lower and right edge there may be
     fewer), which keeps places exact for sizes that are no multiple of the stride. It counts where
@@ -144,8 +144,9 @@ def warp(source: Tensor, pad: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mean_distance(target: Tensor, warped: Tensor, valid: Tensor, distance: str) -> Tensor:
-    """Mean over valid cells of each pair: [P, C, h, w] twice and [P, h, w] -> [P]; 0 where none is
-    valid.
+    """Return the mean distance over the valid cells of each pair, [P]; 0 where none is valid.
+
+    [P, C, h, w] twice and [P, h, w].
     """
     if distance == "cosine":
         apart = 1 - (

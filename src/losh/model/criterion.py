@@ -1,6 +1,4 @@
-"""The whole loss of a step: matching, both streams' losses, their intersection, and the consistency
-of the visual features.
-"""
+"""The whole loss of a step: matching, both streams' losses, their intersection, consistency."""
 
 from __future__ import annotations
 
@@ -96,7 +94,7 @@ class Criterion:
         return joint_costs(streams, targets, output.video.size, self.objective, self.losses)
 
     def _encoder(self, output: LoShOutput, targets: list[Targets]) -> dict[str, Tensor]:
-        """The pipeline's losses of its encoder's output, both streams added."""
+        """Return the pipeline's losses of its encoder's output, both streams added."""
         strides = output.video.strides
         return _added(
             [self.objective.encoder_losses(kept, targets, strides) for kept in output.encoder]
@@ -131,8 +129,8 @@ class Criterion:
         )
         if len(streams) == 2 and self.losses.intersection:
             grid = self.objective.comparison_size(size)
-            logits = [resized(refined.flatten(0, 1)[:, None], grid)[:, 0] for refined in masks]
-            sums["intersection"] = intersection_loss(*logits, self.losses.intersection_form)
+            long, short = (resized(x.flatten(0, 1)[:, None], grid)[:, 0] for x in masks)
+            sums["intersection"] = intersection_loss(long, short, self.losses.intersection_form)
         return sums
 
 

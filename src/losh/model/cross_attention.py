@@ -1,5 +1,6 @@
-"""Long-short cross-attention: the short stream's tokens inform the long stream's, never the other
-way (LoSh, overview figure).
+"""Long-short cross-attention: the short stream's tokens inform the long stream's (LoSh's figure).
+
+Never the other way.
 
 The figure's odd blocks are the base pipeline's own encoder layers, shared by both streams. Its even
 blocks are here: the long stream attends to the short one, while the short stream runs a
@@ -80,8 +81,9 @@ def kept_tokens(tokens: Tokens, levels: Sequence[int] | None) -> slice | Tensor:
 
 
 class CrossBlock(nn.Module):
-    """An even block of the figure: cross-attention for the long stream, self-attention for the
-    short one, which is a layer of the base pipeline's own kind.
+    """An even block of the figure: long stream: cross-attention; short stream: self-attention.
+
+    The latter is a layer of the base pipeline's own kind.
     """
 
     def __init__(self, base: RVOSPipeline, levels: Sequence[int] | None = None) -> None:

@@ -1,5 +1,6 @@
-"""Long-short intersection: the long expression's mask has to lie inside the short one's (LoSh;
-released behaviour).
+"""Long-short intersection: the long expression's mask has to lie inside the short one's.
+
+Source: LoSh, released behaviour.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ GATE = 0.5
 
 
 def gated(logits: Tensor, form: Form) -> Tensor:
-    """Mask probabilities; `hard` zeroes those at or under 0.5, which therefore get no gradient;
-    `soft` (ours) keeps all.
+    """Return mask probabilities.
+
+    `hard` zeroes those at or under 0.5, which therefore get no gradient; `soft` (ours) keeps all.
     """
     probability = logits.sigmoid()
     return F.threshold(probability, GATE, 0.0) if form == "hard" else probability
 
 
 def coefficient(long: Tensor, short: Tensor, form: Form) -> Tensor:
-    """How much of the long mask lies in the short one: (sum a b + 1) / (sum a + 1), in [0, 1].
-    Logits [..., H, W] -> [...].
+    """Return how much of the long mask lies in the short one, in [0, 1].
+
+    (sum a b + 1) / (sum a + 1). Logits [..., H, W] -> [...].
     """
     a, b = gated(long, form), gated(short, form)
     return ((a * b).sum((-2, -1)) + 1) / (a.sum((-2, -1)) + 1)

@@ -18,14 +18,16 @@ from losh.model.structures import (
     Tokens,
     VideoFeats,
 )
+from losh.model.text_encoder import TextEncoder
 from losh.params import ModelParams
 
 Text = TextIds | TextFeats
 
 
 class LoSh(nn.Module):
-    """Two streams through one base pipeline: visual encoder, text encoder, encoder layers, queries
-    and heads are shared.
+    """Two streams through one base pipeline.
+
+    Visual encoder, text encoder, encoder layers, queries and heads are shared.
 
     Args:
         base: the pipeline; LoSh uses only what RVOSPipeline declares.
@@ -49,6 +51,13 @@ class LoSh(nn.Module):
         self.cross_after = LongShortAttention(*sizes) if crossing and not inside else None
         if self.cross_after is not None:
             xavier_matrices(self.cross_after)
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """The base pipeline's; ValueError where it was built without one."""
+        if self.base.text_encoder is None:
+            raise ValueError("this model was built without a text encoder")
+        return self.base.text_encoder
 
     def forward(
         self, clips: Clips, long: Text, short: Text | None = None, video: VideoFeats | None = None

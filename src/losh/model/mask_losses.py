@@ -10,8 +10,9 @@ from losh.model.structures import Indices, Targets
 
 
 def resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Mask logits [P, N, h, w] -> [P, N, H, W] at the network input's size, bilinear (released
-    behaviour).
+    """Resize mask logits [P, N, h, w] -> [P, N, H, W] to the network input's size.
+
+    Bilinear (released behaviour).
     """
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
@@ -31,7 +32,7 @@ def matched_pairs(indices: list[Indices], device: torch.device) -> tuple[Tensor,
 def matched_targets(
     targets: list[Targets], indices: list[Indices], size: tuple[int, int]
 ) -> Tensor:
-    """Masks of the matched instances in the order of `matched_pairs`, frame by frame: float [P, H, W]."""
+    """Return the matched instances' masks in the order of `matched_pairs`, by frame [P, H, W]."""
     return torch.cat(
         [
             target_masks(t, size)[i.to(t.masks.device)].flatten(0, 1)
@@ -44,8 +45,9 @@ ALPHA, GAMMA = 0.25, 2.0
 
 
 def covered(masks: Tensor, stride: int) -> Tensor:
-    """The part of each cell of `stride` x `stride` px that a mask covers: [..., H, W] -> float
-    [..., ceil(H / stride), ceil(W / stride)].
+    """Return the part of each cell of `stride` x `stride` px that a mask covers.
+
+    [..., H, W] -> float [..., ceil(H / stride), ceil(W / stride)].
 
     What lies beyond the lower or right edge counts as not covered.
     """
@@ -55,8 +57,9 @@ def covered(masks: Tensor, stride: int) -> Tensor:
 
 
 def focal_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Sigmoid focal loss (arXiv 1708.02002), alpha 0.25, gamma 2: mean over pixels, sum over pairs.
-    Both [P, H, W] -> scalar.
+    """Return the sigmoid focal loss (arXiv 1708.02002), alpha 0.25, gamma 2.
+
+    Mean over pixels, sum over pairs. Both [P, H, W] -> scalar.
     """
     probability = logits.sigmoid()
     right = probability * masks + (1 - probability) * (1 - masks)

@@ -1,5 +1,6 @@
-"""One assignment of queries to instances for both streams (LoSh, overview figure; costs are
-released behaviour).
+"""One assignment of queries to instances for both streams.
+
+Source: LoSh, overview figure; costs are released behaviour.
 """
 
 from __future__ import annotations
@@ -38,18 +39,19 @@ def joint_costs(
     if len(streams) == 2 and losses.intersection:
         grid = objective.comparison_size(size)
         for b, cost in enumerate(costs):
-            logits = [resized(stream.masks[b], grid) for stream in streams]
-            inside = coefficient(*logits, losses.intersection_form)  # [K, N]
+            long, short = (resized(stream.masks[b], grid) for stream in streams)
+            inside = coefficient(long, short, losses.intersection_form)  # [K, N]
             cost -= losses.intersection * inside.mean(0)[:, None]
     return costs
 
 
 def assign(costs: list[Tensor]) -> list[Indices]:
-    """Cheapest assignment of each cost matrix [N, n] -> (query, instance), both long [min(N, n)] on
-    the CPU, queries ascending.
+    """Find the cheapest assignment of each cost matrix [N, n].
+
+    Returns (query, instance) of each, both long [min(N, n)] on the CPU, queries ascending.
     """
     shapes = [cost.shape for cost in costs]
-    flat = torch.cat([cost.flatten() for cost in costs]).cpu()  # one transfer, not one a clip
+    flat = torch.cat([cost.flatten() for cost in costs]).cpu()  # one transfer, not one per clip
     # A NaN would stop scipy here; the loss is then NaN too, and what becomes of such a step is the
     # trainer's decision.
     parts = torch.nan_to_num(flat).split([rows * columns for rows, columns in shapes])

@@ -23,6 +23,7 @@ from losh.model.structures import (
     Tokens,
     VideoFeats,
 )
+from losh.model.text_encoder import TextEncoder
 from losh.params import PipelineParams
 
 Hook = Callable[[int, Tensor, Tokens], Tensor]
@@ -42,8 +43,10 @@ class Objective(ABC):
 
     @abstractmethod
     def count(self, targets: list[Targets]) -> dict[str, float]:
-        """Count what the losses are divided by, in a (micro-)batch of raw targets; counts of
-        devices and parts add up. `pairs`, by which the intersection loss is divided, is among them.
+        """Count what the losses are divided by, in a (micro-)batch of raw targets.
+
+        Counts of devices and parts add up. `pairs`, by which the intersection loss is divided, is
+        among them.
         """
 
     @abstractmethod
@@ -114,8 +117,9 @@ class MaskRule(ABC):
 
     @abstractmethod
     def at_original(self, probabilities: Tensor, sizes: FrameSizes) -> Tensor:
-        """Bring probabilities to the original size [P, H0, W0], for protocols that compare objects
-        (Refer-DAVIS17).
+        """Bring probabilities to the original size [P, H0, W0].
+
+        For protocols that compare objects (Refer-DAVIS17).
         """
 
 
@@ -133,6 +137,8 @@ class RVOSPipeline(nn.Module, ABC):
     """Whether it reads the text encoder's pooled sentence vector."""
     min_side: int = 1
     """The smallest side of an input that it takes, in pixels."""
+    text_encoder: TextEncoder | None
+    """None where the pipeline was built to take features alone."""
 
     def __init__(self, params: PipelineParams) -> None:
         super().__init__()
@@ -174,10 +180,17 @@ class RVOSPipeline(nn.Module, ABC):
         video = video.select(annotated)
         return video if rows is None else video.pick(rows)
 
+    def tokens_to_features(self, tokens: TextIds) -> TextFeats:
+        """Run the text encoder; ValueError where the pipeline was built without one."""
+        if self.text_encoder is None:
+            raise ValueError("this model has no text encoder: give it the features of texts")
+        return self.text_encoder(tokens.ids, tokens.mask)
+
     @abstractmethod
     def encode_text(self, text: TextIds | TextFeats) -> TextFeats:
-        """Return word features of width d_model, from tokens or from features that the text encoder
-        made before.
+        """Return word features of width d_model.
+
+        From tokens, or from features that the text encoder made before.
         """
 
     @abstractmethod
@@ -190,7 +203,7 @@ class RVOSPipeline(nn.Module, ABC):
 
     @abstractmethod
     def new_encoder_layer(self) -> nn.Module:
-        """Make one more encoder layer, with fresh weights: the short stream's own in a cross block."""
+        """Make an encoder layer with fresh weights: the short stream's own in a cross block."""
 
     @abstractmethod
     def run_encoder_layer(self, layer: nn.Module, x: Tensor, tokens: Tokens) -> Tensor:

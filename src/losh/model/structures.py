@@ -8,7 +8,7 @@ C channels, H W pixels, h w cells, M rows of the transformer (a frame of an expr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -22,6 +22,7 @@ class _Movable:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Return the same with every tensor on `device`."""
+        # Only the subclasses are dataclasses, which the type checker cannot know.
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         return type(self)(
             **{
@@ -102,8 +103,9 @@ class TextIds(_Movable):
 
 @dataclass(frozen=True)
 class TextFeats(_Movable):
-    """Word features of a batch of sentences: the encoder's raw ones (which may be cached) or
-    projected ones.
+    """Word features of a batch of sentences.
+
+    The encoder's raw ones (which may be cached) or projected ones.
     """
 
     words: Tensor
@@ -115,8 +117,9 @@ class TextFeats(_Movable):
 
     @staticmethod
     def join(first: TextFeats, second: TextFeats) -> TextFeats:
-        """Join two batches, [B1, S1, D] and [B2, S2, D] -> [B1 + B2, max(S1, S2), D]; the shorter
-        one is padded with zeros.
+        """Join two batches, [B1, S1, D] and [B2, S2, D] -> [B1 + B2, max(S1, S2), D].
+
+        The shorter one is padded with zeros.
         """
         length = max(first.pad.shape[1], second.pad.shape[1])
         words = [F.pad(t.words, (0, 0, 0, length - t.words.shape[1])) for t in (first, second)]
@@ -129,8 +132,9 @@ class TextFeats(_Movable):
 
 @dataclass(frozen=True)
 class Tokens:
-    """The transformer encoder's input: M = B * K rows, a frame of an expression each, expressions
-    outermost.
+    """The transformer encoder's input: M = B * K rows, one per frame of an expression.
+
+    Expressions are outermost.
     """
 
     x: Tensor
@@ -158,13 +162,15 @@ class Tokens:
 
 @dataclass(frozen=True)
 class LayerPred:
-    """What one decoder layer predicts. Always float32, whatever the precision of the layers before."""
+    """What one decoder layer predicts, in float32 whatever the precision of the layers before."""
 
     scores: Tensor
-    """[B, K, N, classes] logits; what the classes are is the pipeline's affair."""
+    """[B, K, N, classes] logits; the pipeline decides what the classes are."""
     masks: Tensor
-    """[B, K, N, h, w] logits, by which queries are matched. Final where the pipeline does not refine
-    them."""
+    """[B, K, N, h, w] logits, by which queries are matched.
+
+    They are final where the pipeline does not refine them.
+    """
     boxes: Tensor | None = None
     """[B, K, N, 4] centre x, centre y, width, height as parts of the clip; None without boxes."""
     state: tuple[Tensor, ...] = ()
@@ -213,8 +219,9 @@ class Targets(_Movable):
 
 @dataclass(frozen=True)
 class ClipFlow(_Movable):
-    """Flow between annotated frames and their neighbours, on the padded network input at stride 4,
-    in pixels of that grid.
+    """Flow between annotated frames and their neighbours, on the padded network input at stride 4.
+
+    It is in pixels of that grid.
 
     Axis 2 of size 2 is (previous, next) neighbour; the flow's channel is u (to the right), then v
     (down).
@@ -232,6 +239,12 @@ class ClipFlow(_Movable):
 
 Indices = tuple[Tensor, Tensor]
 """An expression's matching: (query [P] long, instance [P] long)."""
+
+
+def size_of(shape: Sequence[int]) -> tuple[int, int]:
+    """Return a shape of two numbers, rows and columns, as a pair."""
+    height, width = shape
+    return height, width
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,4 @@
-"""The text encoder: a Hugging Face encoder and its tokenizer, shared by the long and the short
-expression.
+"""The text encoder: a Hugging Face encoder and its tokenizer, shared by both expressions.
 
 B sentences, S tokens of the longest, D channels.
 """
@@ -37,7 +36,10 @@ from losh.runtime.torch_files import UNREADABLE, reason_of
 
 EMBEDDED = Path(__file__).parent / "embedded_text_encoder"
 """Our small RoBERTa for MovingShapes, made by scripts/train_text_encoder.py."""
-ADVICE = "Give the path of a folder with config.json, the weights and the tokenizer; a mere name needs the Hugging Face hub"
+ADVICE = (
+    "Give the path of a folder with config.json, the weights and the tokenizer; a mere name needs "
+    "the Hugging Face hub"
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class TextEncoder(nn.Module):
         frozen: bool = True,
         pooled: bool = False,
     ) -> TextEncoder:
-        """An encoder with random weights."""
+        """Return an encoder with random weights."""
         text_encoder = cls.__new__(cls)
         nn.Module.__init__(text_encoder)
         model = with_pooler(pooled, AutoModel.from_config, config)
@@ -132,8 +134,9 @@ class TextEncoder(nn.Module):
         return super().train(mode and not self.frozen)
 
     def tokenize(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Tokens of sentences, padded to the longest -> ids int64 [B, S], attention mask int64 [B,
-        S] (0 = padding), on the CPU.
+        """Tokenize sentences, padded to the longest -> ids and attention mask, int64 [B, S].
+
+        0 = padding; both on the CPU.
 
         What is beyond the encoder's length (512 tokens for RoBERTa) is cut off.
         """
@@ -263,7 +266,7 @@ def encoder_config(name_or_path: str) -> PretrainedConfig:
 
 
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """The encoder's tokenizer.
+    """Return the encoder's tokenizer.
 
     Raises:
         UserError: it cannot be had.

@@ -1,5 +1,4 @@
-"""MovingShapes: the embedded dataset, generated in A2D-Sentences' own layout with exact masks and
-exact flow.
+"""MovingShapes: the embedded dataset, in A2D-Sentences' own layout, with exact masks and flow.
 
 `appearance` and `motion` say what an object may look like and how it may move, `layout` places
 objects in a scene, `meaning` decides what is true of them, `grammar` and `expressions` put it in

@@ -35,7 +35,7 @@ class Appearance:
     texture: str
 
     def differences(self, other: Appearance) -> int:
-        """In how many of the four words two objects differ."""
+        """Return in how many of the four words two objects differ."""
         return sum(
             getattr(self, word) != getattr(other, word)
             for word in ("colour", "shape", "size", "texture")

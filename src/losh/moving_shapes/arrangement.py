@@ -79,7 +79,7 @@ def sample_scene(
 
 
 def _sample_annotated(rng: np.random.Generator, num_frames: int) -> tuple[int, ...]:
-    """Three frames around the middle, three to five apart where the clip is long enough."""
+    """Return three frames around the middle, three to five apart where the clip is long enough."""
     if num_frames < 8:
         return tuple(sorted({num_frames // 4, num_frames // 2, max(num_frames - 2, 0)}))
     step = min(4, num_frames // 4)
@@ -89,7 +89,7 @@ def _sample_annotated(rng: np.random.Generator, num_frames: int) -> tuple[int, .
 
 
 def _sample_sway(rng: np.random.Generator, num_frames: int, scale: float) -> np.ndarray:
-    """The background's slow drift, as of a camera held by hand; none in half of the clips."""
+    """Draw the background's slow drift, as of a camera held by hand; none in half of the clips."""
     times = np.arange(num_frames)[:, None]
     if rng.random() < 0.5:
         return np.zeros((num_frames, 2))
@@ -126,10 +126,8 @@ def _sample_shapes(
             return None
         tilt = placed[0].tilt if twins and len(placed) == 1 else rng.uniform(-0.2, 0.2)
         placed.append(Shape(str(len(placed)), look, motion, radius, tilt, centres))
-    names, order = (
-        rng.permutation(count),
-        rng.permutation(count),
-    )  # neither the id nor the depth tells the twins
+    # Neither the id nor the depth tells the twins.
+    names, order = rng.permutation(count), rng.permutation(count)
     shapes = [replace(placed[k], instance=str(names[k])) for k in order]
     return (
         shapes
@@ -139,8 +137,9 @@ def _sample_shapes(
 
 
 def _seen(shape: Shape, nearer: list[Shape], annotated: tuple[int, ...]) -> float:
-    """The least part of the object's disc that no nearer disc covers in an annotated frame; 0
-    to 1.
+    """Return the least part of the object's disc that is seen in an annotated frame, 0 to 1.
+
+    Seen is what no nearer disc covers.
     """
     grid = np.linspace(-1, 1, 11)
     points = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
@@ -154,8 +153,9 @@ def _seen(shape: Shape, nearer: list[Shape], annotated: tuple[int, ...]) -> floa
 
 
 def _sample_kinds(rng: np.random.Generator, count: int, twins: bool) -> list[str]:
-    """Draw motions; twins differ in theirs three times out of four, else relation or place must
-    tell them apart.
+    """Draw motions; twins differ in theirs three times out of four.
+
+    Else relation or place must tell them apart.
     """
     kinds = [str(k) for k in rng.choice(tuple(MOTIONS), size=count, p=tuple(MOTIONS.values()))]
     if twins and rng.random() < 0.25:
@@ -175,8 +175,9 @@ def _place(
     height: int,
     width: int,
 ) -> np.ndarray | None:
-    """Centres [T, 2] of an object that in all annotated frames lies inside the frame and neither
-    hides another nor is hidden.
+    """Return centres [T, 2] of an object that neither hides another nor is hidden.
+
+    In all annotated frames it lies inside the frame. None where no try succeeds.
 
     None if none of the drawn homes gives that.
     """

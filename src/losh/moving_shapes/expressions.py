@@ -46,13 +46,14 @@ class Described:
 def describe_scene(
     seed: int, num_frames: int, height: int, width: int
 ) -> tuple[Scene, list[Described]]:
-    """The scene of a seed, and two to four expressions for it."""
+    """Return the scene of a seed, and two to four expressions for it."""
     return _describe(np.random.default_rng((seed, 1)), seed, num_frames, height, width)
 
 
 def sample_expressions(seed: int, count: int) -> list[str]:
-    """Draw expressions as the dataset has them (of clips of 16 frames, 96 x 128) without drawing
-    the clips.
+    """Draw expressions as the dataset has them, without drawing the clips.
+
+    They are of clips of 16 frames, 96 x 128.
     """
     rng = np.random.default_rng((seed, 3))
     texts: list[str] = []
@@ -75,7 +76,7 @@ def _describe(
 
 
 def _expressions(rng: np.random.Generator, scene: Scene) -> list[Described]:
-    """At most four expressions, twins first, one an object."""
+    """Draw at most four expressions, one per object, twins first."""
     twins = [s for s in scene.shapes if sum(s.look == other.look for other in scene.shapes) > 1]
     others = [s for s in scene.shapes if s not in twins]
     wanted = [*twins, *(others[k] for k in rng.permutation(len(others)))][: int(rng.integers(3, 5))]
@@ -84,7 +85,7 @@ def _expressions(rng: np.random.Generator, scene: Scene) -> list[Described]:
 
 
 def _express(rng: np.random.Generator, scene: Scene, shape: Shape, twin: bool) -> Described | None:
-    """An expression for one object; None if no meaning names it alone."""
+    """Return an expression for one object; None if no meaning names it alone."""
     wish = "ambiguous" if twin else str(rng.choice(KINDS, p=(0.15, 0.5, 0.35)))
     true = [
         (kind, anchor)
@@ -155,15 +156,15 @@ def _sample_meaning(
 def _sample_relation(
     rng: np.random.Generator, scene: Scene, shape: Shape, true: list[tuple[str, Shape]]
 ) -> Relation | None:
-    """Draw one of the object's true relations, with an anchor that is named alone; None if the draw
-    fails.
+    """Draw one of the object's true relations, with an anchor that is named alone.
+
+    None if the draw fails.
     """
     kinds = sorted({kind for kind, _ in true})
     if not kinds:
         return None
-    kind = str(
-        rng.choice(kinds)
-    )  # first the kind, so that rare ones are not drowned by left, right, above, below
+    # First the kind, so that rare ones are not drowned by left, right, above, below.
+    kind = str(rng.choice(kinds))
     anchors = [s for k, s in true if k == kind]
     anchor = anchors[int(rng.integers(len(anchors)))]
     moved = (

@@ -23,8 +23,9 @@ ATTRIBUTES = ("colour", "shape", "size", "texture", "motion")
 
 
 def clip_seed(seed: int, split: str, index: int) -> int:
-    """The clip's own seed: never the same for two clips of any datasets, and never below 1,000,000,
-    which is left to other uses.
+    """Return the clip's own seed: never the same for two clips of any datasets.
+
+    It is never below 1,000,000, which is left to other uses.
     """
     return (2 * seed + 1 + SPLITS.index(split)) * SEEDS_A_SPLIT + index
 
@@ -79,9 +80,11 @@ def generate(params: MovingShapesParams, out: Path, progress: bool = True) -> No
 
 def _make_clip(
     params: MovingShapesParams, out: Path, place: tuple[str, int]
-) -> tuple[str, tuple, dict[int, dict[str, str]], list[Described]]:
-    """Write clip `place` (split, index); returns its name, its row for the table of videos, its
-    objects' attributes and its expressions.
+) -> tuple[str, tuple, dict[str, dict[str, str]], list[Described]]:
+    """Write clip `place` (split, index).
+
+    Returns:
+        Its name, its row for the table of videos, its objects' attributes and its expressions.
     """
     split, index = place
     video = f"ms_{split}_{index:04d}"
@@ -99,8 +102,9 @@ def _make_clip(
 
 
 def _video_row(video: str, clip: RenderedClip) -> tuple:
-    """vid, label, start, end, height, width, total frames, annotated frames. A2D's label is an
-    actor and an action: none here.
+    """Return vid, label, start, end, height, width, total frames, annotated frames.
+
+    A2D's label is an actor and an action: none here.
     """
     count, height, width = clip.frames.shape[:3]
     return (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from losh.moving_shapes.meaning import Meaning, Noun
+from losh.moving_shapes.meaning import Meaning, Noun, Relation
 
 PATTERNS = {"striped": "stripes", "dotted": "dots", "checkered": "checks"}
 MOTION_WORDS: dict[str, tuple[str, ...]] = {
@@ -51,8 +51,9 @@ def put_in_words(rng: np.random.Generator, meaning: Meaning) -> Wording:
     """Draw one of the ways to say it."""
     subject = _noun(rng, meaning.noun, _pick(rng, ("the", "a", "")))
     place = _pick(rng, PLACE_WORDS[meaning.place]) if meaning.place else ""
-    motion = _motion(rng, meaning) if meaning.motion else ""
-    relation = _relation(rng, meaning) if meaning.relation else ""
+    followed = bool(meaning.place or meaning.relation)
+    motion = _motion(rng, meaning.motion, followed) if meaning.motion else ""
+    relation = _relation(rng, meaning.relation, bool(motion)) if meaning.relation else ""
     link = _pick(rng, LINKS)
     place_first = bool(place) and rng.random() < 0.5
     said = _join(motion, relation) if place_first else _join(motion, place, relation)
@@ -62,26 +63,19 @@ def put_in_words(rng: np.random.Generator, meaning: Meaning) -> Wording:
     return Wording(text, subject, _join(subject, place))
 
 
-def _motion(rng: np.random.Generator, meaning: Meaning) -> str:
+def _motion(rng: np.random.Generator, motion: str, followed: bool) -> str:
+    """Put a motion in words; `followed` by a place or a relation or not."""
     # "not moving above the square" would deny the relation too.
-    followed = meaning.place or meaning.relation
-    return _pick(
-        rng,
-        [
-            words
-            for words in MOTION_WORDS[meaning.motion]
-            if not (followed and words.startswith("not "))
-        ],
-    )
+    plain = [word for word in MOTION_WORDS[motion] if not (followed and word.startswith("not "))]
+    return _pick(rng, plain)
 
 
-def _relation(rng: np.random.Generator, meaning: Meaning) -> str:
-    relation = meaning.relation
+def _relation(rng: np.random.Generator, relation: Relation, after_motion: bool) -> str:
+    """Put a relation and its anchor in words."""
     words = list(RELATION_WORDS[relation.kind])
-    if meaning.motion and relation.kind in ("left", "right"):
-        words = [
-            word for word in words if word.startswith("on ")
-        ]  # "moving left of" and "moving to the left of" would be directions
+    if after_motion and relation.kind in ("left", "right"):
+        # "moving left of" and "moving to the left of" would be directions.
+        words = [word for word in words if word.startswith("on ")]
     anchor = _noun(rng, relation.anchor, "the")
     if relation.anchor_motion is None:
         return _join(_pick(rng, words), anchor)

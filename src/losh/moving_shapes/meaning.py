@@ -59,8 +59,9 @@ class Meaning:
 
 
 def referents(scene: Scene, meaning: Meaning) -> list[Shape]:
-    """The objects of which everything said is True, if none of the others is in doubt; else an
-    empty list.
+    """Return the objects of which everything said is true, if none of the others is in doubt.
+
+    Else an empty list.
     """
     verdicts = {shape.instance: holds(scene, shape, meaning) for shape in scene.shapes}
     if None in verdicts.values():
@@ -70,7 +71,7 @@ def referents(scene: Scene, meaning: Meaning) -> list[Shape]:
 
 def holds(scene: Scene, shape: Shape, meaning: Meaning) -> bool | None:
     """Whether everything said is true of the object."""
-    verdicts = [meaning.noun.fits(shape.look)]
+    verdicts: list[bool | None] = [meaning.noun.fits(shape.look)]
     if meaning.motion:
         verdicts.append(_moves(shape, meaning.motion))
     if meaning.place:
@@ -87,12 +88,12 @@ def holds(scene: Scene, shape: Shape, meaning: Meaning) -> bool | None:
 
 
 def named(scene: Scene, noun: Noun) -> list[Shape]:
-    """The objects that look as the noun says."""
+    """Return the objects that look as the noun says."""
     return [shape for shape in scene.shapes if noun.fits(shape.look)]
 
 
 def anchors_of(scene: Scene, relation: Relation) -> list[Shape]:
-    """The objects that the relation's anchor may be."""
+    """Return the objects that the relation's anchor may be."""
     return [
         shape
         for shape in named(scene, relation.anchor)
@@ -145,9 +146,7 @@ def stands(scene: Scene, shape: Shape, kind: str, anchor: Shape) -> bool | None:
 
 
 def _passes(scene: Scene, shape: Shape, anchor: Shape) -> bool | None:
-    """Whether the object moves straight and comes close to an anchor that does not move along with
-    it.
-    """
+    """Whether the object moves straight and comes close to an anchor that does not move with it."""
     if shape.motion.kind not in DIRECTIONS or shape.motion.kind == anchor.motion.kind:
         return False
     span = slice(scene.annotated[0], scene.annotated[-1] + 1)

@@ -40,8 +40,9 @@ class Motion:
     """circling, bouncing: part of the period at time 0; 0 to 1."""
 
     def offsets(self, times: np.ndarray) -> np.ndarray:
-        """Places [K, 2] (x, y) of the centre relative to its home at times [K] (frames; 0 is the
-        clip's middle).
+        """Return places [K, 2] (x, y) of the centre relative to its home at times [K].
+
+        Times are in frames; 0 is the clip's middle.
         """
         turn = times / self.period + self.phase
         if self.kind in DIRECTIONS:
@@ -87,8 +88,9 @@ def sample_motion(rng: np.random.Generator, kind: str, scale: float) -> Motion:
 def path(
     motion: Motion, home: np.ndarray, num_frames: int, height: int, width: int, margin: float
 ) -> np.ndarray:
-    """Centre [T, 2] (x, y) in each frame of a clip. `home` [2] is its place, or that around which
-    it moves, at the clip's middle.
+    """Return the centre [T, 2] (x, y) in each frame of a clip.
+
+    `home` [2] is its place, or that around which it moves, at the clip's middle.
 
     One that leaves the frame by more than `margin` comes in again at the other side, so that long
     clips keep their motion.

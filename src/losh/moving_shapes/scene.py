@@ -59,9 +59,8 @@ def render_clip(seed: int, num_frames: int, height: int, width: int) -> Rendered
     count = len(scene.shapes)
     masks = owners[:, None] == np.arange(count)[None, :, None, None]
     # Row `count` is the background's path: owners index it where no object is seen.
-    paths = np.stack([*(shape.centres for shape in scene.shapes), scene.sway]).astype(
-        np.float32
-    )  # [n + 1, T, 2]
+    # [n + 1, T, 2]
+    paths = np.stack([*(shape.centres for shape in scene.shapes), scene.sway]).astype(np.float32)
     steps = paths[:, 1:] - paths[:, :-1]
     forward = np.stack([steps[owners[t], t] for t in range(scene.num_frames - 1)]).transpose(
         0, 3, 1, 2
@@ -89,13 +88,15 @@ def _in_words(shape: Shape, described: list[Described]) -> ClipObject:
 
 
 def draw(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Draw all frames: uint8 [T, H, W, 3], and for each pixel the index of the object seen there
-    (n: background), int [T, H, W].
+    """Draw all frames, and say which object is seen at each pixel.
+
+    uint8 [T, H, W, 3], and the index of the object (n: background), int [T, H, W].
     """
     rng = np.random.default_rng((scene.seed, 2))
     size = (scene.height, scene.width)
     pad = int(np.ceil(np.abs(scene.sway).max())) + 3
-    ground = background(rng, *(OVERSAMPLING * (side + 2 * pad) for side in size), scene.scale)
+    height, width = (OVERSAMPLING * (side + 2 * pad) for side in size)
+    ground = background(rng, height, width, scene.scale)
     sprites = _sprites(rng, scene)
     frames = np.empty((scene.num_frames, *size, 3), np.uint8)
     owners = np.full((scene.num_frames, *size), len(scene.shapes))
@@ -108,7 +109,7 @@ def draw(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sprites(rng: np.random.Generator, scene: Scene) -> list[np.ndarray]:
-    """One drawing an object; twins share theirs."""
+    """Make one drawing per object; twins share theirs."""
     drawn: list[np.ndarray] = []
     for k, shape in enumerate(scene.shapes):
         twin = next((i for i in range(k) if scene.shapes[i].look == shape.look), None)
@@ -117,8 +118,9 @@ def _sprites(rng: np.random.Generator, scene: Scene) -> list[np.ndarray]:
 
 
 def _sampled(texture: np.ndarray, size: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """Sample a texture at clip resolution: pixel (x, y) of the result is the texture at origin +
-    OVERSAMPLING * (x, y).
+    """Sample a texture at clip resolution.
+
+    Pixel (x, y) of the result is the texture at origin + OVERSAMPLING * (x, y).
     """
     matrix = np.array([[OVERSAMPLING, 0, origin[0]], [0, OVERSAMPLING, origin[1]]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

@@ -1,5 +1,6 @@
-"""Textures of objects and backgrounds, drawn at twice the clip's resolution and band-limited, so
-that sub-pixel motion stays exact.
+"""Textures of objects and backgrounds, drawn at twice the clip's resolution.
+
+They are band-limited, so that sub-pixel motion stays exact.
 """
 
 from __future__ import annotations
@@ -10,21 +11,18 @@ import numpy as np
 from losh.moving_shapes.appearance import COLOURS
 from losh.moving_shapes.arrangement import REACH, Shape
 
-OVERSAMPLING = 2  # texture pixels a clip pixel, along each axis
+OVERSAMPLING = 2  # texture pixels per clip pixel, along each axis
 DRAWN = 4  # resolution at which outlines are drawn before they are brought down to OVERSAMPLING
-AREAS = {
-    "circle": 1.0,
-    "square": 1.0,
-    "triangle": 0.78,
-    "star": 0.84,
-}  # of a disc with the nominal radius; pointed shapes would else reach too far
+# Of a disc with the nominal radius; pointed shapes would else reach too far.
+AREAS = {"circle": 1.0, "square": 1.0, "triangle": 0.78, "star": 0.84}
 
 
 def smooth_noise(
     rng: np.random.Generator, height: int, width: int, cell: float, channels: int = 1
 ) -> np.ndarray:
-    """Smooth noise float32 [height, width, channels] in about -1 to 1, with blobs of about `cell`
-    px.
+    """Return smooth noise in about -1 to 1, with blobs of about `cell` px.
+
+    float32 [height, width, channels].
     """
     rows, columns = max(2, round(height / cell)) + 1, max(2, round(width / cell)) + 1
     grid = rng.uniform(-1, 1, size=(rows, columns, channels)).astype(np.float32)
@@ -34,8 +32,9 @@ def smooth_noise(
 
 
 def sprite(rng: np.random.Generator, shape: Shape, scale: float) -> np.ndarray:
-    """Draw an object: float32 [D, D, 4], RGB of 0 to 255 (defined beyond the outline too) and alpha
-    of 0 to 1; its centre is the array's.
+    """Draw an object: float32 [D, D, 4], its centre that of the array.
+
+    RGB of 0 to 255 (defined beyond the outline too) and alpha of 0 to 1.
     """
     half = int(np.ceil(REACH * shape.radius)) + 3
     side = 2 * half * DRAWN
@@ -71,9 +70,8 @@ def _outline(shape: Shape, side: int) -> np.ndarray:
     turn = np.array(
         [[np.cos(shape.tilt), np.sin(shape.tilt)], [-np.sin(shape.tilt), np.cos(shape.tilt)]]
     )
-    points = np.rint((corners @ turn + centre) * 256).astype(
-        np.int32
-    )  # fillPoly takes fixed point: 8 bits of fraction
+    # fillPoly takes fixed point: 8 bits of fraction.
+    points = np.rint((corners @ turn + centre) * 256).astype(np.int32)
     return cv2.fillPoly(image, [points], 255, shift=8)
 
 
@@ -84,7 +82,7 @@ def _ring(radii: np.ndarray, start: float) -> np.ndarray:
 
 
 def _surface(rng: np.random.Generator, shape: Shape, side: int) -> np.ndarray:
-    """The object's surface, float32 [side, side, 3]."""
+    """Return the object's surface, float32 [side, side, 3]."""
     base = np.array(COLOURS[shape.look.colour], np.float32)
     # Light colours carry a dark pattern, dark ones a light pattern.
     accent = 0.5 * base if base @ (0.3, 0.59, 0.11) > 140 else 0.28 * base + 0.72 * 255
@@ -119,8 +117,9 @@ def _pattern(rng: np.random.Generator, texture: str, radius: float, side: int) -
 
 
 def background(rng: np.random.Generator, height: int, width: int, scale: float) -> np.ndarray:
-    """Draw a background of `height` x `width` texture pixels, greyish: float32 [height, width, 3]
-    of 0 to 255.
+    """Draw a greyish background of `height` x `width` texture pixels.
+
+    float32 [height, width, 3] of 0 to 255.
     """
     unit = scale * OVERSAMPLING
     first, second = (_grey(rng) for _ in range(2))
@@ -152,6 +151,6 @@ def background(rng: np.random.Generator, height: int, width: int, scale: float) 
 
 
 def _grey(rng: np.random.Generator) -> np.ndarray:
-    """A greyish colour, float32 [3] of 0 to 255."""
+    """Return a greyish colour, float32 [3] of 0 to 255."""
     value = rng.uniform(75, 205)
     return (value * (1 + rng.uniform(-0.1, 0.1, size=3))).astype(np.float32)

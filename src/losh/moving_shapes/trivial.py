@@ -31,15 +31,16 @@ def trivial_masks(
 
 
 def largest_object(masks: dict[str, np.ndarray]) -> np.ndarray:
-    """The mask with most pixels; of equal ones the first by id."""
+    """Return the mask with most pixels; of equal ones the first by id."""
     return masks[max(sorted(masks), key=lambda name: int(masks[name].sum()))]
 
 
 def random_object_of_named_colour(
     text: str, masks: dict[str, np.ndarray], objects: dict[str, dict], seed: int
 ) -> np.ndarray:
-    """The mask of a random object of the first colour that the text names; of any object where it
-    names none, or none is seen.
+    """Return the mask of a random object of the first colour that the text names.
+
+    Of any object where it names none, or none is seen.
     """
     colour = next((word for word in text.lower().split() if word in COLOURS), None)
     fitting = sorted(name for name in masks if objects[name]["colour"] == colour) or sorted(masks)

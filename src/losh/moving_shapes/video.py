@@ -10,7 +10,7 @@ from av.video.reformatter import Colorspace
 
 from losh.runtime.files import atomic_write
 
-RATE = 12  # frames a second: slow enough to follow sixteen frames by eye
+RATE = 12  # frames per second: slow enough to follow sixteen frames by eye
 QUALITY = "10"  # x264's crf; lower is better
 X264 = {
     "crf": QUALITY,
@@ -23,8 +23,9 @@ X264 = {
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
-    """Write frames uint8 [T, H, W, 3] RGB as H.264 in mp4, in 4:2:0 so that every player and
-    browser shows it; H and W are even.
+    """Write frames uint8 [T, H, W, 3] RGB as H.264 in mp4; H and W are even.
+
+    4:2:0, so that every player and browser shows it.
     """
     with (
         atomic_write(path) as part,

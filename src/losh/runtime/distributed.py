@@ -190,8 +190,13 @@ def relaunch(
     }
     common |= {"WORLD_SIZE": str(wanted), "LOCAL_WORLD_SIZE": str(wanted)}
     workers: list[subprocess.Popen] = []
+
+    def pass_on(number: int, _: object) -> None:
+        for worker in workers:
+            worker.send_signal(number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: [worker.send_signal(number) for worker in workers])
+        signal.signal(number, pass_on)
     with tempfile.TemporaryDirectory() as folder:
         error = Path(folder) / "error"
         common |= {RENDEZVOUS_FILE: str(Path(folder) / "rendezvous"), ERROR_FILE: str(error)}

@@ -1,6 +1,4 @@
-"""The short, subject-centric expression of each long one: LoSh's second sentence (stage
-`parse_text`, section `short_text`).
-"""
+"""Stage parse_text: the short expression of each long one, which names the subject alone."""
 
 from losh.short_text.parse import parse_text, short_text_csv
 from losh.short_text.rule import Mode, Short

@@ -18,8 +18,9 @@ def word_f1(ours: str, theirs: str) -> float:
 
 
 def agreement(ours: Sequence[str], theirs: Sequence[str]) -> tuple[float, float]:
-    """Share of exact matches (lower-cased, white space folded), and the mean word F1 of the
-    rows.
+    """Return the share of exact matches and the mean word F1 of the rows.
+
+    Texts are compared lower-cased, white space folded.
     """
     pairs = list(zip(ours, theirs, strict=True))
     exact = sum(folded(one) == folded(other) for one, other in pairs)

@@ -11,7 +11,7 @@ COLUMNS = ["long", "short"]
 
 
 def folded(text: str) -> str:
-    """A text as overrides compare it: lower case, single spaces."""
+    """Return a text as overrides compare it: lower case, single spaces."""
     return " ".join(text.lower().split())
 
 
@@ -70,8 +70,9 @@ def _add(found: dict[str, str], row: list[str], where: str) -> None:
 
 
 def _line_of_byte(path: Path, error: UnicodeDecodeError) -> int:
-    """The number of the line that is not UTF-8; the error itself counts from the start of a read
-    buffer.
+    """Return the number of the line that is not UTF-8.
+
+    The error itself counts from the start of a read buffer.
     """
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         try:

@@ -31,8 +31,9 @@ COLUMNS = [
 def parse_text(
     expressions_csv: Path, out_csv: Path, params: ShortTextParams, progress: bool = True
 ) -> dict[str, Any]:
-    """Write `data/short_text/D.csv` from `data/raw/D/expressions.csv` (docs/design.md), rows in
-    their order.
+    """Write `data/short_text/D.csv` from `data/raw/D/expressions.csv`, rows in their order.
+
+    docs/design.md has both layouts.
 
     An override wins over a published short text, and that (with `prefer_published`) over the rule.
 
@@ -87,8 +88,9 @@ def parse_text(
 def short_text_csv(
     src: Path, out: Path, mode: Mode, overrides: Path | None = None, progress: bool = False
 ) -> int:
-    """Copy a CSV that has a `query` column, with `short_text` and `short_text_step` added (or
-    replaced); the number of its rows.
+    """Copy a CSV that has a `query` column, and return the number of its rows.
+
+    `short_text` and `short_text_step` are added (or replaced).
 
     Every other column, the order of rows and of columns stay as they are; `out` may be `src`.
 
@@ -112,8 +114,9 @@ def short_text_csv(
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV (UTF-8, with or without BOM) with every field as it is written: "NA" and "null" are
-    words here, "007" is no number.
+    """Read a CSV (UTF-8, with or without BOM) with every field as it is written.
+
+    "NA" and "null" are words here, "007" is no number.
 
     Raises:
         UserError: it cannot be read, or is not a CSV.

@@ -1,5 +1,6 @@
-"""Phrases of an expression: position ("on the left"), appearance ("in a black shirt"), relation
-("on a horse").
+"""Phrases of an expression: position, appearance, relation.
+
+"on the left", "in a black shirt", "on a horse".
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _CLOTHED = re.compile(r"\S*(?:suit|shirt|coat|wear|dress|jacket|uniform|pants|sh
 
 
 def spans(pattern: re.Pattern[str], words: list[Word], indices: list[int]) -> list[list[int]]:
-    """The word indices of each match of `pattern` in the words at `indices`."""
+    """Return the word indices of each match of `pattern` in the words at `indices`."""
     text = " ".join(words[i].lower for i in indices)
     found = []
     for match in pattern.finditer(text):
@@ -57,8 +58,9 @@ def spans(pattern: re.Pattern[str], words: list[Word], indices: list[int]) -> li
 
 
 def position_phrase(words: list[Word], kept: list[int], cut: int) -> list[int]:
-    """The position phrase that is put back: at the expression's end, or straight after the verb
-    ("standing on the left and waving").
+    """Return the position phrase that is put back.
+
+    It is at the expression's end, or straight after the verb ("standing on the left and waving").
 
     Nothing where the subject already says the same, or where a thing stands in the place ("on the
     left track", "in front of the car").
@@ -73,9 +75,8 @@ def position_phrase(words: list[Word], kept: list[int], cut: int) -> list[int]:
             and leaves_position(words, after)
         ):
             chosen = span
-    if not chosen and (
-        leading := spans(POSITION, words, list(range(kept[0])))
-    ):  # "on the left there is a man"
+    # "on the left there is a man"
+    if not chosen and (leading := spans(POSITION, words, list(range(kept[0])))):
         chosen = leading[0]
     said = {words[i].lower for i in kept}
     places = {words[i].lower for i in chosen} & (lists.PLACES | lists.ORDINALS)
@@ -91,8 +92,9 @@ def leaves_position(words: list[Word], i: int) -> bool:
 
 
 def appearance_phrase(words: list[Word], cut: int) -> list[int]:
-    """The clothing that the predicate names straight after its verbs: "is wearing a red hat", "is
-    sitting in a black shirt".
+    """Return the clothing that the predicate names straight after its verbs.
+
+    "is wearing a red hat", "is sitting in a black shirt".
     """
     i = cut
     while (
@@ -116,8 +118,9 @@ def appearance_phrase(words: list[Word], cut: int) -> list[int]:
 
 
 def is_clothing(words: list[Word], span: list[int]) -> bool:
-    """Whether the words after "in" are clothes ("a black shirt") or colours alone ("black and
-    white").
+    """Whether the words after "in" are clothes or colours alone.
+
+    "a black shirt", or "black and white".
     """
     names = [words[i].lower for i in span]
     if any(listed(name, lists.GARMENTS) or _CLOTHED.fullmatch(name) for name in names):
@@ -126,18 +129,18 @@ def is_clothing(words: list[Word], span: list[int]) -> bool:
 
 
 def positions(words: list[Word], kept: list[int]) -> set[int]:
-    """The subject's words that say where it is: "on the left", "second from the right", and "left"
-    in "the left ball".
+    """Return the subject's words that say where it is.
+
+    "on the left", "second from the right", and "left" in "the left ball".
     """
     found: set[int] = set()
     ends = (lists.PREPOSITIONS - {"of"}) | lists.WEARING | lists.CONJUNCTIONS
     for span in spans(SUBJECT_POSITION, words, kept):
         found.update(span)
         before, rest = kept[: kept.index(span[0])], kept[kept.index(span[-1]) + 1 :]
-        if stands_alone(
-            [words[i] for i in before]
-            # the place's own words go too, "in the middle of the group", but not "second from left man"
-        ):
+        # The place's own words go too, "in the middle of the group", but not in "second from left
+        # man".
+        if stands_alone([words[i] for i in before]):
             found.update(takewhile(lambda i: words[i].lower not in ends, rest))
     for i, after in pairwise(kept):
         if is_head(words[i]) or words[after].lower in lists.PREPOSITIONS:
@@ -148,8 +151,9 @@ def positions(words: list[Word], kept: list[int]) -> set[int]:
 
 
 def relations(words: list[Word], kept: list[int]) -> set[int]:
-    """Phrases that tie the subject to another thing: "on a horse", "in the car", "with a dog"; not
-    "in a hat", "with a tail".
+    """Return the phrases that tie the subject to another thing.
+
+    "on a horse", "in the car", "with a dog"; not "in a hat", "with a tail".
     """
     starts = [
         n
@@ -174,8 +178,9 @@ def relations(words: list[Word], kept: list[int]) -> set[int]:
 
 
 def locations(words: list[Word], kept: list[int]) -> set[int]:
-    """Where a verbless expression says that the subject lies: "orange ball in the blue bowl" stands
-    for "that is in the blue bowl".
+    """Return where a verbless expression says that the subject lies.
+
+    "orange ball in the blue bowl" stands for "that is in the blue bowl".
     """
     placed = {i for span in spans(SUBJECT_POSITION, words, kept) for i in span}
     rest = [i for i in kept if i not in placed]

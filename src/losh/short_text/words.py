@@ -1,4 +1,5 @@
 """The closed word lists of the short-text rule: function words, places, colours, garments, beings.
+
 No verbs of action are listed.
 """
 

@@ -1,5 +1,4 @@
-"""Tiny datasets in the published layouts, quirks included: every stage's tests, and the scaling
-run, are built on them.
+"""Tiny datasets in the published layouts, quirks included, for tests and measurements.
 
 Each clip shows two coloured shapes on a textured ground: object 1 a red square that moves right,
 object 2 a green disc that moves left. The masks are exact. All sizes are in pixels; all is
@@ -47,8 +46,9 @@ def draw_clip(
     size: tuple[int, int] = SIZE,
     absent: dict[int, set[int]] | None = None,
 ) -> Clip:
-    """Two shapes that move towards each other; `absent`: object -> frames in which it is not in the
-    picture.
+    """Draw two shapes that move towards each other.
+
+    `absent`: object -> frames in which it is not in the picture.
     """
     height, width = size
     rows, columns = np.mgrid[:height, :width]
@@ -80,9 +80,11 @@ def make_a2d(
     short_queries: bool = False,
     missing: int = 1,
 ) -> Path:
-    """A2D-Sentences. The first training video is the one with the "1 (copy)" row, the second has a
-    single instance, so that its masks have no first axis; in the third, object 2 is not in the last
-    annotated frame; `missing` further videos are listed and described, but not there, and one is in
+    """Write a tiny A2D-Sentences.
+
+    The first training video is the one with the "1 (copy)" row, the second has a single instance,
+    so that its masks have no first axis; in the third, object 2 is not in the last annotated frame;
+    `missing` further videos are listed and described, but not there, and one is in
     a2d_missed_videos.txt. Frames 3, 6 and 9 (1-based) are annotated.
     """
     release, texts = root / "Release", root / "text_annotations"
@@ -91,7 +93,7 @@ def make_a2d(
     masks.mkdir(parents=True)
     names = [COPIED_VIDEO, *(f"a-{i:04d}=_x" for i in range(1, train + test))]
     subsets = [0] * train + [1] * test
-    rows = []
+    rows: list[tuple[str, int | str, str, str]] = []
     for number, video in enumerate(names):
         clip = draw_clip(number, num_frames, size)
         write_video(release / "clips320H" / f"{video}.mp4", clip.frames)
@@ -138,7 +140,7 @@ def _write_h5(path: Path, objects: np.ndarray, shown: list[int]) -> None:
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
-    """An H.264 file of the frames, nearly lossless."""
+    """Return an H.264 file of the frames, nearly lossless."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
             "libx264", rate=10, options={"preset": "ultrafast", "crf": "8", "threads": "1"}
@@ -165,8 +167,9 @@ def make_jhmdb(
     published_samples: bool = False,
     missing: int = 0,
 ) -> Path:
-    """JHMDB-Sentences with the odd names of JHMDB_NAMES; masks lack the last two frames; `missing`
-    described videos are not there.
+    """Write a tiny JHMDB-Sentences with the odd names of JHMDB_NAMES.
+
+    Masks lack the last two frames; `missing` described videos are not there.
     """
     names = [*JHMDB_NAMES, *(("walk", f"walk_{i:04d}") for i in range(videos))][:videos]
     (root / "Rename_Images").mkdir(parents=True)
@@ -214,10 +217,12 @@ def make_refer_youtube_vos(
     valid_masks: str = "",
     valid_ids: bool = False,
 ) -> Path:
-    """Refer-YouTube-VOS. In the first training video object 1 leaves and returns; the second has
-    three frames, fewer than a window; valid.json lists `hidden` test videos, without frames.
-    `valid_masks`: "" (none, as published for years), "palette" or "expressions" (one folder of
-    0/255 an expression); `valid_ids` adds obj_id to valid.json.
+    """Write a tiny Refer-YouTube-VOS.
+
+    In the first training video object 1 leaves and returns; the second has three frames, fewer than
+    a window; valid.json lists `hidden` test videos, without frames. `valid_masks`: "" (none, as
+    published for years), "palette" or "expressions" (one folder of 0/255 per expression);
+    `valid_ids` adds obj_id to valid.json.
     """
     entries: dict[str, dict] = {"train": {}, "valid": {}, "test": {}}
     for split, count in (("train", train), ("valid", valid)):
@@ -278,8 +283,9 @@ MISSPELT = {"classic-car": "clasic-car", "dogs-scale": "dog-scale", "motorbike":
 def make_refer_davis17(
     root: Path, train: int = 2, val: int = 3, num_frames: int = 6, size: tuple[int, int] = SIZE
 ) -> Path:
-    """Refer-DAVIS17 with its misspelt names, Latin-1 in annotator 2's files, and quotation marks
-    inside an expression.
+    """Write a tiny Refer-DAVIS17 with its misspelt names.
+
+    Annotator 2's files are in Latin-1, and an expression has quotation marks inside it.
     """
     davis, texts = root / "DAVIS", root / "davis_text_annotations"
     (davis / "ImageSets" / "2017").mkdir(parents=True)
@@ -328,7 +334,7 @@ def _write_jpegs(folder: Path, clip: Clip, names: list[str]) -> None:
 
 
 def write_palette(path: Path, objects: np.ndarray) -> None:
-    """A PNG whose palette indices are the objects' ids."""
+    """Return a PNG whose palette indices are the objects' ids."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(objects)
     image.putpalette(PALETTE)
@@ -351,5 +357,5 @@ MAKERS = {
 def reader_of(
     kind: str, root: Path, samples: dict[str, list[int]] | None = None, strict: bool = False
 ) -> DatasetReader:
-    """The reader over a fixture's folder, without the download stage."""
+    """Return the reader over a fixture's folder, without the download stage."""
     return make_reader(kind, kind, FileListing(root), LAYOUTS[kind].locate(root), samples, strict)

@@ -1,5 +1,6 @@
-"""The DAVIS measures written down literally from their definition: slow, without morphology or
-packing. The tests' reference.
+"""The DAVIS measures written down literally from their definition: the tests' reference.
+
+They are slow, without morphology or packing.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import numpy as np
 
 
 def literal_boundary(mask: np.ndarray) -> np.ndarray:
-    """Pixels that differ from their right, lower or lower-right neighbour; beyond the image the
-    nearest pixel repeats.
+    """Return the pixels that differ from their right, lower or lower-right neighbour.
+
+    Beyond the image the nearest pixel repeats.
     """
     height, width = mask.shape
     boundary = np.zeros((height, width), bool)
@@ -27,7 +29,7 @@ def literal_boundary(mask: np.ndarray) -> np.ndarray:
 
 
 def literal_matched(boundary: np.ndarray, other: np.ndarray, radius: int) -> int:
-    """How many pixels of `boundary` have a pixel of `other` at a distance of at most `radius`."""
+    """Count the pixels of `boundary` that have one of `other` at a distance of at most `radius`."""
     places = np.argwhere(other)
     return sum(
         bool((((places - place) ** 2).sum(axis=1) <= radius * radius).any())

@@ -1,6 +1,4 @@
-"""Our value of every array of a parity case, with the tolerance that the fixture suggests for
-it.
-"""
+"""Our value of every array of a parity case, with the tolerance that the fixture suggests."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ import torch
 from torch import Tensor
 
 from losh.inference.streams import joint_probabilities, predictions
-from losh.model.structures import FrameSizes
+from losh.model.structures import FrameSizes, size_of
 from losh.pipelines.mttr.released import RELEASED_FORMAT
 from losh.testing.parity_fixture import (
     LOSS_NAMES,
@@ -54,6 +52,8 @@ ORIGINAL_SIZES = [(80, 120), (90, 113)]  # of the fixture's section 7; the array
 # zero in theory: all queries start alike
 NO_GRADIENT = "transformer.decoder.layers.0.self_attn.in_proj_weight"
 
+Ours = tuple[str, np.ndarray | Tensor, float]
+"""(array, our value, tolerance)."""
 Compared = tuple[str, np.ndarray, np.ndarray, float]
 """(array, expected, ours, tolerance)."""
 
@@ -69,9 +69,7 @@ def time_major(x: Tensor) -> Tensor:
 
 
 def columns(case: str, x: Tensor) -> Tensor:
-    """Rows of ours (stream, clip, frame) -> the reference's (stream, frame, clip); [M, ...] either
-    way.
-    """
+    """Rows of ours (stream, clip, frame) -> the reference's (stream, frame, clip), [M, ...]."""
     clips, frames = case_inputs(case).clips.annotated.shape
     return x.unflatten(0, (-1, clips, frames)).transpose(1, 2).flatten(0, 2)
 
@@ -80,7 +78,7 @@ def tolerance(case: str, kind: str) -> float:
     return TOLERANCES["A" if case == "A" else "B"][kind]
 
 
-def video_arrays(case: str) -> Iterator[Compared]:
+def video_arrays(case: str) -> Iterator[Ours]:
     run, annotated = case_run(case), case_inputs(case).clips.annotated
     kept, atol = run.output.video.select(annotated), tolerance(case, "stage")
     for i, (level, sub) in enumerate(zip(run.output.video.levels, (4, 2, 1), strict=True)):
@@ -99,14 +97,14 @@ def video_arrays(case: str) -> Iterator[Compared]:
             yield f"stage{i}_mask_valid", mask, 0
 
 
-def text_arrays(case: str) -> Iterator[Compared]:
+def text_arrays(case: str) -> Iterator[Ours]:
     run, atol = case_run(case), tolerance(case, "text")
     for which, raw, words in zip(("long", "short"), run.raw_text, run.words, strict=True):
         yield f"text_{which}", raw.words, atol
         yield f"txt_proj_{which}_stats", stats(words), STATS
 
 
-def encoder_arrays(case: str) -> Iterator[Compared]:
+def encoder_arrays(case: str) -> Iterator[Ours]:
     run = case_run(case)
     tokens, memory = run.tokens[0], columns(case, run.memory[0])
     mask, pos = columns(case, tokens.pad), columns(case, tokens.pos)
@@ -120,7 +118,7 @@ def encoder_arrays(case: str) -> Iterator[Compared]:
     yield "memory", (memory * ~mask[..., None]).transpose(0, 1), tolerance(case, "memory")
 
 
-def decoder_arrays(case: str) -> Iterator[Compared]:
+def decoder_arrays(case: str) -> Iterator[Ours]:
     run = case_run(case)
     states = [columns(case, x) for x in run.states]
     yield "hs_last", states[-1].transpose(0, 1), HS
@@ -130,8 +128,9 @@ def decoder_arrays(case: str) -> Iterator[Compared]:
     yield "kernels_last", columns(case, run.kernels[0][-1])[None], HS
 
 
-def head_arrays(case: str) -> Iterator[Compared]:
+def head_arrays(case: str) -> Iterator[Ours]:
     output = case_run(case).output
+    assert output.short is not None, "the fixture's model has a short stream"
     for which, layers in (("long", output.long), ("short", output.short)):
         yield f"{which}_pred_masks", time_major(layers[-1].masks), tolerance(case, "masks")
         yield f"{which}_pred_is_referred", time_major(layers[-1].scores), tolerance(case, "scores")
@@ -144,7 +143,7 @@ def head_arrays(case: str) -> Iterator[Compared]:
             yield f"{which}_aux{i}_pred_masks_stats", stats(layers[i].masks), STATS
 
 
-def matching_arrays(case: str) -> Iterator[Compared]:
+def matching_arrays(case: str) -> Iterator[Ours]:
     output, targets = case_run(case).output, case_inputs(case).targets
     for layer in range(len(output.long)):
         name = "last" if layer == len(output.long) - 1 else f"aux{layer}"
@@ -158,7 +157,7 @@ def matching_arrays(case: str) -> Iterator[Compared]:
                 yield f"match_{name}_b{b}_tgt", instance, 0
 
 
-def loss_arrays(case: str) -> Iterator[Compared]:
+def loss_arrays(case: str) -> Iterator[Ours]:
     losses = criterion()(case_run(case).output, case_inputs(case).targets)
     names = arrays()[f"{case}.loss_names"]
     ours = []
@@ -175,22 +174,22 @@ def gradient_norms(case: str) -> dict[str, float]:
     model.zero_grad()
     criterion()(model(inputs.clips, inputs.long, inputs.short), inputs.targets)["total"].backward()
     norms = {
-        RELEASED_FORMAT.released_name(name): float(p.grad.double().norm())
+        theirs: float(p.grad.double().norm())
         for name, p in model.named_parameters()
-        if p.grad is not None
+        if p.grad is not None and (theirs := RELEASED_FORMAT.released_name(name)) is not None
     }
     model.zero_grad()
     return norms
 
 
-def post_arrays(case: str) -> Iterator[Compared]:
+def post_arrays(case: str) -> Iterator[Ours]:
     output, targets = case_run(case).output, case_inputs(case).targets
     base = parity_model(RECIPES[case]).base
     found = predictions(base, output, "long")
     yield "post_scores", torch.stack([one.scores[0] for one in found]), POST_SCORES
     areas, rule = [], base.mask_rule("a2d")
     for one, target, original in zip(found, targets, ORIGINAL_SIZES, strict=False):
-        sizes = FrameSizes(output.video.size, tuple(target.masks.shape[-2:]), original)
+        sizes = FrameSizes(output.video.size, size_of(target.masks.shape[-2:]), original)
         probabilities = joint_probabilities([x[0] for x in one.logits], "long", rule, sizes)
         areas.append(rule.masks(probabilities, sizes, 0.5).sum((1, 2)))
     yield "post_area", torch.stack(areas), 3  # pixels
@@ -210,15 +209,13 @@ GROUPS = {
 
 @functools.cache
 def compared(case: str, group: str) -> list[Compared]:
-    """The arrays of a group that the fixture has for this case: (name, expected, ours,
-    tolerance).
-    """
+    """Return the arrays of a group that the fixture has for this case."""
     found = []
-    for name, ours, atol in GROUPS[group](case):
+    for name, value, atol in GROUPS[group](case):
         expected = arrays().get(f"{case}.{name}")
         if expected is None:
             continue
-        ours = ours.detach().numpy() if isinstance(ours, Tensor) else np.asarray(ours)
+        ours = value.detach().numpy() if isinstance(value, Tensor) else np.asarray(value)
         if name == "memory":
             expected = expected * ~arrays()[f"{case}.enc_mask"].T[..., None]
         found.append((name, expected, ours, atol))

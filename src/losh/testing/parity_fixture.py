@@ -1,5 +1,4 @@
-"""The parity fixture: weights by recipe, inputs from its arrays, and what our model makes of them,
-array by array.
+"""The parity fixture: weights by recipe, inputs from its arrays, and our model run on them.
 
 The folder comes from LOSH_PARITY_DIR, else `../shared/parity` beside the repository. Sizes are read
 off the arrays, so that another fixture of the same form (other draws, sizes, numbers of frames)
@@ -11,8 +10,10 @@ from __future__ import annotations
 import functools
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def arrays() -> dict[str, np.ndarray]:
 
 
 def recipe(kind: str, key: str, shape: tuple[int, ...]) -> Tensor:
-    """The fixture's weights: each released key seeds its own draw."""
+    """Return the fixture's weights: each released key seeds its own draw."""
     z = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF).standard_normal(shape)
     gain = len(shape) == 1 and key.endswith(".weight")
     if kind == "A":
@@ -96,8 +97,9 @@ def recipe(kind: str, key: str, shape: tuple[int, ...]) -> Tensor:
 
 @functools.cache
 def parity_model(kind: str) -> LoSh:
-    """The released model in eval mode with the weights of recipe A or B, its text encoder frozen.
-    Shared: do not change it.
+    """Return the released model with the weights of recipe A or B, in eval mode.
+
+    Its text encoder is frozen. It is shared: do not change it.
     """
     model = build_model(
         ModelParams.model_validate(MODEL),
@@ -129,19 +131,18 @@ class Case:
 @functools.cache
 def case_inputs(case: str) -> Case:
     data, prefix = arrays(), INPUTS[case]
-    frames = torch.from_numpy(data[f"{prefix}.frames"]).transpose(
-        0, 1
-    )  # [T, B, ...] -> [B, T, ...]
+    # [T, B, ...] -> [B, T, ...]
+    frames = torch.from_numpy(data[f"{prefix}.frames"]).transpose(0, 1)
     pad = torch.from_numpy(data[f"{prefix}.pad_mask"]).transpose(0, 1)
     valid = torch.from_numpy(data[f"{prefix}.valid_indices"])
     clips = len(frames)
-    texts = [
+    long, short = (
         TextIds(
             torch.from_numpy(data[f"{prefix}.{which}_input_ids"]),
             torch.from_numpy(data[f"{prefix}.{which}_attention_mask"]),
         )
         for which in ("long", "short")
-    ]
+    )
     targets = []
     for b in range(clips):
         single = f"{prefix}.target{b}_masks"
@@ -159,9 +160,8 @@ def case_inputs(case: str) -> Case:
                 torch.from_numpy(flags[:, b].astype(bool)),
             )
         )
-    return Case(
-        Clips(frames.contiguous(), pad.contiguous(), valid.expand(clips, -1)), *texts, targets
-    )
+    inputs = Clips(frames.contiguous(), pad.contiguous(), valid.expand(clips, -1))
+    return Case(inputs, long, short, targets)
 
 
 @dataclass
@@ -181,8 +181,8 @@ class Run:
 
 def traced(model: LoSh, inputs: Case) -> Run:
     """Run the model through its own `forward`, keeping the intermediate results."""
-    base, run = model.base, Run(None)
-    keep = {
+    base: Any = model.base  # MTTR, whose parts RVOSPipeline does not declare
+    parts = {
         "raw_text": base.text_encoder,
         "words": base.text_projection,
         "visual": base.video_projection,
@@ -190,20 +190,27 @@ def traced(model: LoSh, inputs: Case) -> Run:
         "decoded": base.spatial_decoder,
         "kernels": base.kernel_head,
     }
+    kept: dict[str, list[Any]] = {name: [] for name in (*parts, "tokens", "memory")}
+
+    def keeping(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            kept[name].append(step(*args))
+            return kept[name][-1]
+
+        return run
+
     hooks = [
-        part.register_forward_hook(lambda _, __, out, name=name: getattr(run, name).append(out))
-        for name, part in keep.items()
+        part.register_forward_hook(lambda _, __, out, name=name: kept[name].append(out))
+        for name, part in parts.items()
     ]
-    fuse, encode = base.fuse, base.encode
-    base.fuse = lambda *args: run.tokens.append(fuse(*args)) or run.tokens[-1]
-    base.encode = lambda *args: run.memory.append(encode(*args)) or run.memory[-1]
+    base.fuse, base.encode = keeping("tokens", base.fuse), keeping("memory", base.encode)
     try:
-        run.output = model(inputs.clips, inputs.long, inputs.short)
+        output = model(inputs.clips, inputs.long, inputs.short)
     finally:
         del base.fuse, base.encode
         for hook in hooks:
             hook.remove()
-    return run
+    return Run(output, **kept)
 
 
 @functools.cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import RobertaConfig
 
@@ -19,7 +21,7 @@ TEXT_WIDTH = 16
 def roberta_config(
     vocab_size: int, width: int, layers: int, heads: int, ffn: int, positions: int
 ) -> dict[str, object]:
-    """A RoBERTa of another size than roberta-base, all else as there."""
+    """Return a RoBERTa of another size than roberta-base, all else as there."""
     return RobertaConfig(
         vocab_size=vocab_size,
         hidden_size=width,
@@ -210,15 +212,17 @@ def loss_params(**changes: object) -> LossParams:
 
 
 def criterion_of(model: LoSh | None = None, **changes: object) -> Criterion:
-    """A criterion with the published weights and `changes` to LoSh's or MTTR's; on a small MTTR
-    where no model is given (then only its objective matters).
+    """Make a criterion with the published weights and `changes` to LoSh's or MTTR's.
+
+    On a small MTTR where no model is given (then only its objective matters).
     """
     own = {key: value for key, value in changes.items() if key in LOSSES}
     ours = {key: value for key, value in changes.items() if key not in LOSSES}
     base = (model or small_model(losses=own)).base
     if own and model is not None:
-        losses = type(base.params.losses).model_validate({**LOSSES, **own})
-        base.params = base.params.model_copy(update={"losses": losses})
+        params: Any = base.params
+        losses = type(params.losses).model_validate({**LOSSES, **own})
+        base.params = params.model_copy(update={"losses": losses})
     return Criterion(base, loss_params(**ours), consistency_params())
 
 
@@ -240,5 +244,5 @@ def run(
     long: TextFeats | None = None,
     short: TextFeats | None = None,
 ) -> LoShOutput:
-    """A forward pass on the small inputs, with what is given in place of them."""
+    """Return a forward pass on the small inputs, with what is given in place of them."""
     return model(clips or small_clips(), long or words((5, 3)), short or words((2, 3), seed=1))

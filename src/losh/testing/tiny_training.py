@@ -1,6 +1,4 @@
-"""A tiny dataset through the real stages, and a tiny model's parameters: what tests of training and
-evaluation run on.
-"""
+"""A tiny dataset through the real stages, and a tiny model's parameters, for the tests."""
 
 from __future__ import annotations
 
@@ -116,8 +114,9 @@ def tiny_params(**changes: Any) -> Params:
 
 
 def prepare(root: Path) -> Path:
-    """Run download, extract_frames and parse_text on a tiny A2D-Sentences; flow is made up (a
-    constant), since RAFT takes long to import.
+    """Run download, extract_frames and parse_text on a tiny A2D-Sentences.
+
+    Flow is made up (a constant), since RAFT takes long to import.
     """
     source = make_a2d(root / "source", train=5, test=2, num_frames=10)
     data = root / "data"

@@ -37,7 +37,7 @@ class Progress:
     skipped: int = 0
     """Steps skipped because the loss was not finite."""
     history: list[dict[str, float]] = field(default_factory=list)
-    """One row an epoch: loss terms, rates, validation scores."""
+    """One row per epoch: loss terms, rates, validation scores."""
     best_epoch: int = -1
     best_score: float = -1.0
 

@@ -38,7 +38,7 @@ class Stopped(Exception):
 
 
 class Trainer:
-    """Runs epochs of optimiser steps; what an epoch's end means is its caller's."""
+    """Runs epochs of optimiser steps; its caller validates and saves between them."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class Trainer:
             last = i == len(parts) - 1
             waits = (
                 contextlib.nullcontext()
-                if last or self.processes.world == 1
+                if last or not isinstance(self.wrapped, DistributedDataParallel)
                 else self.wrapped.no_sync()
             )
             with waits:
@@ -242,7 +242,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
         clips = ", ".join(sample.sample_id for clip in loaded for sample in clip.samples)
-        what = f"the loss is not finite in epoch {self.progress.epoch + 1}, step {self.progress.step + 1} ({shown}); clips of this process: {clips}"
+        when = f"epoch {self.progress.epoch + 1}, step {self.progress.step + 1}"
+        what = f"the loss is not finite in {when} ({shown}); clips of this process: {clips}"
         if self.params.on_error == "stop":
             raise UserError(what, "Lower train.learning_rate, or set train.on_error to skip")
         if self.processes.is_main:

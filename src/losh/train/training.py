@@ -160,7 +160,7 @@ def _texts(
 ) -> TextFeatures:
     """What the model gets of sentences; with a frozen encoder the features of all of them."""
     frozen = params.train.text_encoder_learning_rate == 0
-    encoder = model.base.text_encoder
+    encoder = model.text_encoder
     encoder.frozen = frozen
     folds = all(
         model.base.folds_text(FrameStore(root / "frames" / name).index["protocol"], training=True)

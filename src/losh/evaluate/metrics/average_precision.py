@@ -29,8 +29,9 @@ def encode(masks: np.ndarray) -> list[Rle]:
 
 @dataclass(frozen=True)
 class SampleQueries:
-    """What mAP needs of a sample's queries: both float64 `[N]`, by falling score (of equal ones the
-    first query first).
+    """What mAP needs of a sample's queries: both float64 `[N]`, by falling score.
+
+    Of equal scores the first query comes first.
     """
 
     scores: np.ndarray
@@ -78,14 +79,16 @@ class CocoAccumulator:
         self.samples[sample] = SampleQueries(scores[order], ious)
 
     def merge(self, other: CocoAccumulator) -> None:
-        """Take over another device's samples. One that both have (a sampler's padding) is counted
-        once, as it stands here.
+        """Take over another device's samples.
+
+        One that both have (a sampler's padding) is counted once, as it stands here.
         """
         self.samples = other.samples | self.samples
 
     def scores(self) -> dict[str, float]:
-        """AP with all queries' masks submitted (as published systems do), and with the best query's
-        alone (ours besides).
+        """Return AP with all queries' masks, and with the best query's alone.
+
+        Published systems submit all; the latter is ours besides.
 
         Returns:
             `map_all_queries` (mean over IoU 0.5:0.95), `ap50_all_queries`, `ap75_all_queries`, and
@@ -121,10 +124,8 @@ class _OneObjectEval(COCOeval):
         )
         self.samples = samples
         self.params.maxDets = [MOST_DETECTIONS]
-        self.params.areaRng, self.params.areaRngLbl = (
-            [[0, 1e10]],
-            ["all"],
-        )  # the split by size is not part of the protocol
+        # The split by size is not part of the protocol.
+        self.params.areaRng, self.params.areaRngLbl = [[0, 1e10]], ["all"]
 
     def computeIoU(self, imgId: int, catId: int) -> np.ndarray:
         return self.samples[imgId - 1].ious[:MOST_DETECTIONS, None]

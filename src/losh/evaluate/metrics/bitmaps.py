@@ -1,5 +1,6 @@
-"""Masks packed 64 pixels to a word, so that set operations and morphology on many frames cost what
-memory costs.
+"""Masks packed 64 pixels to a word.
+
+Set operations and morphology on many frames then cost what memory costs.
 
 A row of W pixels becomes ceil(W / 64) little-endian words; pixel x is bit x % 64 of word x // 64,
 and the bits beyond W are 0.
@@ -15,8 +16,9 @@ WORD = 64
 
 
 def pack(masks: np.ndarray) -> np.ndarray:
-    """Pack masks `[..., H, W]` (bool, or integers of which nonzero is True) into uint64 `[..., H,
-    ceil(W / 64)]`.
+    """Pack masks `[..., H, W]` into uint64 `[..., H, ceil(W / 64)]`.
+
+    Masks are bool, or integers of which nonzero is True.
     """
     packed = np.packbits(masks, axis=-1, bitorder="little")
     missing = -packed.shape[-1] % 8
@@ -28,19 +30,20 @@ def pack(masks: np.ndarray) -> np.ndarray:
 
 
 def unpack(words: np.ndarray, width: int) -> np.ndarray:
-    """The inverse of `pack`: uint64 `[..., H, words]` -> bool `[..., H, width]`."""
+    """Return the inverse of `pack`: uint64 `[..., H, words]` -> bool `[..., H, width]`."""
     packed = np.ascontiguousarray(words).view(np.uint8)
     return np.unpackbits(packed, axis=-1, count=width, bitorder="little").view(bool)
 
 
 def count(words: np.ndarray) -> np.ndarray:
-    """The number of pixels set in each frame: uint64 `[..., H, words]` -> int64 `[...]`."""
+    """Return the number of pixels set in each frame: uint64 `[..., H, words]` -> int64 `[...]`."""
     return np.bitwise_count(words).sum(axis=(-2, -1), dtype=np.int64)
 
 
 def from_right(words: np.ndarray, distance: int) -> np.ndarray:
-    """Each pixel takes the value of the pixel `distance` (1 to 63) to its right; 0 comes in at the
-    border.
+    """Give each pixel the value of the pixel `distance` (1 to 63) to its right.
+
+    0 comes in at the border.
     """
     moved = words >> np.uint64(distance)
     moved[..., :-1] |= words[..., 1:] << np.uint64(WORD - distance)
@@ -48,8 +51,9 @@ def from_right(words: np.ndarray, distance: int) -> np.ndarray:
 
 
 def from_left(words: np.ndarray, distance: int) -> np.ndarray:
-    """Each pixel takes the value of the pixel `distance` (1 to 63) to its left; bits may come in
-    beyond the width.
+    """Give each pixel the value of the pixel `distance` (1 to 63) to its left.
+
+    Bits may come in beyond the width.
     """
     moved = words << np.uint64(distance)
     moved[..., 1:] |= words[..., :-1] >> np.uint64(WORD - distance)
@@ -66,9 +70,8 @@ def dilate(words: np.ndarray, radius: int) -> np.ndarray:
     height = words.shape[-2]
     result = np.zeros_like(words)
     wide, half_width = words, 0
-    for dy in range(
-        radius, -1, -1
-    ):  # from the tip of the disk to its middle row: the runs only grow
+    # From the tip of the disk to its middle row: the runs only grow.
+    for dy in range(radius, -1, -1):
         target = isqrt(radius * radius - dy * dy)
         while half_width < target:
             # A run moved further than its length would leave a gap; of one cut by the border

@@ -1,5 +1,4 @@
-"""Boundary measure F of the DAVIS benchmark: how well two masks' contours agree within a small
-tolerance.
+"""Boundary measure F of the DAVIS benchmark: how well the contours of two masks agree.
 
 Perazzi et al., "A benchmark dataset and evaluation methodology for video object segmentation" (CVPR
 2016), section 5; the details that the paper leaves open are those of the benchmark's public
@@ -26,16 +25,15 @@ TOLERANCE = 0.008  # of the image's diagonal
 
 
 def tolerance_of(height: int, width: int) -> int:
-    """The distance in pixels within which boundaries match, for an image of this size."""
+    """Return the distance in pixels within which boundaries match, for an image of this size."""
     return ceil(TOLERANCE * hypot(height, width))
 
 
 def boundary_words(words: np.ndarray, width: int) -> np.ndarray:
-    """The boundary maps of packed masks of `width` pixels: uint64 `[..., H, words]`, same shape."""
+    """Return the boundary maps of packed masks of `width` pixels, uint64 `[..., H, words]`."""
     right = bitmaps.from_right(words, 1)
-    right[..., -1] |= words[..., -1] & np.uint64(
-        1 << ((width - 1) % bitmaps.WORD)
-    )  # the last column repeats
+    # The last column repeats.
+    right[..., -1] |= words[..., -1] & np.uint64(1 << ((width - 1) % bitmaps.WORD))
     boundary = words ^ right
     # The last row repeats too, and differs from its repetition nowhere: only the rows above it look
     # down.
@@ -45,7 +43,7 @@ def boundary_words(words: np.ndarray, width: int) -> np.ndarray:
 
 
 def boundary_map(masks: np.ndarray) -> np.ndarray:
-    """The boundary pixels of masks: bool `[..., H, W]` -> bool `[..., H, W]`."""
+    """Return the boundary pixels of masks: bool `[..., H, W]` -> bool `[..., H, W]`."""
     width = masks.shape[-1]
     return bitmaps.unpack(boundary_words(bitmaps.pack(masks), width), width)
 
@@ -97,8 +95,9 @@ def boundary_f(
 
 
 def _cropped(boundaries: np.ndarray) -> np.ndarray:
-    """The smallest block of rows and words that holds every boundary pixel of `[..., H, words]` (at
-    least one of each).
+    """Return the smallest block of rows and words that holds every boundary pixel.
+
+    `[..., H, words]`; at least one row and one word.
 
     Nothing is lost: what counts is whether a boundary pixel has another one near it, and both lie
     in the block, as do the run along the one's row and the step along the other's column by which
@@ -119,8 +118,9 @@ def _f(
     matched_truth: np.ndarray,
     size_truth: np.ndarray,
 ) -> np.ndarray:
-    """F from pixel counts, all `[T]`; the conventions for empty boundaries are in the head of this
-    file.
+    """Return F from pixel counts, all `[T]`.
+
+    The conventions for empty boundaries are in the head of this file.
     """
     precision = matched_prediction / np.maximum(size_prediction, 1)
     recall = matched_truth / np.maximum(size_truth, 1)

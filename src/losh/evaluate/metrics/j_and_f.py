@@ -30,7 +30,7 @@ def j_and_f(
     Args:
         prediction, truth: bool `[T, H, W]`.
         void: bool `[T, H, W]` or `[H, W]`: pixels that count neither way.
-        threads: how many to use; None for one a core.
+        threads: how many to use; None for one per core.
 
     Returns:
         J and F, float64 `[T]` each.
@@ -51,7 +51,7 @@ def pairwise_j_and_f(
         predictions: bool `[P, T, H, W]`, P objects.
         truths: bool `[O, T, H, W]`, O objects.
         void: bool `[T, H, W]` or `[H, W]`.
-        threads: how many to use; None for one a core.
+        threads: how many to use; None for one per core.
 
     Returns:
         J and F, float64 `[P, O, T]` each.
@@ -74,12 +74,12 @@ def pairwise_j_and_f(
     result = np.empty((2, len(predictions), len(truths), num_frames))
 
     def score(frames: slice) -> None:
-        masks = [bitmaps.pack(predictions[:, frames]), bitmaps.pack(truths[:, frames])]
+        predicted, true = bitmaps.pack(predictions[:, frames]), bitmaps.pack(truths[:, frames])
         if void is not None:
             seen = ~bitmaps.pack(void[frames])
-            masks = [words & seen for words in masks]
-        result[0, :, :, frames] = _pairwise_j(*masks)
-        result[1, :, :, frames] = pairwise_f(*masks, width=width)
+            predicted, true = predicted & seen, true & seen
+        result[0, :, :, frames] = _pairwise_j(predicted, true)
+        result[1, :, :, frames] = pairwise_f(predicted, true, width)
 
     threads = threads or core_count()
     pixels = min(max(num_frames * height * width // threads, FEWEST_AT_ONCE), MOST_AT_ONCE)
@@ -92,8 +92,9 @@ def pairwise_j_and_f(
 
 @dataclass
 class RunningJF:
-    """The mean J and F of one object over frames that come in chunks; memory does not grow with
-    them.
+    """The mean J and F of one object over frames that come in chunks.
+
+    Memory does not grow with the frames.
     """
 
     frames: int = 0
@@ -137,10 +138,8 @@ def mean_scores(js: list[float], fs: list[float]) -> dict[str, float]:
     """
     if not js:
         raise ValueError("no objects or expressions were scored")
-    j, f = (
-        fsum(js) / len(js),
-        fsum(fs) / len(fs),
-    )  # fsum: the same to the last bit in whatever order devices send them
+    # fsum: the same to the last bit in whatever order devices send them.
+    j, f = fsum(js) / len(js), fsum(fs) / len(fs)
     return {"j": j, "f": f, "j_and_f": (j + f) / 2}
 
 
@@ -154,8 +153,9 @@ def _pairwise_j(predictions: np.ndarray, truths: np.ndarray) -> np.ndarray:
 
 
 def _on_threads(task: Callable[[slice], None], parts: list[slice], threads: int) -> None:
-    """Run `task` on each part. Threads suffice: NumPy lets go of the interpreter's lock in
-    operations of this size.
+    """Run `task` on each part.
+
+    Threads suffice: NumPy lets go of the interpreter's lock in operations of this size.
     """
     if min(threads, len(parts)) <= 1:
         for part in parts:

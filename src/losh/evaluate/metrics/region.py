@@ -1,5 +1,7 @@
-"""Region similarity J: the intersection over union of two masks (Perazzi et al., "A benchmark
-dataset and evaluation methodology for video object segmentation", CVPR 2016).
+"""Region similarity J: the intersection over union of two masks.
+
+Source: Perazzi et al., "A benchmark dataset and evaluation methodology for video object
+segmentation", CVPR 2016.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""The Refer-DAVIS17 protocol, as papers print it: one label map a video, scored by DAVIS's
-"unsupervised" task.
+"""The Refer-DAVIS17 protocol as papers print it: label maps, scored by DAVIS's unsupervised task.
 
 Facts, from the public evaluation of the benchmark (davisvideochallenge/davis2017-evaluation) and
 from the inference script that the published systems share (ReferFormer's, copied by its
@@ -30,12 +29,8 @@ from scipy.optimize import linear_sum_assignment
 from losh.evaluate.metrics.j_and_f import mean_scores, pairwise_j_and_f
 from losh.media.decoding import VOID
 
-EXPRESSION_SETS = (
-    "annot1",
-    "annot1_full_video",
-    "annot2",
-    "annot2_full_video",
-)  # two annotators x (first frame, full video)
+# Two annotators x (first frame, full video)
+EXPRESSION_SETS = ("annot1", "annot1_full_video", "annot2", "annot2_full_video")
 BACKGROUND = 0.1
 
 
@@ -52,7 +47,7 @@ class ObjectScore:
 
 
 def objects_to_score(first_frame: Iterable[str]) -> list[str]:
-    """The true objects of a video, from the ids in its first annotated frame: 1 to the largest."""
+    """Return a video's true objects, 1 to the largest id in its first annotated frame."""
     return [
         str(instance)
         for instance in range(1, max((int(instance) for instance in first_frame), default=0) + 1)
@@ -77,19 +72,17 @@ def label_map(probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
 
 
 class UnsupervisedVideo:
-    """Scores one video of an expression set, in chunks of frames: memory does not grow with its
-    length.
+    """Scores one video of an expression set, in chunks of frames.
+
+    Memory does not grow with the video's length.
     """
 
     def __init__(self, video: str, num_predicted: int, instances: Sequence[str]) -> None:
-        """`num_predicted` labels may occur; `instances` are the true objects
-        (`objects_to_score`).
-        """
+        """Up to `num_predicted` labels occur; `instances` are the true objects to score."""
         self.video = video
         self.instances = list(instances)
-        self.num_labels = max(
-            num_predicted, len(self.instances)
-        )  # what is not predicted is an empty mask
+        # What is not predicted is an empty mask.
+        self.num_labels = max(num_predicted, len(self.instances))
         self.last_label = 0
         self.num_frames = 0
         self.sums = np.zeros((2, self.num_labels, len(self.instances)))
@@ -107,7 +100,7 @@ class UnsupervisedVideo:
             labels: uint8 `[T, H, W]`, of `label_map`.
             truths: bool `[O, T, H, W]`, the true masks of `instances`.
             void: bool `[T, H, W]`: pixels that count neither way.
-            threads: how many to use; None for one a core.
+            threads: how many to use; None for one per core.
         """
         predictions = (
             labels[None] == np.arange(1, self.num_labels + 1, dtype=np.uint8)[:, None, None, None]
@@ -139,9 +132,7 @@ class UnsupervisedVideo:
 def davis_unsupervised(
     video: str, labels: np.ndarray, truth: np.ndarray, threads: int | None = None
 ) -> list[ObjectScore]:
-    """Score a whole video at once from two label maps, uint8 `[T, H, W]`; in `truth` 255 is
-    void.
-    """
+    """Score a whole video at once from two label maps, uint8 `[T, H, W]`; 255 in `truth`: void."""
     instances = objects_to_score(
         str(label) for label in np.unique(truth[0]) if label not in (0, VOID)
     )
@@ -154,8 +145,9 @@ def davis_unsupervised(
 def davis_results(
     unsupervised: Mapping[str, Sequence[ObjectScore]], plain: Mapping[str, Sequence[ObjectScore]]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The metrics of all expression sets: `davis_unsupervised.annot1.j_and_f`,
-    `per_expression.mean.j` and so on.
+    """Return the metrics of all expression sets.
+
+    Keys are `davis_unsupervised.annot1.j_and_f`, `per_expression.mean.j` and so on.
 
     Args:
         unsupervised: expression set -> the scores of the objects of all its videos under the best

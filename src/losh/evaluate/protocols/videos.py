@@ -1,10 +1,9 @@
-"""Whole-video protocols: Refer-YouTube-VOS (submission, local J and F) and Refer-DAVIS17 (label
-maps and single expressions).
-"""
+"""Whole-video protocols: Refer-YouTube-VOS (submission, J and F) and Refer-DAVIS17 (label maps)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -28,6 +27,8 @@ from losh.evaluate.report.table import ExpressionRow
 from losh.inference.whole_video import Trajectory, track
 from losh.runtime.resume import SCRATCH
 
+Compared = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Prediction, truth and void of a frame, bool [H, W] each."""
 FRAMES_AT_ONCE = 16
 """Frames that J and F are computed on at once: enough for all cores, few enough for any memory."""
 
@@ -53,7 +54,7 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
     scored = [
         ObjectScore(row.video, row.instance, row.j, row.f)
         for row in total.rows
-        if row.j is not None
+        if row.j is not None and row.f is not None
     ]
     total.metrics = local_scores(scored) if scored else {}
     if processes.is_main and len(scored) < len(total.rows):
@@ -65,8 +66,9 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
 
 
 def evaluate_davis(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
-    """Score the four expression sets, as papers print them (`davis_unsupervised`) and each
-    expression alone (`per_expression`).
+    """Score the four expression sets, as papers print them and each expression alone.
+
+    The metrics are `davis_unsupervised` and `per_expression`.
     """
     result = Result.empty()
     unsupervised: dict[str, list[ObjectScore]] = {}
@@ -92,7 +94,7 @@ def evaluate_davis(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
                 by_set.setdefault(name, []).extend(scores)
     plain: dict[str, list[ObjectScore]] = {}
     for row in total.rows:
-        if row.j is not None:
+        if row.j is not None and row.f is not None:
             plain.setdefault(row.expression_set, []).append(
                 ObjectScore(row.video, row.instance, row.j, row.f)
             )
@@ -140,11 +142,17 @@ def _each_video(
 
 
 def _read_masks(setup: EvaluationSetup, video: str) -> None:
-    """Read all masks of a video once, so that one that cannot be read is found before anything of
-    the video is scored or submitted.
+    """Read all masks of a video once.
+
+    So one that cannot be read is found before anything of the video is scored or submitted.
     """
     for t in setup.store.videos[video]["annotated"]:
         setup.store.masks(video, t)
+
+
+def _add_frames(running: RunningJF, frames: list[Compared]) -> None:
+    prediction, truth, void = (np.stack(masks) for masks in zip(*frames, strict=True))
+    running.add(prediction, truth, void)
 
 
 def _score_expression(
@@ -154,14 +162,15 @@ def _score_expression(
     found: Trajectory,
     submission: SubmissionWriter | None,
 ) -> tuple[ExpressionRow, tuple[int, Any] | None]:
-    """One expression over its video: its row of the table, and a frame's prediction for the
-    pictures.
+    """Score one expression over its video.
+
+    Returns its row of the table, and a frame's prediction for the pictures.
     """
     store = setup.store
     index = store.videos[video]
     annotated = set(index["annotated"]) if row.instance else set()
     size = (index["height"], index["width"])
-    running, waiting = RunningJF(), []
+    running, waiting = RunningJF(), list[Compared]()
     middle = sorted(annotated)[len(annotated) // 2] if annotated else index["num_frames"] // 2
     shown = None
     for t in range(index["num_frames"]):
@@ -183,7 +192,7 @@ def _score_expression(
             )
             predicted = waiting[-1][0]
             if len(waiting) == FRAMES_AT_ONCE:
-                running.add(*(np.stack(masks) for masks in zip(*waiting, strict=True)))
+                _add_frames(running, waiting)
                 waiting = []
         elif submission is not None or t == middle:
             predicted = found.mask(t, size)
@@ -199,12 +208,7 @@ def _score_expression(
                 predicted,
             )
     if waiting:
-        running.add(*(np.stack(masks) for masks in zip(*waiting, strict=True)))
-    scores = (
-        {"j": running.j, "f": running.f, "j_and_f": (running.j + running.f) / 2}
-        if running.frames
-        else {}
-    )
+        _add_frames(running, waiting)
     table_row = ExpressionRow(
         video,
         row.expression_set,
@@ -215,9 +219,11 @@ def _score_expression(
         row.text,
         row.short_text,
         found.score,
-        **scores,
     )
-    return table_row, shown if scores else None
+    if not running.frames:
+        return table_row, None
+    j, f = running.j, running.f
+    return replace(table_row, j=j, f=f, j_and_f=(j + f) / 2), shown
 
 
 def _score_label_maps(

@@ -1,5 +1,6 @@
-"""The A2D-Sentences protocol (also JHMDB-Sentences and MovingShapes): one annotated frame a
-sample.
+"""The A2D-Sentences protocol: one annotated frame per sample.
+
+JHMDB-Sentences and MovingShapes have it too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from losh.evaluate.protocols.setup import EvaluationSetup, Result
 from losh.evaluate.report.table import ExpressionRow
 from losh.inference.overlap import Overlap
 from losh.inference.streams import Prediction
-from losh.model.structures import FrameSizes
+from losh.model.structures import FrameSizes, size_of
 from losh.moving_shapes.trivial import largest_object, trivial_masks
 
 TRIVIAL_SEED = 0
@@ -65,7 +66,7 @@ def evaluate_a2d(setup: EvaluationSetup, samples: list[Sample]) -> Result:
     hidden = not processes.is_main
     with tqdm(total=len(mine), desc=f"evaluate {name}", unit="sample", disable=hidden) as bar:
         for batch, found in batches:
-            padded = tuple(batch.clips.frames.shape[-2:])
+            padded = size_of(batch.clips.frames.shape[-2:])
             for (clip, sample), prediction in zip(batch.samples(), found, strict=True):
                 _score(setup, tally, clip, sample, prediction, padded)
             bar.update(len(batch.long))
@@ -97,7 +98,7 @@ def _score(
     t = sample.window[sample.annotated[0]]
     truths = setup.store.masks(sample.video, t)
     truth = truths[sample.instance]
-    sizes = FrameSizes(padded, tuple(clip.frames.shape[1:3]), truth.shape)
+    sizes = FrameSizes(padded, size_of(clip.frames.shape[1:3]), size_of(truth.shape))
     predicted = setup.predictor.masks(prediction, 0, sizes, setup.protocol)  # [N, H0, W0]
     best, scores = prediction.best, prediction.scores[0].tolist()
     iou = tally.overlap.add(sample.sample_id, predicted[best], truth)

@@ -1,6 +1,4 @@
-"""The Refer-YouTube-VOS protocol: the submission zip for the evaluation server, and local scores
-where masks are public.
-"""
+"""The Refer-YouTube-VOS protocol: the submission, and local scores where masks are public."""
 
 from __future__ import annotations
 
@@ -8,6 +6,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 
 import cv2
 import numpy as np
@@ -18,8 +17,9 @@ from losh.runtime.files import add_to_zip, atomic_write
 
 
 class SubmissionWriter:
-    """Writes `Annotations/<video>/<expression>/<frame>.png` (8-bit grey, 0 or 255) into a zip,
-    frame by frame.
+    """Writes the masks of expressions into a submission zip, frame by frame.
+
+    Entries are `Annotations/<video>/<expression>/<frame>.png`, 8-bit grey, 0 or 255.
 
     The same masks in the same order give the same bytes. Memory is flat but for the zip's own list
     of entries (some 500 bytes each, written at its end). Use as a context manager: the file appears
@@ -39,8 +39,13 @@ class SubmissionWriter:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *error: object) -> bool | None:
-        return self._stack.__exit__(*error)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return self._stack.__exit__(kind, error, trace)
 
     def add(self, video: str, expression: str, frame: str, mask: np.ndarray) -> None:
         """Add the mask (bool `[H, W]`) of one frame, by its published name.
@@ -64,7 +69,7 @@ def entry_name(video: str, expression: str, frame: str) -> str:
 
 
 def png_of(mask: np.ndarray) -> bytes:
-    """A mask (bool `[H, W]`) as an 8-bit grey PNG of 0 and 255."""
+    """Return a mask (bool `[H, W]`) as an 8-bit grey PNG of 0 and 255."""
     # Run lengths suit masks: smaller than level 6's, and faster. Both are given, lest another
     # OpenCV's defaults change the bytes.
     options = [
@@ -96,8 +101,9 @@ def merge_submissions(parts: Iterable[Path], path: Path) -> None:
 
 
 def local_scores(expressions: Sequence[ObjectScore]) -> dict[str, float]:
-    """`j`, `f`, `j_and_f` over expressions, each the mean over its frames with ground truth
-    (gathered by `RunningJF`).
+    """Return `j`, `f` and `j_and_f` over expressions.
+
+    Each is the mean over an expression's frames with ground truth (gathered by `RunningJF`).
 
     J and F are DAVIS's, as the evaluation server's were.
     """

@@ -19,8 +19,9 @@ TRUTH = (64, 255, 64)
 
 
 def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None:
-    """Write up to `count` overlays as JPEG: a third worst, a third around the median, a third best;
-    file names begin with the quality.
+    """Write up to `count` overlays as JPEG: a third worst, a third median, a third best cases.
+
+    File names begin with the quality.
     """
     # Rows without a prediction may be without a score: their masks are not public.
     rows = worst_first(row for row in result.rows if row.key in result.predictions)
@@ -37,9 +38,8 @@ def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None
         if truth is not None:
             picture = outline(picture, resize_mask(truth, frame.shape[:2]), TRUTH)
         height, width = picture.shape[:2]
-        scale = max(
-            1, round(360 / height)
-        )  # small frames are shown larger, or the caption could not be read
+        # Small frames are shown larger, or the caption could not be read.
+        scale = max(1, round(360 / height))
         picture = cv2.resize(
             picture, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC
         )

@@ -18,8 +18,9 @@ BINS = 20  # of the IoU histogram
 
 @dataclass(frozen=True)
 class ExpressionRow:
-    """One sample: an expression in one annotated frame (A2D, JHMDB) or over a video. What a
-    protocol lacks is None.
+    """One sample: an expression in one annotated frame (A2D, JHMDB) or over a video.
+
+    What a protocol lacks is None.
     """
 
     video: str
@@ -40,6 +41,16 @@ class ExpressionRow:
     j: float | None = None
     f: float | None = None
     j_and_f: float | None = None
+
+    @property
+    def scored(self) -> bool:
+        """Whether there was ground truth to score against."""
+        return self.iou is not None or self.j is not None
+
+    @property
+    def overlap(self) -> float:
+        """IoU, or J where the protocol has that; 0 where nothing was scored."""
+        return (self.j or 0.0) if self.iou is None else self.iou
 
     @property
     def quality(self) -> float:
@@ -63,8 +74,9 @@ class ExpressionRow:
 
 
 def write_rows(path: Path, rows: Iterable[ExpressionRow]) -> None:
-    """Write the table as CSV with a header, ordered by key, so that equal rows give equal bytes in
-    whatever order they come.
+    """Write the table as CSV with a header, ordered by key.
+
+    Equal rows give equal bytes in whatever order they come.
     """
     names = [field.name for field in fields(ExpressionRow)]
     _write_csv(
@@ -83,8 +95,9 @@ def worst_first(rows: Iterable[ExpressionRow]) -> list[ExpressionRow]:
 
 
 def write_plots(folder: Path, qualities: Sequence[float] | np.ndarray) -> None:
-    """Write `precision.csv` (`threshold,precision`: 0.50 ... 0.95, strictly greater) and
-    `iou_histogram.csv` (`iou,count`).
+    """Write `precision.csv` and `iou_histogram.csv`, the data of `dvc plots`.
+
+    Columns: `threshold,precision` (0.50 ... 0.95, strictly greater) and `iou,count`.
 
     Args:
         folder: where to.
@@ -110,7 +123,7 @@ def write_plots(folder: Path, qualities: Sequence[float] | np.ndarray) -> None:
 
 
 def write_empty_plots(folder: Path) -> None:
-    """The same files without rows, where nothing could be scored: DVC expects them."""
+    """Write the same files without rows, where nothing could be scored: DVC expects them."""
     _write_csv(folder / "precision.csv", ["threshold", "precision"], [])
     _write_csv(folder / "iou_histogram.csv", ["iou", "count"], [])
 

@@ -50,8 +50,9 @@ def reference_loss(
 
 
 def token_reference_loss(scores: Tensor, targets: list[Targets], stride: int) -> Tensor:
-    """Cross-entropy of (referred, no object) over the encoder's visual cells (ours: a dense and
-    early word on what the expression means).
+    """Cross-entropy of (referred, no object) over the encoder's visual cells.
+
+    Ours: a dense and early word on what the expression means.
 
     A cell's target is the part of it that the referred instance covers. Each frame takes the mean
     over its cells, in which those without the instance count `EMPTY_CELL` times as much as those it
@@ -147,8 +148,9 @@ class MTTRObjective(Objective):
         return {"masks": masks, "frames": frames, "pairs": masks}
 
     def prepare_targets(self, targets: list[Targets], size: tuple[int, int]) -> list[Targets]:
-        """See Objective: masks on the grid of `mask_stride`; expressions of one clip share theirs,
-        before and after.
+        """See Objective: masks on the grid of `mask_stride`.
+
+        Expressions of one clip share theirs, before and after.
         """
         if self.params.mask_stride == 1:
             return targets
@@ -174,7 +176,7 @@ class MTTRObjective(Objective):
         indices: list[Indices],
         size: tuple[int, int],
     ) -> dict[str, Tensor]:
-        """See Objective: `reference` is summed over frames, `focal` and `dice` over matched pairs."""
+        """See Objective: `reference` is summed over frames, `focal` and `dice` over pairs."""
         sums = {}
         if self.params.reference:
             sums["reference"] = reference_loss(pred.scores, targets, indices, self.params.no_object)

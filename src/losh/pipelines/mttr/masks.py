@@ -16,9 +16,7 @@ GROUPS = 8
 
 
 class MTTRMaskRule(MaskRule):
-    """Bilinear to the padded input, cut at the threshold, padding off, nearest neighbour to the
-    original size (released behaviour).
-    """
+    """Released: bilinear to the padded input, threshold, padding off, nearest to the original."""
 
     def probabilities(self, logits: Tensor, sizes: FrameSizes) -> Tensor:
         """See MaskRule: [P, h, w] -> [P, H, W] of the padded input."""
@@ -37,8 +35,9 @@ class MTTRMaskRule(MaskRule):
 
 
 class SpatialDecoder(nn.Module):
-    """MTTR's FPN: 3x3 convolutions that halve the width each time, with a backbone level added
-    after each upsampling.
+    """MTTR's FPN: 3x3 convolutions that halve the width each time.
+
+    A backbone level is added after each upsampling.
 
     Args:
         width: channels of the memory; the levels get width / 2, / 4, / 8.
@@ -60,8 +59,9 @@ class SpatialDecoder(nn.Module):
             nn.init.zeros_(conv.bias)
 
     def forward(self, memory: Tensor, skips: Sequence[Tensor]) -> Tensor:
-        """memory [M, C, h, w] and skips (second coarsest to finest, [M, Ci, Hi, Wi]) -> [M, out, H
-        of the finest, W of the finest].
+        """Bring the memory to the finest level: [M, C, h, w] -> [M, out, H, W].
+
+        Skips are from the second coarsest to the finest, [M, Ci, Hi, Wi].
         """
         x = self._block(0, memory)
         for i, (adapter, skip) in enumerate(zip(self.adapters, skips, strict=True)):

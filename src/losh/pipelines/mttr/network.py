@@ -1,5 +1,6 @@
-"""The MTTR base pipeline (arXiv 2111.14821): video and word tokens through one encoder, object
-queries, dynamic mask kernels.
+"""The MTTR base pipeline (arXiv 2111.14821): one encoder for video and words, object queries.
+
+Each query's kernel makes its mask.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losh.backbones.backbone import Backbone
 from losh.layers.transformer import DecoderLayer, EncoderLayer, sine_position, xavier_matrices
 from losh.model.pipeline import Hook, RVOSPipeline
 from losh.model.structures import LayerPred, TextFeats, TextIds, Tokens, VideoFeats
+from losh.model.text_encoder import TextEncoder
 from losh.pipelines.mttr.losses import MTTRObjective
 from losh.pipelines.mttr.masks import MTTRMaskRule, SpatialDecoder
 from losh.pipelines.mttr.parameters import Parameters
@@ -36,20 +39,18 @@ class MTTR(RVOSPipeline):
     """MTTR with the sizes of `params`.
 
     Args:
-        backbone: frames [B, T, 3, H, W] -> levels [B, T, Ci, Hi, Wi], with attributes `channels`
-            and `strides`.
-        text_encoder: (ids [B, S], mask [B, S]) -> TextFeats. None: `encode_text` takes features
-            alone.
+        text_encoder: None: `encode_text` takes features alone.
         text_width: width of the text encoder's features.
     """
 
     backbone_stages = 3
+    params: Parameters
 
     def __init__(
         self,
         params: Parameters,
-        backbone: nn.Module,
-        text_encoder: nn.Module | None,
+        backbone: Backbone,
+        text_encoder: TextEncoder | None,
         text_width: int,
     ) -> None:
         super().__init__(params)
@@ -77,31 +78,28 @@ class MTTR(RVOSPipeline):
         return VideoFeats(levels, pads, list(self.backbone.strides), pad)
 
     def encode_text(self, text: TextIds | TextFeats) -> TextFeats:
-        """See RVOSPipeline; features that are given are the text encoder's own, before the
-        projection.
-        """
-        raw = self.text_encoder(text.ids, text.mask) if isinstance(text, TextIds) else text
-        return TextFeats(self.text_projection(raw.words), raw.pad)
+        """See RVOSPipeline; given features are the text encoder's own, not yet projected."""
+        if isinstance(text, TextIds):
+            text = self.tokens_to_features(text)
+        return TextFeats(self.text_projection(text.words), text.pad)
 
     def fuse(self, video: VideoFeats, text: TextFeats) -> Tokens:
-        """Coarsest level and words in one sequence: [B, K, C, h, w] and [B, S, D] -> M = B * K rows
-        of h * w + S tokens.
+        """Put the coarsest level and the words in one sequence.
+
+        [B, K, C, h, w] and [B, S, D] -> M = B * K rows of h * w + S tokens.
         """
-        level, pad = (
-            video.levels[-1].flatten(0, 1),
-            video.pads[-1].flatten(0, 1),
-        )  # [B, K, ...] -> [M, ...]
+        # [B, K, ...] -> [M, ...]
+        level, pad = video.levels[-1].flatten(0, 1), video.pads[-1].flatten(0, 1)
         frames = video.levels[-1].shape[1]
-        visual = (
-            self.video_projection(level).flatten(2).transpose(1, 2)
-        )  # [M, C, h, w] -> [M, hw, D]
+        # [M, C, h, w] -> [M, hw, D]
+        visual = self.video_projection(level).flatten(2).transpose(1, 2)
         words = text.words.repeat_interleave(frames, 0)  # [B, S, D] -> [M, S, D]
         position = sine_position(pad, self.d_model).flatten(2).transpose(1, 2)  # -> [M, hw, D]
         return Tokens(
             x=torch.cat([visual, words.to(visual.dtype)], 1),
             pos=F.pad(position, (0, 0, 0, words.shape[1])),
             pad=torch.cat([pad.flatten(1), text.pad.repeat_interleave(frames, 0)], 1),
-            shapes=[tuple(level.shape[-2:])],
+            shapes=[(level.shape[-2], level.shape[-1])],
             n_visual=visual.shape[1],
         )
 
@@ -137,8 +135,9 @@ class MTTR(RVOSPipeline):
     def decode(
         self, memory: Tensor, tokens: Tokens, video: VideoFeats, text: TextFeats
     ) -> list[LayerPred]:
-        """See RVOSPipeline. Mask = the query's kernel (a dynamic 1x1 convolution) on the spatial
-        decoder's features.
+        """See RVOSPipeline.
+
+        Mask = the query's kernel (a dynamic 1x1 convolution) on the spatial decoder's features.
         """
         clips = video.levels[0].shape[0]
         states = self._query_states(memory, tokens)  # [L, M, N, D]
@@ -147,17 +146,15 @@ class MTTR(RVOSPipeline):
         # Clip by clip and frame by frame, memory and pyramid keep one order. The released code
         # repeats the pyramid's inputs in another order than the memory, which mixes frames up where
         # a clip has several annotated ones; ours does not.
-        masks = torch.einsum("lmnc,mchw->lmnhw", kernels, pixels).unflatten(
-            1, (clips, -1)
-        )  # -> [L, B, K, N, h, w]
-        scores = self.reference_head(states).unflatten(
-            1, (clips, -1)
-        )  # [L, M, N, 2] -> [L, B, K, N, 2]
+        masks = torch.einsum("lmnc,mchw->lmnhw", kernels, pixels)
+        masks = masks.unflatten(1, (clips, -1))  # -> [L, B, K, N, h, w]
+        scores = self.reference_head(states).unflatten(1, (clips, -1))  # -> [L, B, K, N, 2]
         return [LayerPred(s, m) for s, m in zip(scores.float(), masks.float(), strict=True)]
 
     def _query_states(self, memory: Tensor, tokens: Tokens) -> Tensor:
-        """Decoder outputs of every layer, normed for the heads -> [L, M, N, D]. The content of a
-        query starts at zero.
+        """Return the decoder outputs of every layer, normed for the heads -> [L, M, N, D].
+
+        The content of a query starts at zero.
         """
         query_pos = self.queries.weight.expand(memory.shape[0], -1, -1)
         x, states = torch.zeros_like(query_pos), []
@@ -168,9 +165,8 @@ class MTTR(RVOSPipeline):
 
     def _pixel_features(self, memory: Tensor, tokens: Tokens, video: VideoFeats) -> Tensor:
         """Visual memory and the finer levels through the spatial decoder -> [M, kernel, h, w]."""
-        visual = (
-            memory[:, : tokens.n_visual].transpose(1, 2).unflatten(2, tokens.shapes[0])
-        )  # [M, hw, D] -> [M, D, h, w]
+        # [M, hw, D] -> [M, D, h, w]
+        visual = memory[:, : tokens.n_visual].transpose(1, 2).unflatten(2, tokens.shapes[0])
         return self.spatial_decoder(visual, [x.flatten(0, 1) for x in video.levels[-2::-1]])
 
     def referred_prob(self, pred: LayerPred) -> Tensor:
