@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,6 +27,10 @@ def encoder_with(weights: Path) -> None:
     load_encoder(str(folder))
 
 
+class Options(SimpleNamespace):
+    """A class that no reader allows."""
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "backbone": read_weights,
     "released": read_released,
@@ -40,13 +44,13 @@ READERS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("old_form", [False, True])
 def test_a_file_with_code_is_refused_in_our_words(reader, old_form, tmp_path):
     path = tmp_path / "given.pt"
-    weights = {"weight": torch.zeros(2), "options": argparse.Namespace(lr=0.1)}
+    weights = {"weight": torch.zeros(2), "options": Options(lr=0.1)}
     torch.save(weights, path, _use_new_zipfile_serialization=not old_form)
     with pytest.raises(UserError) as error:
         READERS[reader](path)
     message = str(error.value)
     assert "weights_only" not in message and "\n" not in message
-    assert "more than tensors: argparse.Namespace" in message
+    assert "more than tensors: " in message and "Options" in message
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -193,6 +193,13 @@ class PipelineParams(Section):
         return self
 
 
+class DeformableParams(PipelineParams):
+    """What the sections of pipelines with a deformable encoder have besides."""
+
+    feature_levels: int = Field(ge=1, le=8)
+    points: int = Field(ge=1, le=64)
+
+
 class ModelParams(Section):
     base: str
     backbone: BackboneParams

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, ResNet101_Weights
 from torchvision.models.video import Swin3D_B_Weights, Swin3D_S_Weights, Swin3D_T_Weights
 
+from losh.backbones.backbone import Backbone
 from losh.backbones.resnet import ResNet
 from losh.backbones.video_swin import PRESETS, SwinSizes, VideoSwin
 from losh.errors import UserError
@@ -219,7 +220,7 @@ EMBEDDED = Path(__file__).parent / "embedded" / "model.safetensors"
 """Our small Video-Swin for MovingShapes, made by scripts/train_backbone.py."""
 
 
-def build_backbone(params: BackboneParams, stages: int = 3) -> nn.Module:
+def build_backbone(params: BackboneParams, stages: int = 3) -> Backbone:
     """Build the backbone that `params` names, with its weights.
 
     Args:
@@ -248,6 +249,7 @@ def build_backbone(params: BackboneParams, stages: int = 3) -> nn.Module:
         if weights is not None:
             load_resnet(resnet, weights)
         return resnet
+    time, height, width = params.window_size
     sizes = (
         PRESETS[params.name].cut(stages)
         if params.name in PRESETS
@@ -255,7 +257,7 @@ def build_backbone(params: BackboneParams, stages: int = 3) -> nn.Module:
             params.embed_dim,
             tuple(params.depths),
             tuple(params.num_heads),
-            tuple(params.window_size),
+            (time, height, width),
         )
     )
     swin = VideoSwin(

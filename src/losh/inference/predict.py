@@ -142,7 +142,8 @@ def show_flow(clip: Path, out: Path, params: FlowParams, rate: float = 10.0) -> 
         count = store.videos[name]["num_frames"]
         if count < 2:
             raise UserError(f"{clip} has one frame", "Flow needs two")
-        size = network_size(*store.frame(name, 0).shape[:2], params.short_side, 10**6)
+        height, width = store.frame(name, 0).shape[:2]
+        size = network_size(height, width, params.short_side, 10**6)
         estimator = FlowEstimator(params, pick_device())
         lengths: list[float] = []
 

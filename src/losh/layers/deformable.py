@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NotRequired, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -166,6 +167,17 @@ def sample(
     return SAMPLER(value, None, list(shapes), None, places, weights, 0)
 
 
+class LayerSizes(TypedDict):
+    """Arguments of DeformableEncoderLayer and DeformableDecoderLayer."""
+
+    width: int
+    heads: int
+    ffn_dim: int
+    dropout: float
+    levels: int
+    points: NotRequired[int]
+
+
 class DeformableEncoderLayer(nn.Module):
     """Deformable self-attention and a feed-forward block, each followed by its LayerNorm."""
 
@@ -193,8 +205,8 @@ class DeformableEncoderLayer(nn.Module):
 class DeformableEncoder(nn.Module):
     """Layers over the cells of all levels."""
 
-    def __init__(self, layers: int, **sizes: int | float) -> None:
-        """`sizes`: arguments of DeformableEncoderLayer."""
+    def __init__(self, layers: int, **sizes: Unpack[LayerSizes]) -> None:
+        """Make `layers` layers, all of these sizes."""
         super().__init__()
         self.layers = nn.ModuleList(DeformableEncoderLayer(**sizes) for _ in range(layers))
 
@@ -255,8 +267,8 @@ class Decoded:
 class DeformableDecoder(nn.Module):
     """Layers that each refine the queries' boxes (the paper's iterative refinement)."""
 
-    def __init__(self, layers: int, **sizes: int | float) -> None:
-        """`sizes`: arguments of DeformableDecoderLayer."""
+    def __init__(self, layers: int, **sizes: Unpack[LayerSizes]) -> None:
+        """Make `layers` layers, all of these sizes."""
         super().__init__()
         self.layers = nn.ModuleList(DeformableDecoderLayer(**sizes) for _ in range(layers))
 

@@ -38,7 +38,8 @@ class InputProjections(nn.Module):
         )
         for conv in convs:
             nn.init.xavier_uniform_(conv.weight)
-            nn.init.zeros_(conv.bias)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Backbone levels [M, Ci, Hi, Wi], finest first -> [M, C, hi, wi]."""

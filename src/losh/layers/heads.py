@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import cast
 
 from torch import nn
 
@@ -25,17 +26,18 @@ def box_heads(width: int, layers: int) -> nn.ModuleList:
     the first layer changes anything: its boxes are small, and the later layers' refine them.
     """
     head = MLP(width, 4, 3)
-    nn.init.zeros_(head.layers[-1].weight)
-    nn.init.zeros_(head.layers[-1].bias)
+    last = head.linears()[-1]
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
     heads = clones(head, layers)
-    nn.init.constant_(heads[0].layers[-1].bias[2:], -2.0)
+    nn.init.constant_(cast(MLP, heads[0]).linears()[-1].bias[2:], -2.0)
     return heads
 
 
 def controller(width: int, numbers: int) -> MLP:
     """[..., width] -> [..., numbers], the weights of a query's dynamic convolutions."""
     head = MLP(width, numbers, 3)
-    for layer in head.layers:
+    for layer in head.linears():
         nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(layer.bias)
     return head

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,6 +31,10 @@ class MLP(nn.Module):
         super().__init__()
         outs = [width] * (layers - 1) + [out]
         self.layers = nn.ModuleList(nn.Linear(width, to) for to in outs)
+
+    def linears(self) -> list[nn.Linear]:
+        """Return the layers, first to last."""
+        return [cast(nn.Linear, layer) for layer in self.layers]
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., width] -> [..., out]."""

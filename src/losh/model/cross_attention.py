@@ -54,7 +54,7 @@ class LongShortAttention(nn.Module):
                 query + for_long.pos[:, keep], values + places, values, for_short.pad[:, keep]
             )
         )
-        if self.levels is None:
+        if isinstance(keep, slice):
             return long + read
         return long.index_add(1, keep, read.to(long.dtype))
 

@@ -13,11 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losh.backbones.backbone import Backbone
 from losh.layers.deformable import (
     Decoded,
     DeformableDecoder,
     DeformableEncoder,
     DeformableEncoderLayer,
+    LayerSizes,
     Pyramid,
 )
 from losh.layers.dynamic_convolution import cell_offsets, dynamic_masks, parameter_count
@@ -26,7 +28,8 @@ from losh.layers.heads import box_heads, class_heads, controller
 from losh.layers.transformer import sine_position, text_position
 from losh.model.pipeline import Hook, RVOSPipeline
 from losh.model.structures import LayerPred, TextFeats, Tokens, VideoFeats
-from losh.params import PipelineParams
+from losh.model.text_encoder import TextEncoder
+from losh.params import DeformableParams
 
 CENTRE = -0.5  # of a cell, counted from its far edge: what positions code
 
@@ -46,6 +49,7 @@ class DeformablePipeline(RVOSPipeline):
             mask logits per cell.
     """
 
+    params: DeformableParams
     backbone_stages = 4
     uses_sentence = True
     mask_stride: ClassVar[int]
@@ -53,9 +57,9 @@ class DeformablePipeline(RVOSPipeline):
 
     def __init__(
         self,
-        params: PipelineParams,
-        backbone: nn.Module,
-        text_encoder: nn.Module | None,
+        params: DeformableParams,
+        backbone: Backbone,
+        text_encoder: TextEncoder | None,
         mask_layers: tuple[int, ...],
     ) -> None:
         super().__init__(params)
@@ -140,6 +144,8 @@ class DeformablePipeline(RVOSPipeline):
         clips, frames = video.pad.shape[:2]
         pyramid = _pyramid(tokens)
         place = self.queries.weight.expand(clips * frames, -1, -1)
+        if text.sentence is None:
+            raise ValueError("queries are made of the sentence: give features with its vector")
         content = text.sentence.repeat_interleave(frames, 0)[:, None].expand_as(place)
         start = self.reference_points(place).float().sigmoid()
         layers = self.decoder(content, place, start, memory, pyramid, self.box_heads)
@@ -169,7 +175,7 @@ class DeformablePipeline(RVOSPipeline):
         """See RVOSPipeline."""
         return pred.scores[..., 0].sigmoid()
 
-    def _sizes(self) -> dict[str, int | float]:
+    def _sizes(self) -> LayerSizes:
         """Of a deformable layer."""
         params = self.params
         return {

@@ -5,6 +5,7 @@ SgMg): the referred instance alone, matched by score, box and mask, in all annot
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -84,7 +85,9 @@ class OneObject(Objective):
         """See Objective: the referred instance's mask and box."""
         prepared: list[Targets] = []
         for target in targets:
-            referred = slice(target.referred, target.referred + 1) if target.referred >= 0 else []
+            referred = (
+                slice(target.referred, target.referred + 1) if target.referred >= 0 else slice(0, 0)
+            )
             masks = target.masks[referred]
             visible = target.visible.to(masks.device)
             prepared.append(
@@ -106,8 +109,8 @@ class OneObject(Objective):
     ) -> list[Tensor]:
         """See Objective: [N, 1], or [N, 0] where there is no object."""
         return [
-            self._cost(pred.scores[b], pred.boxes[b], pred.masks[b], target)
-            for b, target in enumerate(targets)
+            self._cost(pred.scores[b], boxes_of(pred)[b], pred.masks[b], target)
+            for b, target in enumerate(own(targets))
         ]
 
     def _cost(self, scores: Tensor, boxes: Tensor, masks: Tensor, target: OneTarget) -> Tensor:
@@ -131,8 +134,8 @@ class OneObject(Objective):
         positive = torch.zeros(pred.scores.shape[:3], dtype=torch.bool, device=rows.device)
         visible = torch.stack([t.visible for t in targets])[rows]  # [P, K]
         positive[rows, :, queries] = visible
-        wanted = torch.cat([t.boxes[i] for t, (_, i) in zip(targets, indices, strict=True)])
-        distance, giou = box_losses(pred.boxes[rows, :, queries], wanted)
+        wanted = torch.cat([t.boxes[i] for t, (_, i) in zip(own(targets), indices, strict=True)])
+        distance, giou = box_losses(boxes_of(pred)[rows, :, queries], wanted)
         sums = {"reference": class_loss(pred.scores, positive), "box": distance, "giou": giou}
         truth = matched_masks(targets, indices)
         sums |= self.mask_losses(masks, self.final.of(truth), ("focal", "dice"))
@@ -147,6 +150,18 @@ class OneObject(Objective):
         flat = [x.flatten(1, 2) for x in (logits, truth)]  # [P, K * h, w]
         losses = {name: loss for name, loss in zip(names, (focal_loss, dice_loss), strict=True)}
         return {name: loss(*flat) for name, loss in losses.items() if name in self.weights}
+
+
+def own(targets: list[Targets]) -> list[OneTarget]:
+    """Take prepared targets for what `prepare_targets` made them."""
+    return cast(list[OneTarget], targets)
+
+
+def boxes_of(pred: LayerPred) -> Tensor:
+    """Return the boxes of a prediction, [B, K, N, 4]; ValueError where it has none."""
+    if pred.boxes is None:
+        raise ValueError("an objective with boxes needs predictions with boxes")
+    return pred.boxes
 
 
 def matched_masks(targets: list[Targets], indices: list[Indices]) -> Tensor:

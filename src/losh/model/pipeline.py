@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from losh.backbones.backbone import Backbone
 from losh.model.structures import (
     FrameSizes,
     Indices,
@@ -126,9 +127,7 @@ class MaskRule(ABC):
 class RVOSPipeline(nn.Module, ABC):
     """A base pipeline for referring video object segmentation. `B` below may be a doubled batch.
 
-    Its constructor takes (params, backbone, text_encoder, text_width): its own section of
-    params.yaml; a backbone with `channels` and `strides`; the text encoder, or None where only
-    features are given; the width of those.
+    `PipelineClass` says what the constructor of a pipeline takes.
     """
 
     backbone_stages: ClassVar[int]
@@ -139,6 +138,7 @@ class RVOSPipeline(nn.Module, ABC):
     """The smallest side of an input that it takes, in pixels."""
     text_encoder: TextEncoder | None
     """None where the pipeline was built to take features alone."""
+    backbone: Backbone
 
     def __init__(self, params: PipelineParams) -> None:
         super().__init__()
@@ -243,3 +243,25 @@ class RVOSPipeline(nn.Module, ABC):
     @abstractmethod
     def mask_rule(self, protocol: str) -> MaskRule:
         """Return the published mask rule of a protocol: a2d, youtube_vos or davis."""
+
+
+class PipelineClass(Protocol):
+    """The class of a pipeline, as `losh.pipelines.pipeline_class` finds it."""
+
+    backbone_stages: int
+    uses_sentence: bool
+
+    def __call__(
+        self,
+        params: Any,
+        backbone: Backbone,
+        text_encoder: TextEncoder | None,
+        text_width: int,
+    ) -> RVOSPipeline:
+        """Make the network.
+
+        Args:
+            params: the pipeline's own section of params.yaml, of its class `Parameters`.
+            text_encoder: None: `encode_text` takes features alone.
+            text_width: width of the text encoder's features.
+        """

@@ -9,6 +9,7 @@ integer buffer more.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +28,7 @@ from losh.runtime.torch_files import UNREADABLE, load_tensors, reason_of
 
 POSITION_IDS = "embeddings.position_ids"
 TABLE, INDEX = "relative_position_bias_table", "relative_position_index"
-PLAIN = [argparse.Namespace]
+PLAIN: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [argparse.Namespace]
 """Classes that a released file may hold besides tensors and plain values: its options. Loading one
 runs no code."""
 

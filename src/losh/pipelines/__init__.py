@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from losh.model.pipeline import RVOSPipeline
+    from losh.model.pipeline import PipelineClass
     from losh.model.released_format import ReleasedFormat
     from losh.params import PipelineParams
 
@@ -27,7 +27,7 @@ def parameters_class(name: str) -> type[PipelineParams]:
     return import_module(f"{__name__}.{name}.parameters").Parameters
 
 
-def pipeline_class(name: str) -> type[RVOSPipeline]:
+def pipeline_class(name: str) -> PipelineClass:
     """Return the class of a pipeline."""
     return import_module(f"{__name__}.{name}.network").Pipeline
 

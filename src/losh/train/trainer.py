@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ class Trainer:
         self.wrapped: nn.Module = TrainingStep(self.model, self.criterion)
         unused = self._announce_unreached()
         if params.compile:
-            self.wrapped = TrainingStep(torch.compile(self.model), self.criterion)
+            self.wrapped = TrainingStep(cast(nn.Module, torch.compile(self.model)), self.criterion)
         if processes.world > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             self.wrapped = DistributedDataParallel(

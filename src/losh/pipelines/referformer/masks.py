@@ -142,7 +142,8 @@ class PixelDecoder(nn.Module):
         )
         self.out = nn.Conv2d(width, width, 3, padding=1)
         nn.init.kaiming_uniform_(self.out.weight, a=1)
-        nn.init.zeros_(self.out.bias)
+        if self.out.bias is not None:
+            nn.init.zeros_(self.out.bias)
 
     def forward(self, levels: Sequence[FeatureMap], words: Words) -> Tensor:
         """levels, finest first -> mask features [M, C, h, w] of the finest one's size."""

@@ -4,14 +4,16 @@ queries made of the sentence, a mask network for each query.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from losh.backbones.backbone import Backbone
 from losh.layers.fusion import Words
 from losh.layers.projection import TextProjection
 from losh.layers.transformer import sine_position
 from losh.model.deformable_pipeline import CENTRE, DeformablePipeline
 from losh.model.pipeline import MaskRule
 from losh.model.structures import TextFeats, TextIds, VideoFeats
+from losh.model.text_encoder import TextEncoder
 from losh.pipelines.referformer.losses import ReferFormerObjective
 from losh.pipelines.referformer.mask_rules import mask_rule
 from losh.pipelines.referformer.masks import MASK_STRIDE, FeatureMap, PixelDecoder
@@ -25,14 +27,15 @@ class ReferFormer(DeformablePipeline):
         text_width: width of the text encoder's features.
     """
 
+    params: Parameters
     mask_stride = MASK_STRIDE
     min_side = 32  # below it a level would have no cell left for the frames' attention
 
     def __init__(
         self,
         params: Parameters,
-        backbone: nn.Module,
-        text_encoder: nn.Module | None,
+        backbone: Backbone,
+        text_encoder: TextEncoder | None,
         text_width: int,
     ) -> None:
         mask_layers = (*(params.mask_channels,) * (params.mask_layers - 1), 1)
@@ -50,7 +53,7 @@ class ReferFormer(DeformablePipeline):
 
     def encode_text(self, text: TextIds | TextFeats) -> TextFeats:
         """See RVOSPipeline: words and sentence go through one projection."""
-        raw = self.text_encoder(text.ids, text.mask) if isinstance(text, TextIds) else text
+        raw = self.tokens_to_features(text) if isinstance(text, TextIds) else text
         return TextFeats(
             self.text_projection(raw.words), raw.pad, self.text_projection(raw.sentence)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from losh.params import NotNegative, PipelineParams, Section
+from losh.params import DeformableParams, NotNegative, Section
 
 
 class Losses(Section):
@@ -17,11 +17,9 @@ class Losses(Section):
     dice: NotNegative
 
 
-class Parameters(PipelineParams):
+class Parameters(DeformableParams):
     """Sizes of the network, and its losses."""
 
-    feature_levels: int = Field(ge=1, le=8)
-    points: int = Field(ge=1, le=64)
     mask_layers: int = Field(ge=2, le=8)
     mask_channels: int = Field(ge=1, le=256)
     losses: Losses

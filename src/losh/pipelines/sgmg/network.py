@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from losh.backbones.backbone import Backbone
 from losh.layers.fusion import Words
 from losh.layers.projection import TextProjection
 from losh.model.deformable_pipeline import DeformablePipeline
 from losh.model.structures import LayerPred, TextFeats, TextIds, VideoFeats
+from losh.model.text_encoder import TextEncoder
 from losh.pipelines.sgmg.losses import SgMgObjective
 from losh.pipelines.sgmg.masks import (
     PATCH_CHANNELS,
@@ -26,13 +28,14 @@ from losh.pipelines.sgmg.spectrum import SMALLEST, LowFrequencyModulation
 class SgMg(DeformablePipeline):
     """SgMg with the sizes of `params`; see RVOSPipeline for the arguments."""
 
+    params: Parameters
     mask_stride = 8
 
     def __init__(
         self,
         params: Parameters,
-        backbone: nn.Module,
-        text_encoder: nn.Module | None,
+        backbone: Backbone,
+        text_encoder: TextEncoder | None,
         text_width: int,
     ) -> None:
         width = params.d_model
@@ -54,7 +57,7 @@ class SgMg(DeformablePipeline):
 
     def encode_text(self, text: TextIds | TextFeats) -> TextFeats:
         """See RVOSPipeline: words and the pooled sentence, each by a projection of its own."""
-        raw = self.text_encoder(text.ids, text.mask) if isinstance(text, TextIds) else text
+        raw = self.tokens_to_features(text) if isinstance(text, TextIds) else text
         return TextFeats(
             self.word_projection(raw.words), raw.pad, self.sentence_projection(raw.sentence)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from losh.params import NotNegative, PipelineParams, Section
+from losh.params import DeformableParams, NotNegative, Section
 
 
 class Losses(Section):
@@ -21,9 +21,8 @@ class Losses(Section):
     dice_low: NotNegative
 
 
-class Parameters(PipelineParams):
+class Parameters(DeformableParams):
     """Sizes of the network, and its losses."""
 
     feature_levels: int = Field(ge=2, le=8)
-    points: int = Field(ge=1, le=64)
     losses: Losses
