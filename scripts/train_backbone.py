@@ -1,48 +1,46 @@
 """Train the embedded visual backbone: a small Video-Swin that names the objects of generated clips,
 pixel by pixel.
 
+    python scripts/train_backbone.py --out src/losh/backbones/embedded/model.safetensors \\
+        --log docs/backbone
+
 It takes the place that Kinetics weights have for real data: LoSh's default starts from it, as
 published systems start from Kinetics. The clips come from the generator of MovingShapes with seeds
 that no dataset uses (losh.moving_shapes.generate.clip_seed). The tasks are dense (our choice: every
 pixel teaches): colour, shape, size, texture and motion of the object at each pixel, or background;
 where the object's centre is, seen from the pixel and in the frame; and how many pixels it moves.
 
-    python scripts/train_backbone.py --out src/losh/backbones/embedded/model.safetensors    (20
-    minutes on 2 cores)
-
-The shipped weights took three runs on 2 cores. The first two learnt the names alone, with attention
-windows of six frames: 15 minutes on 400 clips from nothing, which fitted those clips alone, then 11
-minutes on 3,000 clips with `--start` at the first run's weights and `--rate 1.5e-3`. The default's
-windows are of two frames, which halves a step's time: `--start WEIGHTS --start-window 6 6 8
---minutes 0` kept the middle of each table of relative positions. The third run was `--start WEIGHTS
---minutes 30 --rate 1.5e-3`: 4,981 steps on all tasks. On held-out clips the coarsest level alone
-then names colour, shape, size and texture (0.985, 0.960, 0.979, 0.975 of object pixels) and knows
-where an object's centre is (1.1 px off a coordinate as seen from the pixel, 1.3 px in the frame);
-motion it hardly knows (0.23; guessing is 0.14; 1.1 px off).
+A killed run goes on where it stopped with the same command, and a finished one with a further
+number after `--steps`, one more cycle of the learning rate. `--log` gets training.csv and
+curves.png; docs/backbone/README.md says what is reached.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import math
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from losh.backbones.video_swin import VideoSwin
 from losh.backbones.weights import build_backbone
 from losh.clips.batches import pad_frames
 from losh.moving_shapes.appearance import COLOURS, RADII, SHAPES, TEXTURES
 from losh.moving_shapes.motion import MOTIONS
 from losh.moving_shapes.scene import RenderedClip, render_clip
-from losh.params import load_params
+from losh.params import MovingShapesParams, load_params
+from losh.runtime.files import atomic_write
 
 # below 1,000,000, where the datasets' seeds begin; RAFT and the text encoder take others
 FIRST_SEED = 400_000
@@ -53,63 +51,63 @@ ATTRIBUTES = {
     "texture": TEXTURES,
     "motion": tuple(MOTIONS),
 }
-PLACES = ("centre_x", "centre_y", "place_x", "place_y", "motion_x", "motion_y")
-"""Where the centre of the object (of what is seen of it) lies from a pixel, in units of NEAR px,
-and from the frame's middle, in units of FAR px; and how it moves to the next frame, in px. Twins
-look alike: this is what tells their pixels apart.
+DISTANCES = {"centre": 8, "place": 16, "move": 1}
+"""Pairs (x, y) to regress, and their unit in px: where the centre of the object (of what is seen of
+it) lies from a pixel, and from the frame's middle; and how it moves to the next frame. Twins look
+alike: this is what tells their pixels apart.
 """
-NEAR, FAR = 8, 16
+OUTPUTS = {name: 1 + len(words) for name, words in ATTRIBUTES.items()} | dict.fromkeys(DISTANCES, 2)
+"""Channels of each prediction; of an attribute, class 0 is the background."""
 STRIDE = 4
-HELD_OUT = 40  # clips
-PAIRS = 0.4  # the part of the time that trains on pairs of frames
-SHOWN = ("colour", "motion", "centre_px", "place_px", "motion_px")
+HELD_OUT = 40  # clips, from each its windows without overlap
 BACKGROUND_WEIGHT = 0.15  # most pixels are background; they need not be told so often
+EARLY_MOTION = 4.0  # weight of what the embedding tells of motion, in the first cycle
+CHUNK = 80  # clips of a file
+WARM_UP = 50  # steps
+EVERY = 500  # steps between two rows of the log
+
+Labelled = tuple[np.ndarray, np.ndarray, np.ndarray]
+Truth = dict[str, Tensor]
 
 
 class DenseHeads(nn.Module):
-    """All levels, projected and summed at the finest one, then one classifier an attribute
-    (background is class 0) and a regression of PLACES.
+    """Predictions at stride 4 from two places of the backbone.
 
-    The same heads also read the coarsest level alone: it is all that LoSh's transformer sees.
+    From the embedding, before any attention: motion is seen there or nowhere, and a gradient that
+    comes back through all stages finds it late. And from the coarsest level, which is all that
+    LoSh's transformer sees; each of its cells tells its 4 x 4.
     """
 
-    def __init__(self, channels: list[int], width: int = 64) -> None:
+    def __init__(self, channels: list[int]) -> None:
         super().__init__()
-        self.adapters = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
-        self.mix = nn.Sequential(
-            nn.GroupNorm(8, width),
+        first, last, count = channels[0], channels[-1], sum(OUTPUTS.values())
+        side = 2 ** (len(channels) - 1)
+        self.embedded = nn.Conv2d(first, count, 1)
+        self.coarse = nn.Sequential(
+            nn.GroupNorm(1, last),
+            nn.Conv2d(last, last, 1),
             nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.GroupNorm(8, width),
-            nn.ReLU(),
-        )
-        classes = {name: 1 + len(words) for name, words in ATTRIBUTES.items()}
-        self.heads = nn.ModuleDict(
-            {
-                name: nn.Conv2d(width, count, 1)
-                for name, count in {**classes, "places": len(PLACES)}.items()
-            }
+            nn.Conv2d(last, side**2 * count, 1),
+            nn.PixelShuffle(side),
         )
 
-    def forward(self, levels: list[Tensor]) -> list[dict[str, Tensor]]:
-        """[B, T, Ci, Hi, Wi] a level -> from all levels, and from the coarsest: attribute -> logits
-        [B * T, classes, h, w] at stride 4.
-        """
-        maps = [
-            adapter(level.flatten(0, 1))
-            for adapter, level in zip(self.adapters, levels, strict=True)
-        ]
-        maps = [F.interpolate(x, size=maps[0].shape[-2:], mode="bilinear") for x in maps]
-        return [
-            {name: head(mixed) for name, head in self.heads.items()}
-            for mixed in (self.mix(sum(maps)), self.mix(maps[-1]))
-        ]
+    def early(self, embedding: Tensor) -> dict[str, Tensor]:
+        """Embedding [B, T, h, w, C] -> name of OUTPUTS -> [B * T, channels, h, w]."""
+        return _named(self.embedded(embedding.flatten(0, 1).permute(0, 3, 1, 2)))
+
+    def late(self, level: Tensor) -> dict[str, Tensor]:
+        """Coarsest level [B, T, C, h / 4, w / 4] -> the same; h and w multiples of 4."""
+        return _named(self.coarse(level.flatten(0, 1)))
+
+
+def _named(values: Tensor) -> dict[str, Tensor]:
+    return dict(zip(OUTPUTS, values.split(list(OUTPUTS.values()), 1), strict=True))
 
 
 def label_maps(clip: RenderedClip) -> np.ndarray:
     """uint8 [attributes, T, h, w] at stride 4: 0 background, else 1 + the word's place."""
-    # The pixel at a cell's middle.
-    masks = clip.masks[:, :, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+    here = slice(STRIDE // 2, None, STRIDE)  # the pixel at a cell's middle
+    masks = clip.masks[:, :, here, here]
     labels = np.zeros((len(ATTRIBUTES), masks.shape[0], *masks.shape[2:]), np.uint8)
     for i, thing in enumerate(clip.objects):
         for a, (name, words) in enumerate(ATTRIBUTES.items()):
@@ -117,240 +115,309 @@ def label_maps(clip: RenderedClip) -> np.ndarray:
     return labels
 
 
-def place_maps(clip: RenderedClip) -> np.ndarray:
-    """float16 [PLACES, T, h, w] at stride 4: zero on the background; the last frame's motion is
-    that of the one before.
+def distance_maps(clip: RenderedClip) -> np.ndarray:
+    """float16 [2 * DISTANCES, T, h, w] at stride 4, in their units: zero on the background; the
+    last frame's move is that of the one before.
     """
     here = slice(STRIDE // 2, None, STRIDE)
     count, _, height, width = clip.masks.shape
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    rows, columns = np.mgrid[:height, :width][:, here, here].astype(np.float32)
+    cells = clip.masks[:, :, here, here]
     pixels = clip.masks.sum((2, 3)).clip(1)
-    maps = np.zeros((len(PLACES), count, height, width), np.float32)
+    maps = np.zeros((2 * len(DISTANCES), count, *rows.shape), np.float32)
     for k, (at, side) in enumerate(((columns, width), (rows, height))):
-        centres = ((clip.masks * at).sum((2, 3)) / pixels)[:, :, None, None]  # [T, n, 1, 1]
-        maps[k] = ((centres - at) / NEAR * clip.masks).sum(1)
-        maps[2 + k] = ((centres - side / 2) / FAR * clip.masks).sum(1)
+        # [T, n, side], how many pixels of an object each column, or row, has
+        tally = clip.masks.sum(2 + k)
+        centres = ((tally * np.arange(side)).sum(2) / pixels)[:, :, None, None]  # [T, n, 1, 1]
+        maps[k] = ((centres - at) * cells).sum(1) / DISTANCES["centre"]
+        maps[2 + k] = ((centres - side / 2) * cells).sum(1) / DISTANCES["place"]
     moves = np.stack([centre_moves(clip, t) for t in range(count)], axis=1)  # [2, T, n]
-    maps[4:] = (moves[..., None, None] * clip.masks).sum(2)
-    return maps[:, :, here, here].astype(np.float16)
+    maps[4:] = (moves[..., None, None] * cells).sum(2)
+    return maps.astype(np.float16)
 
 
 def centre_moves(clip: RenderedClip, t: int) -> np.ndarray:
     """[2, n] px: how each object moves from frame t to the next (from the last but one to the last
     in the last frame).
     """
-    field, masks = (
-        clip.flow_forward[t] if t < len(clip.flow_forward) else -clip.flow_backward[-1],
-        clip.masks[t],
-    )
+    last = t == len(clip.flow_forward)
+    field, masks = -clip.flow_backward[-1] if last else clip.flow_forward[t], clip.masks[t]
     # An object's pixels all move alike.
     return (field[:, None] * masks).sum((2, 3)) / masks.sum((1, 2)).clip(1)
 
 
-def frames_and_labels(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One clip of the default's size: frames uint8 [T, H, W, 3], its label maps and its place
-    maps.
+def labelled_clip(seed: int, num_frames: int, height: int, width: int) -> Labelled:
+    """One clip: frames uint8 [T, H, W, 3], its labels and its distances."""
+    clip = render_clip(seed, num_frames, height, width)
+    return clip.frames, label_maps(clip), distance_maps(clip)
+
+
+def make_clips(count: int, shapes: MovingShapesParams, scratch: Path) -> list[Labelled]:
+    """The first clips of FIRST_SEED, of the size of the default's; kept in `scratch` in files."""
+    size = (shapes.num_frames, shapes.height, shapes.width)
+    draw = partial(labelled_clip, num_frames=size[0], height=size[1], width=size[2])
+    clips: list[Labelled] = []
+    with ProcessPoolExecutor() as pool, tqdm(total=count, desc="clips") as bar:
+        for first in range(FIRST_SEED, FIRST_SEED + count, CHUNK):
+            seeds = range(first, min(first + CHUNK, FIRST_SEED + count))
+            path = scratch / f"clips_{first}_{len(seeds)}_{'x'.join(map(str, size))}.npz"
+            if not path.exists():
+                parts = zip(*pool.map(draw, seeds, chunksize=8), strict=True)
+                arrays = [np.stack(part) for part in parts]
+                with atomic_write(path) as file:
+                    np.savez(file, frames=arrays[0], labels=arrays[1], distances=arrays[2])
+            with np.load(path) as kept:
+                clips += zip(kept["frames"], kept["labels"], kept["distances"], strict=True)
+            bar.update(len(seeds))
+    return clips
+
+
+def cut(clip: Labelled, start: int, window: int, mirrored: bool) -> Labelled:
+    """A window of a clip, mirrored or not."""
+    frames, labels, distances = clip
+    shown = slice(start, start + window)
+    frames, labels, distances = frames[shown], labels[:, shown], distances[:, shown]
+    if mirrored:
+        words = ["background", *ATTRIBUTES["motion"]]
+        swap = np.arange(len(words))
+        swap[[words.index("left"), words.index("right")]] = (
+            words.index("right"),
+            words.index("left"),
+        )
+        frames, labels, distances = (
+            frames[:, :, ::-1],
+            labels[..., ::-1].copy(),
+            distances[..., ::-1].copy(),
+        )
+        labels[-1] = swap[labels[-1]]
+        distances[0::2] *= -1
+    return frames, labels, distances
+
+
+def to_batch(windows: list[Labelled]) -> tuple[Tensor, Truth]:
+    """Frames [B, T, 3, H, W], normalised, and by name of OUTPUTS labels [B * T, h, w] and distances
+    [B * T, 2, h, w].
     """
-    shapes = load_params().datasets["moving_shapes"]
-    clip = render_clip(seed, shapes.num_frames, shapes.height, shapes.width)
-    return clip.frames, label_maps(clip), place_maps(clip)
+    frames = [torch.from_numpy(np.ascontiguousarray(frames)) for frames, _, _ in windows]
+    labels = torch.from_numpy(np.stack([labels for _, labels, _ in windows])).long()
+    distances = torch.from_numpy(np.stack([values for _, _, values in windows])).float()
+    truth = {name: labels[:, i].flatten(0, 1) for i, name in enumerate(ATTRIBUTES)}
+    for i, name in enumerate(DISTANCES):
+        truth[name] = distances[:, 2 * i : 2 * i + 2].transpose(1, 2).flatten(0, 1)
+    return pad_frames(frames, torch.device("cpu"))[0], truth
 
 
-Labelled = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-def draw_batch(
-    clips: list[Labelled], size: int, window: int, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Random windows, half of them mirrored: frames [B, T, 3, H, W], labels [B, attributes, T, h,
-    w], places [B, PLACES, T, h, w].
-    """
-    motions = ATTRIBUTES["motion"]
-    swap = np.arange(len(motions) + 1)
-    swap[[1 + motions.index("left"), 1 + motions.index("right")]] = (
-        1 + motions.index("right"),
-        1 + motions.index("left"),
-    )
-    parts: tuple[list[Tensor], ...] = ([], [], [])
+def draw_batch(clips: list[Labelled], size: int, window: int, step: int) -> tuple[Tensor, Truth]:
+    """Random windows, half of them mirrored; which, the step decides alone."""
+    rng = np.random.default_rng((0, step))
+    drawn = []
     for i in rng.integers(len(clips), size=size):
-        frames, labels, places = clips[i]
-        start = int(rng.integers(frames.shape[0] - window + 1))
-        shown = slice(start, start + window)
-        frames, labels, places = (
-            frames[shown],
-            labels[:, shown],
-            places[:, shown].astype(np.float32),
-        )
-        if rng.random() < 0.5:
-            frames, labels, places = (
-                frames[:, :, ::-1],
-                labels[..., ::-1].copy(),
-                places[..., ::-1].copy(),
-            )
-            labels[-1] = swap[labels[-1]]
-            places[[i for i, name in enumerate(PLACES) if name.endswith("_x")]] *= -1
-        for part, value in zip(parts, (frames, labels, places), strict=True):
-            part.append(torch.from_numpy(np.ascontiguousarray(value)))
-    return (
-        pad_frames(parts[0], torch.device("cpu"))[0],
-        torch.stack(parts[1]).long(),
-        torch.stack(parts[2]),
-    )
+        start = int(rng.integers(len(clips[i][0]) - window + 1))
+        drawn.append(cut(clips[i], start, window, rng.random() < 0.5))
+    return to_batch(drawn)
 
 
-def cut_table(name: str, value: Tensor, window: list[int], smaller: list[int]) -> Tensor:
-    """A table of relative positions [(2 T - 1) (2 H - 1) (2 W - 1), heads] of a window, cut to the
-    positions that a smaller one has.
+def predict(backbone: VideoSwin, heads: DenseHeads, frames: Tensor) -> list[dict[str, Tensor]]:
+    """What the heads read from the backbone."""
+    embeddings: list[Tensor] = []
+    assert backbone.motion is not None
+    hook = backbone.motion.register_forward_hook(lambda _, __, x: embeddings.append(x))
+    levels = backbone(frames)
+    hook.remove()
+    return [heads.early(embeddings[0]), heads.late(levels[-1])]
+
+
+def predict_early(
+    backbone: VideoSwin, heads: DenseHeads, frames: Tensor
+) -> list[dict[str, Tensor]]:
+    """What the heads read from the embedding alone, in a quarter of the time."""
+    assert backbone.motion is not None
+    return [heads.early(backbone.motion(backbone.patch_embed(frames)))]
+
+
+def total_loss(outputs: list[dict[str, Tensor]], truth: Truth, early_motion: float) -> Tensor:
+    """Sum of the attributes' cross-entropies and of the L1 distances, of all outputs;
+    `early_motion`: weight of the embedding's.
     """
-    if not name.endswith("relative_position_bias_table"):
-        return value
-    table = value.view(*(2 * side - 1 for side in window), -1)
-    return (
-        table[tuple(slice(a - b, a + b - 1) for a, b in zip(window, smaller, strict=True))]
-        .flatten(0, 2)
-        .contiguous()
-    )
-
-
-def losses_of(
-    outputs: list[dict[str, Tensor]], targets: Tensor, places: Tensor
-) -> tuple[Tensor, dict[str, float]]:
-    """Sum of the attributes' cross-entropies and of the L1 distances of PLACES, of all outputs;
-    what is reached on object pixels.
-
-    Returns:
-        The loss; and of the coarsest level each attribute's accuracy and the mean distance of
-        `centre`, `place` and `motion` in px.
-    """
-    total, reached = torch.zeros(()), {}
-    seen = targets[:, 0].flatten(0, 1) > 0  # [B * T, h, w]
-    wanted = places.transpose(1, 2).flatten(0, 1)  # [B * T, PLACES, h, w]
-    for output in outputs:
-        for a, name in enumerate(ATTRIBUTES):
-            values, target = output[name], targets[:, a].flatten(0, 1)
-            weights = torch.ones(values.shape[1])
-            weights[0] = BACKGROUND_WEIGHT
-            total = total + F.cross_entropy(values, target, weights)
-            reached[name] = float((values.argmax(1) == target)[seen].float().mean())
-        distance = (output["places"] - wanted).abs() * seen[:, None]
-        by_place = distance.sum((0, 2, 3)) / seen.sum().clamp(min=1)
-        total = total + by_place.sum()
-        units = {"centre": NEAR, "place": FAR, "motion": 1}
-        reached |= {
-            f"{name}_px": unit * float(by_place[2 * i : 2 * i + 2].mean())
-            for i, (name, unit) in enumerate(units.items())
-        }
-    return total, reached
-
-
-def main() -> None:
-    """Train, print the accuracy on held-out clips, and save the backbone alone."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        default=20.0,
-        help="how long to train; 0: only cut --start to the window of params.yaml",
-    )
-    parser.add_argument("--clips", type=int, default=3000)
-    parser.add_argument("--start", type=Path, help="weights to start from; none: random ones")
-    parser.add_argument(
-        "--start-window",
-        type=int,
-        nargs=3,
-        help="the attention window of --start, where it is larger than params.yaml's",
-    )
-    parser.add_argument(
-        "--frames",
-        type=int,
-        default=36,
-        help="frames per step: half as many pairs, or a sixth as many windows of six",
-    )
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    torch.manual_seed(0)
-    params = load_params()
-    backbone = build_backbone(params.model.backbone.model_copy(update={"checkpoint": None}))
-    if arguments.start:
-        state = load_file(arguments.start)
-        if arguments.start_window:
-            state = {
-                name: cut_table(
-                    name, value, arguments.start_window, params.model.backbone.window_size
-                )
-                for name, value in state.items()
-            }
-        backbone.load_state_dict(state)
-    if not arguments.minutes:
-        with safe_open(arguments.start, "pt") as file:
-            facts = json.loads(file.metadata()["losh"])
-        write(arguments.out, backbone, {**facts, "tables_cut_from_window": arguments.start_window})
-        return
-    with ProcessPoolExecutor(arguments.threads) as pool:
-        seeds = range(FIRST_SEED, FIRST_SEED + arguments.clips + HELD_OUT)
-        clips = list(
-            tqdm(pool.map(frames_and_labels, seeds, chunksize=16), total=len(seeds), desc="clips")
-        )
-    torch.set_num_threads(arguments.threads)
-    heads = DenseHeads(backbone.channels)
-    weights = [*backbone.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=arguments.rate, weight_decay=1e-4)
-    rng = np.random.default_rng(0)
-    held_out = draw_batch(clips[-HELD_OUT:], 24, params.frames.window, np.random.default_rng(1))
-    began, step = time.monotonic(), 0
-    with tqdm(desc="train", unit="step") as bar:
-        while (part := (time.monotonic() - began) / (60 * arguments.minutes)) < 1:
-            # A cosine over the time: the budget is minutes, whatever the machine makes of them.
-            factor = min(1.0, (step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * part)))
-            for group in optimizer.param_groups:
-                group["lr"] = arguments.rate * factor
-            # Pairs of frames first: how things look, and how they move, is learnt as well from many
-            # short windows as from few long ones.
-            window = 2 if part < PAIRS else params.frames.window
-            frames, *truth = draw_batch(clips[:-HELD_OUT], arguments.frames // window, window, rng)
-            loss, reached = losses_of(heads(backbone(frames)), *truth)
-            loss.backward()
-            nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            step += 1
-            bar.update()
-            bar.set_postfix(
-                loss=f"{float(loss.detach()):.2f}",
-                **{name: f"{reached[name]:.2f}" for name in SHOWN},
-                refresh=False,
-            )
-            if step % 200 == 0:
-                save(arguments.out, backbone, heads, held_out, step)
-    save(arguments.out, backbone, heads, held_out, step)
+    total = torch.zeros(())
+    seen = (truth["motion"] > 0)[:, None]
+    for place, output in enumerate(outputs):
+        for name, values in output.items():
+            if name in ATTRIBUTES:
+                weights = torch.ones(values.shape[1])
+                weights[0] = BACKGROUND_WEIGHT
+                loss = F.cross_entropy(values, truth[name], weights)
+            else:
+                loss = ((values - truth[name]).abs() * seen).sum() / seen.sum().clamp(min=1)
+            early = place == 0 and name in ("motion", "move")
+            total = total + (early_motion if early else 1.0) * loss
+    return total
 
 
 @torch.no_grad()
-def save(
-    out: Path, backbone: nn.Module, heads: nn.Module, held_out: tuple[Tensor, ...], step: int
-) -> None:
-    """Write the backbone with what is known of it in the metadata."""
-    _, reached = losses_of(heads(backbone(held_out[0])), *held_out[1:])
-    facts = {
-        "source": "scripts/train_backbone.py",
-        "licence": "Apache-2.0",
-        "steps": step,
-        "held_out": {k: round(v, 3) for k, v in reached.items()},
+def measure(
+    backbone: VideoSwin, heads: DenseHeads, clips: list[Labelled], window: int
+) -> dict[str, float]:
+    """What the coarsest level tells of these clips' object pixels, in windows without overlap.
+
+    Returns:
+        By attribute the part of pixels that are named right; `*_px`: the mean error a coordinate;
+        `motion_early`: the motions that the embedding names right.
+    """
+    sums, pixels = dict.fromkeys([*OUTPUTS, "motion_early"], 0.0), 0
+    for clip in clips:
+        starts = range(0, len(clip[0]) - window + 1, window)
+        frames, truth = to_batch([cut(clip, start, window, False) for start in starts])
+        early, output = predict(backbone, heads, frames)
+        seen = truth["motion"] > 0
+        pixels += int(seen.sum())
+        sums["motion_early"] += float((early["motion"].argmax(1) == truth["motion"])[seen].sum())
+        for name in ATTRIBUTES:
+            sums[name] += float((output[name].argmax(1) == truth[name])[seen].sum())
+        for name, unit in DISTANCES.items():
+            sums[name] += (
+                unit * float(((output[name] - truth[name]).abs() * seen[:, None]).sum()) / 2
+            )
+    return {
+        f"{name}_px" if name in DISTANCES else name: value / pixels for name, value in sums.items()
     }
-    print(f"\nstep {step}, on object pixels of held-out clips: {facts['held_out']}", flush=True)
-    write(out, backbone, facts)
 
 
-def write(out: Path, backbone: nn.Module, facts: dict[str, object]) -> None:
-    """Write the backbone, with `facts` in the file's metadata."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: value.contiguous() for name, value in backbone.state_dict().items()},
-        out,
-        {"losh": json.dumps(facts, sort_keys=True)},
+def cycle_of(step: int, cycles: list[int]) -> tuple[int, int]:
+    """Which cycle a step is in, and its place there."""
+    for cycle, length in enumerate(cycles):
+        if step < length:
+            return cycle, step
+        step -= length
+    raise IndexError(step)
+
+
+def rate_factor(step: int, cycles: list[int], early: int) -> float:
+    """In each cycle a cosine, to 2 %; and a short warm-up where a cycle or the attention begins."""
+    cycle, place = cycle_of(step, cycles)
+    since = place - early if cycle == 0 and place >= early else place
+    cosine = 0.5 * (1 + math.cos(math.pi * place / cycles[cycle]))
+    return min(1.0, (since + 1) / WARM_UP) * (0.02 + 0.98 * cosine)
+
+
+def main() -> None:
+    """Train, log what is reached on held-out clips, and save the backbone alone."""
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("--out", type=Path, required=True, help="the weights")
+    parser.add_argument(
+        "--log", type=Path, required=True, help="folder of training.csv and curves.png"
     )
+    parser.add_argument(
+        "--steps", type=int, nargs="+", default=[4000, 7000, 6000], help="of each cycle of the rate"
+    )
+    parser.add_argument(
+        "--early",
+        type=int,
+        default=1500,
+        help="steps of the first cycle that train the embedding alone",
+    )
+    parser.add_argument("--clips", type=int, default=2400)
+    parser.add_argument("--windows", type=int, default=3, help="windows a step")
+    parser.add_argument("--rate", type=float, default=2.5e-3, help="the highest learning rate")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        default=Path("scratch/train_backbone"),
+        help="the clips, and the state that a killed run goes on from",
+    )
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    params = load_params()
+    window = params.frames.window
+    backbone = build_backbone(params.model.backbone.model_copy(update={"checkpoint": None}))
+    assert isinstance(backbone, VideoSwin)
+    heads = DenseHeads(backbone.channels)
+    learner = nn.ModuleList([backbone, heads])
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=arguments.rate, weight_decay=1e-4)
+    state, first, spent, rows = arguments.scratch / "state.pt", 0, 0.0, []
+    if state.exists():
+        kept = torch.load(state, weights_only=True)
+        learner.load_state_dict(kept["learner"])
+        optimizer.load_state_dict(kept["optimizer"])
+        first, spent, rows = kept["step"], kept["seconds"], kept["rows"]
+    count = arguments.clips + HELD_OUT
+    clips = make_clips(count, params.datasets["moving_shapes"], arguments.scratch)
+    clips, held_out = clips[:-HELD_OUT], clips[-HELD_OUT:]
+    torch.set_num_threads(arguments.threads)
+    arguments.log.mkdir(parents=True, exist_ok=True)
+    began, losses, steps = time.monotonic() - spent, [], sum(arguments.steps)
+    for step in tqdm(
+        range(first, steps),
+        initial=first,
+        total=steps,
+        desc="train",
+        unit="step",
+    ):
+        for group in optimizer.param_groups:
+            group["lr"] = arguments.rate * rate_factor(step, arguments.steps, arguments.early)
+        frames, truth = draw_batch(clips, arguments.windows, window, step)
+        see = predict_early if step < arguments.early else predict
+        weight = EARLY_MOTION if cycle_of(step, arguments.steps)[0] == 0 else 1.0
+        loss = total_loss(see(backbone, heads, frames), truth, weight)
+        loss.backward()
+        nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(float(loss.detach()))
+        if (step + 1) % EVERY and step + 1 < steps:
+            continue
+        reached = measure(backbone, heads, held_out, window)
+        seconds = time.monotonic() - began
+        rows.append(
+            {"step": step + 1, "minutes": seconds / 60, "loss": float(np.mean(losses)), **reached}
+        )
+        losses.clear()
+        tqdm.write(" ".join(f"{name} {value:.3f}" for name, value in rows[-1].items()))
+        write_log(rows, arguments.log)
+        save(arguments.out, backbone, rows[-1])
+        with atomic_write(state) as part:
+            kept = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save({**kept, "step": step + 1, "seconds": seconds, "rows": rows}, part)
+
+
+def write_log(rows: list[dict[str, float]], folder: Path) -> None:
+    """The rows as training.csv, and as curves in curves.png."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with (folder / "training.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {k: v if k == "step" else f"{v:.4f}" for k, v in row.items()} for row in rows
+        )
+    panels = {
+        "loss": ["loss"],
+        "object pixels named right": [*ATTRIBUTES, "motion_early"],
+        "error, px": [f"{name}_px" for name in DISTANCES],
+    }
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.2), layout="constrained")
+    for axis, (title, names) in zip(axes, panels.items(), strict=True):
+        for name in names:
+            axis.plot([row["step"] for row in rows], [row[name] for row in rows], label=name)
+        axis.set(title=title, xlabel="step")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    axes[1].set_ylim(0, 1)
+    figure.savefig(folder / "curves.png", dpi=80, metadata={"Software": None})
+    plt.close(figure)
+
+
+def save(out: Path, backbone: VideoSwin, row: dict[str, float]) -> None:
+    """Write the backbone with what is known of it in the metadata."""
+    facts = {"source": "scripts/train_backbone.py", "licence": "Apache-2.0", "steps": row["step"]}
+    facts["held_out"] = {name: round(row[name], 3) for name in list(row)[3:]}
+    weights = {name: value.contiguous() for name, value in backbone.state_dict().items()}
+    with atomic_write(out) as part:
+        save_file(weights, part, {"losh": json.dumps(facts, sort_keys=True)})
 
 
 if __name__ == "__main__":

@@ -153,6 +153,7 @@ class BackboneParams(Section):
     num_heads: list[Count] = [3, 6, 12]
     window_size: list[Count] = Field(default=[8, 7, 7], min_length=3, max_length=3)
     drop_path: Fraction = 0.1
+    motion_channels: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def stages_agree(self) -> BackboneParams:
@@ -160,6 +161,8 @@ class BackboneParams(Section):
             raise ValueError("depths and num_heads need one number per stage each")
         if self.embed_dim % self.num_heads[0]:
             raise ValueError("embed_dim must be a multiple of num_heads[0]")
+        if self.motion_channels and self.name.startswith("resnet"):
+            raise ValueError("motion_channels is for a video_swin; set it to 0")
         return self
 
     @property

@@ -26,7 +26,7 @@ from losh.model.released import (
 from losh.params import ModelParams
 from losh.pipelines.mttr.released import RELEASED_FORMAT
 from losh.testing.parity_fixture import FOLDER, TEXT_CONFIG, parity_model
-from losh.testing.small_models import small_model
+from losh.testing.small_models import BACKBONE, small_model
 
 MANIFEST = FOLDER / "losh_mttr_manifest.json"
 WEIGHTS = FOLDER / "losh_mttr_parity_weights.json"
@@ -215,3 +215,9 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, kind: str) -> None:
 def test_cross_attention_has_no_place_in_the_released_format() -> None:
     with pytest.raises(UserError, match="cross_attention: false"):
         export_released(small_model(), RELEASED_FORMAT)
+
+
+def test_a_motion_branch_has_no_place_in_the_released_format() -> None:
+    model = small_model(cross_attention=False, backbone={**BACKBONE, "motion_channels": 4})
+    with pytest.raises(UserError, match="motion_channels: 0"):
+        export_released(model, RELEASED_FORMAT)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from losh.backbones.backbone import Backbone
+from losh.backbones.motion import MotionBranch
 from losh.backbones.video_swin_blocks import (
     PATCH,
     PatchEmbed,
@@ -75,6 +76,7 @@ class VideoSwin(Backbone):
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
         dropped_blocks: int = 0,
+        motion_channels: int = 0,
     ) -> None:
         """Random weights: truncated normal of 0.02 in linear layers and bias tables, as published.
 
@@ -87,6 +89,7 @@ class VideoSwin(Backbone):
                 linearly, and the first none.
             dropped_blocks: blocks that the published network has after these; only the spread of
                 `drop_path` counts them.
+            motion_channels: channels of our motion branch; 0: none, as published.
         """
         super().__init__()
         window = size3(window_size)
@@ -119,6 +122,7 @@ class VideoSwin(Backbone):
             )
         self.downsamples = nn.ModuleList(PatchMerging(channels) for channels in self.channels[:-1])
         self.apply(_initialise)
+        self.motion = MotionBranch(embed_dim, motion_channels) if motion_channels else None
 
     def forward(self, frames: Tensor) -> list[Tensor]:
         """Features of every frame.
@@ -131,6 +135,8 @@ class VideoSwin(Backbone):
             the patch merging. They are views of channels-last memory, so they are not contiguous.
         """
         x = self.patch_embed(frames)  # [B, T, H / 4, W / 4, C]
+        if self.motion is not None:
+            x = self.motion(x)
         levels = []
         for stage, layer in enumerate(self.layers):
             if stage:

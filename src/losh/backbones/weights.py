@@ -115,7 +115,8 @@ def load_video_swin(model: VideoSwin, weights: Weights | str | Path) -> None:
     """Load a torchvision swin3d or an original Video-Swin checkpoint, told apart by their keys.
 
     The patch embedding's kernel is summed over its temporal axis (MTTR): our patches are one frame
-    long, and a kernel of two frames sees the same as the sum on a still picture.
+    long, and a kernel of two frames sees the same as the sum on a still picture. Our motion branch,
+    which published weights do not have, then stays as it is: zero.
 
     Args:
         weights: a state dict, or the path of one.
@@ -151,6 +152,8 @@ def load_video_swin(model: VideoSwin, weights: Weights | str | Path) -> None:
         if name == "patch_embed.proj.weight" and value.ndim == 5:
             value = value.sum(2, keepdim=True)  # [C, 3, t, 4, 4] -> [C, 3, 1, 4, 4]
         renamed[name] = value
+    if model.motion is not None and not any(name.startswith("motion.") for name in renamed):
+        renamed |= {f"motion.{name}": value for name, value in model.motion.state_dict().items()}
     load_strictly(model, renamed, source)
 
 
@@ -264,6 +267,7 @@ def build_backbone(params: BackboneParams, stages: int = 3) -> Backbone:
         sizes.window_size,
         params.drop_path,
         dropped_blocks=sizes.dropped_blocks,
+        motion_channels=params.motion_channels,
     )
     if weights is not None:
         load_video_swin(swin, weights)

@@ -158,8 +158,8 @@ def export_released(model: LoSh, form: ReleasedFormat) -> dict[str, Tensor]:
         form: of the model's base pipeline.
 
     Raises:
-        UserError: a model with cross-attention, which the released format has no place for, or with
-            a backbone that it does not know.
+        UserError: a model with cross-attention or a motion branch, which the released format has no
+            place for, or with a backbone that it does not know.
     """
     state = {}
     for name, value in model.state_dict().items():
@@ -224,7 +224,8 @@ def _place(form: ReleasedFormat, name: str) -> str:
     if theirs is None:
         raise UserError(
             f"the released format has no place for {name}",
-            "Export a model trained with model.cross_attention: false",
+            "Export a model trained with model.cross_attention: false and "
+            "model.backbone.motion_channels: 0",
         )
     return theirs
 

@@ -20,6 +20,8 @@ RESNETS = {6: "resnet50", 23: "resnet101"}  # by the blocks of their third stage
 Renames = list[tuple[str, str]]
 """(start of our name, start of the released name); `#` is a number, `#+1` the number plus one."""
 
+MOTION = "base.backbone.motion."
+
 
 def released_name(name: str, renames: Renames) -> str | None:
     """Return the released name of one of our parameters; None for one that no rule fits."""
@@ -67,9 +69,9 @@ class ReleasedFormat:
 
     def released_name(self, name: str) -> str | None:
         """Return the released name of one of our parameters; None for what the format lacks
-        (cross-attention).
+        (cross-attention, the motion branch).
         """
-        return released_name(name, self.renames)
+        return None if name.startswith(MOTION) else released_name(name, self.renames)
 
     def aliases_of(self, names: list[str]) -> dict[str, str]:
         """Return the other names of those of these weights that have one: {alias: name}."""
