@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from losh.errors import UserError, friendly
 from losh.params import Params, load_params
+from losh.runtime.machine import keep_freed_memory
 
 BACK = "`dvc checkout` brings back outputs of before"
 """DVC removes a stage's outputs before it runs the stage; they are still in its cache."""
@@ -19,6 +20,7 @@ def run_stage(work: Callable[[Params], object]) -> None:
 
     @friendly
     def main() -> None:
+        keep_freed_memory()
         try:
             work(load_params())
         except UserError as error:
