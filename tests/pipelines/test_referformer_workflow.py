@@ -13,6 +13,7 @@ from losh.evaluate.evaluation import evaluate
 from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.inference.whole_video import track
+from losh.media.resizing import InputSize
 from losh.model.checkpoint import load_model
 from losh.params import Params
 from losh.testing.tiny_training import tiny_params
@@ -105,7 +106,7 @@ def test_it_tracks_a_whole_video(trained: Path, chunk: int | None) -> None:
     model, config = load_model(trained / "model" / "model.safetensors")
     assert config["pipeline"]["mask_layers"] == 3 and model.base.text_encoder.pooled
     texts = TextFeatures(model.base.text_encoder, torch.device("cpu"))
-    predictor = Predictor(model, texts, (48, 576), torch.float32, "mean")
+    predictor = Predictor(model, texts, InputSize(48, 576), torch.float32, "mean")
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 255, (6, 48, 64, 3), np.uint8)
     sentences = [("a red disc moving left", "a red disc")]

@@ -375,7 +375,7 @@ def test_groups_have_their_own_rates_and_a_rate_of_zero_freezes(tiny_data: Path)
 
 def test_the_rate_depends_on_step_and_epoch_alone():
     train_params = tiny_params(
-        train__warmup_steps=10, train__milestones=[2, 4], train__gamma=0.1
+        train__epochs=5, train__warmup_steps=10, train__milestones=[2, 4], train__gamma=0.1
     ).train
     assert rate_factor(0, 0, 500, train_params) == pytest.approx(0.1)
     assert rate_factor(9, 0, 500, train_params) == 1.0

@@ -28,11 +28,12 @@ class MotionBranch(nn.Module):
         self.convs = nn.ModuleList()
         for i, step in enumerate(DILATIONS):
             size = (width if i else channels, width, 3)
-            self.convs.append(nn.Conv3d(*size, padding=(step, 1, 1), dilation=(step, 1, 1)))
-        self.out = nn.Linear(width, channels)
-        for conv in self.convs:
+            conv = nn.Conv3d(*size, bias=True, padding=(step, 1, 1), dilation=(step, 1, 1))
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            nn.init.zeros_(conv.bias)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+            self.convs.append(conv)
+        self.out = nn.Linear(width, channels)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 

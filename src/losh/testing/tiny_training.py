@@ -105,6 +105,9 @@ def tiny_raw(datasets: dict[str, Any], **changes: Any) -> dict[str, Any]:
         for key in parents:
             part = part[key]
         part[last] = value
+    if "train__milestones" not in changes:  # a shorter training passes fewer of them
+        train = raw["train"]
+        train["milestones"] = [m for m in train["milestones"] if m <= train["epochs"]]
     return raw
 
 
