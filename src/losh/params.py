@@ -161,8 +161,6 @@ class BackboneParams(Section):
             raise ValueError("depths and num_heads need one number per stage each")
         if self.embed_dim % self.num_heads[0]:
             raise ValueError("embed_dim must be a multiple of num_heads[0]")
-        if self.motion_channels and self.name.startswith("resnet"):
-            raise ValueError("motion_channels is for a video_swin; set it to 0")
         return self
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from losh.backbones.motion import MotionBranch
@@ -101,8 +100,3 @@ def test_from_the_zero_start_the_last_layer_learns_first() -> None:
     model = small(4).train()
     model(torch.randn(1, 4, 3, 24, 24))[-1].square().mean().backward()
     assert model.motion.out.weight.grad.any() and not model.motion.convs[0].weight.grad.any()
-
-
-def test_a_resnet_cannot_have_it() -> None:
-    with pytest.raises(ValidationError, match="motion_channels is for a video_swin"):
-        BackboneParams(name="resnet50", checkpoint=None, motion_channels=4)
