@@ -20,6 +20,7 @@ SHARED = {
     "model.backbone.name": "video_swin_t",
     "model.backbone.checkpoint": "torchvision",
     "model.backbone.drop_path": 0.1,
+    "model.backbone.motion_channels": 0,
     "model.text_encoder": "roberta-base",
     "mttr.d_model": 256,
     "mttr.num_heads": 8,
