@@ -20,6 +20,7 @@ from losh.model.checkpoint import load_model
 from losh.params import EvaluateParams
 from losh.runtime.distributed import Processes, start, stop
 from losh.runtime.files import write_json
+from losh.runtime.folders import keepers_of
 from losh.runtime.home import at_home
 from losh.runtime.machine import pick_precision
 
@@ -45,7 +46,7 @@ def evaluate(
     try:
         network = network.to(processes.device)
         out = root / "evaluate" / name
-        out.mkdir(parents=True, exist_ok=True)
+        processes = keepers_of(out, processes)
         store = FrameStore(root / "frames" / name)
         folds = network.base.folds_text(store.index["protocol"], training=False)
         predictor = Predictor(
@@ -61,7 +62,7 @@ def evaluate(
         setup = EvaluationSetup(predictor, store, root, params, processes, out)
         _check_window(store, config["window"])
         result = _evaluate(setup, name)
-        if processes.is_main:
+        if processes.keeps:
             return _write(setup, result, name, metrics)
         return {}
     finally:

@@ -31,11 +31,11 @@ from losh.params import Params
 from losh.runtime.distributed import (
     Divisible,
     Processes,
-    require_shared_folder,
     start,
     stop,
 )
 from losh.runtime.files import write_json
+from losh.runtime.folders import bring, keepers_of
 from losh.runtime.resume import (
     SCRATCH,
     held,
@@ -48,6 +48,7 @@ from losh.train.curves import draw_curves, write_curves
 from losh.train.dataset_digests import DATA
 from losh.train.fingerprint import named_weights, training_fingerprint
 from losh.train.split import load_train_samples, split_validation
+from losh.train.state import saved_step
 from losh.train.text_cache import encode_together
 from losh.train.trainer import Stopped, Trainer
 
@@ -78,8 +79,8 @@ def train(
     work = scratch / "train" / training_fingerprint(params, root, code)
     processes = start()
     try:
-        with _work_folder(work, processes):
-            summary = _train(params, out, metrics, root, work, processes)
+        with _work_folder(work, processes) as keepers:
+            summary = _train(params, out, metrics, root, work, keepers)
     except Stopped as stopped:
         if processes.is_main:
             print(
@@ -95,16 +96,31 @@ def train(
 
 
 @contextmanager
-def _work_folder(work: Path, processes: Processes) -> Iterator[None]:
-    """Make the training's folder, which all processes must see, and hold it; remove old ones."""
-    require_shared_folder(work, processes)
-    if not processes.is_main:
-        yield
+def _work_folder(work: Path, processes: Processes) -> Iterator[Processes]:
+    """Make the training's folder on every machine and hold it; remove old ones.
+
+    Yields the processes as keepers of theirs.
+    """
+    processes = keepers_of(work, processes)
+    _bring_state(work, processes)
+    if not processes.keeps:
+        yield processes
         return
     os.utime(work)  # a finished training that is used again counts as new
     keep_newest(work.parent, 1 + KEPT)
     with held(work):
-        yield
+        yield processes
+
+
+def _bring_state(work: Path, processes: Processes) -> None:
+    """Give each machine the newest state, and the best weights until then.
+
+    One that has lost its disk, or joined late, goes on from where the others are.
+    """
+    state, best = work / "state.pt", work / "best.safetensors"
+    reached = saved_step(state)
+    bring(best, processes, reached)
+    bring(state, processes, reached)
 
 
 def _train(
@@ -145,7 +161,7 @@ def _train(
         **asdict(size),
     }
     _epochs(trainer, params, validation, root, work, config)
-    if processes.is_main:
+    if keepers_of(out, processes).keeps:
         return _write_outputs(trainer, params, work, out, metrics)
     return {}
 
@@ -219,10 +235,10 @@ def _epochs(
             score = row.get("val/mean_iou", -1.0)
             if not validation or score > progress.best_score:
                 progress.best_score, progress.best_epoch = score, progress.epoch
-                if trainer.processes.is_main:
+                if trainer.processes.keeps:
                     save_model(work / "best.safetensors", trainer.model, config)
             trainer.save()
-    if trainer.processes.is_main:
+    if trainer.processes.keeps:
         save_model(work / "last.safetensors", trainer.model, config)
     trainer.stop.restore()
 

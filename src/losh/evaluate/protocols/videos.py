@@ -25,6 +25,7 @@ from losh.evaluate.protocols.setup import EvaluationSetup, Result
 from losh.evaluate.protocols.youtube_vos import SubmissionWriter, local_scores, merge_submissions
 from losh.evaluate.report.table import ExpressionRow
 from losh.inference.whole_video import Trajectory, track
+from losh.runtime.folders import bring
 from losh.runtime.resume import SCRATCH
 
 Compared = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -46,7 +47,9 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
         _each_video(setup, expressions, result, score)
     total = _gathered(setup, result)
     processes.wait()
-    if processes.is_main:
+    for rank in range(processes.world):
+        bring(setup.out / f"part{rank}.zip", processes)
+    if processes.keeps:
         parts = sorted(setup.out.glob("part*.zip"))
         merge_submissions(parts, setup.out / "submission.zip")
         for path in parts:
