@@ -18,7 +18,7 @@ import dask
 import psutil
 import pytest
 import yaml
-from runtime.cluster_items import squared
+from runtime.items_of_workers import squared
 
 from losh.download import download
 from losh.errors import UserError

@@ -1,4 +1,4 @@
-"""Items for the workers of the tests' cluster, which import them from here."""
+"""Items for the workers of the tests, which import them from here."""
 
 from __future__ import annotations
 
@@ -18,3 +18,13 @@ def squared(log: Path, item: int) -> int:
     with atomic_write(Path(f"{item}.txt")) as part:
         part.write_text(os.environ["LOSH_PROBE"])
     return item * item
+
+
+def device_of(log: Path, item: int) -> str:
+    """Say which GPU this worker has, once all workers are at work."""
+    device = os.environ["CUDA_VISIBLE_DEVICES"]
+    (log / f"at-work.{device}").touch()
+    deadline = time.monotonic() + 120
+    while len(list(log.glob("at-work.*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return device
