@@ -74,7 +74,7 @@ def gpus() -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return [
-        "{} ({} of {} free, driver {})".format(parts[0], parts[2], parts[1], parts[3])
+        f"{parts[0]} ({parts[2]} of {parts[1]} free, driver {parts[3]})"
         for parts in (line.split(", ") for line in done.stdout.strip().splitlines())
         if len(parts) == 4
     ]

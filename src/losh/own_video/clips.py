@@ -34,20 +34,33 @@ class Frame:
 class Clip(Protocol):
     """What can be masked."""
 
-    name: str
-    """For messages."""
-    count: int | None
-    """About how many frames there are; None: nobody knows before the end."""
-    time_base: Fraction
-    """Seconds of one unit of `Frame.pts`."""
-    rate: Fraction
-    """Frames per second, the mean where the clip has no fixed rate."""
-    sound: Path | None
-    """The file that holds its sound."""
-    start: Fraction
-    """Seconds of that file's clock at which the clip's own begins."""
-    notes: list[str]
-    """What the reader has to tell, each one line; complete once all frames are read."""
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def count(self) -> int | None:
+        """About how many frames there are; None: nobody knows before the end."""
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds of one unit of `Frame.pts`."""
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second, the mean where the clip has no fixed rate."""
+
+    @property
+    def sound(self) -> Path | None:
+        """The file that holds its sound."""
+
+    @property
+    def start(self) -> Fraction:
+        """Seconds of that file's clock at which the clip's own begins."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the reader has to tell, each one line; complete once all frames are read."""
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames in order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -57,11 +57,19 @@ class Model:
 
     @overload
     def segment(
-        self, frames: torch.Tensor, sentence: str | Sequence[str], **options: Any
+        self,
+        frames: torch.Tensor,
+        sentence: str | Sequence[str],
+        *,
+        short: str | Sequence[str] | None = None,
     ) -> torch.Tensor: ...
     @overload
     def segment(
-        self, frames: np.ndarray | str | Path, sentence: str | Sequence[str], **options: Any
+        self,
+        frames: np.ndarray | str | Path,
+        sentence: str | Sequence[str],
+        *,
+        short: str | Sequence[str] | None = None,
     ) -> np.ndarray: ...
     def segment(
         self,

@@ -159,8 +159,8 @@ class _Work:
                 "may change between them (--chunk)"
             )
         shorts = [one.short for one in self.said]
-        means = [[float(x) / count for x in sums] for sums in (self.scores, self.covered)]
-        return Summary(shorts, *means, count, self.notes)
+        scores, covered = ((sums / count).tolist() for sums in (self.scores, self.covered))
+        return Summary(shorts, scores, covered, count, self.notes)
 
     def _adders(self, stack: ExitStack) -> list[Add]:
         said = [{"sentence": one.long, "short": one.short} for one in self.said]

@@ -95,7 +95,7 @@ def rle_file(path: Path, head: dict[str, Any]) -> Iterator[Add]:
 
 @contextmanager
 def score_file(path: Path, head: dict[str, Any]) -> Iterator[Add]:
-    """Per frame and sentence: the network's score and the part of the frame that its mask covers."""
+    """Per frame and sentence: the network's score, and the part of the frame that it masks."""
     with _frame_list(path, head) as write:
 
         def add(t: int, found: MaskedFrame, time: float) -> None:

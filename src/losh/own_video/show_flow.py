@@ -50,7 +50,8 @@ def show_flow(path: Path, out: Path, params: FlowParams) -> ShownFlow:
         writer = stack.enter_context(video_writer(out, clip))
         for frame in tqdm(clip.frames(), total=clip.count, unit="frame", disable=None):
             if before is not None:
-                size = network_size(*before.image.shape[:2], params.short_side, 10**6)
+                height, width = before.image.shape[:2]
+                size = network_size(height, width, params.short_side, 10**6)
                 first, second = (resize_frame(x.image, size) for x in (before, frame))
                 flow = estimator.estimate(first[None], second[None])[0]
                 flow = flow.numpy() if isinstance(flow, torch.Tensor) else flow

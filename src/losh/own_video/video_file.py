@@ -119,11 +119,9 @@ def _picture(frame: av.VideoFrame, stream: av.VideoStream) -> np.ndarray:
 
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
-    """Return the numbers a b u c d v x y w of the display matrix, int32 [9]; None: there is none."""
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            return np.frombuffer(bytes(data), np.int32)
-    return None
+    """Return the display matrix's numbers a b u c d v x y w, int32 [9]; None: there is none."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    return None if data is None else np.frombuffer(bytes(data), np.int32)
 
 
 def upright(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
