@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
+from losh.commands.repository import require_repository
 from losh.errors import UserError, friendly
 from losh.own_video.arguments import add_predict
 
@@ -161,6 +162,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _flow(arguments: argparse.Namespace) -> None:
+    require_repository("losh flow")
     from losh.own_video.show_flow import show_flow
     from losh.params import load_params
 
@@ -201,6 +203,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _recipe(arguments: argparse.Namespace) -> None:
+    require_repository("losh recipe")
     from losh.commands.recipe import list_recipes, use_recipe
 
     if arguments.name is None:
@@ -210,6 +213,7 @@ def _recipe(arguments: argparse.Namespace) -> None:
 
 
 def _ablation(arguments: argparse.Namespace) -> None:
+    require_repository("losh ablation")
     from losh.commands.ablation import queue, show
 
     if arguments.what == "queue":
@@ -219,12 +223,14 @@ def _ablation(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
+    require_repository("losh compare")
     from losh.commands.compare import compare
 
     compare(arguments.all)
 
 
 def _summary(arguments: argparse.Namespace) -> None:
+    require_repository("losh summary")
     from losh.commands.summary import print_summary
 
     print_summary()

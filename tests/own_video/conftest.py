@@ -1,4 +1,4 @@
-"""An untrained model file of the default's form, and a folder of frames: masks are not the point."""
+"""An untrained model file of the default's form, and a folder of frames."""
 
 from pathlib import Path
 

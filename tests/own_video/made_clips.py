@@ -94,8 +94,8 @@ def loudness(path: Path) -> tuple[str, float, float]:
     """A video's audio codec, its seconds, and the mean strength of its samples in 0 to 1."""
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
-        parts = [frame.to_ndarray().astype(float) for frame in container.decode(stream)]
-        whole = np.concatenate([part.reshape(-1) for part in parts])
+        frames = list(container.decode(stream))
+        whole = np.concatenate([frame.to_ndarray().astype(float).ravel() for frame in frames])
         scale = 1 if stream.codec_context.format.name.startswith("flt") else 32768
         name, rate = stream.codec_context.name, stream.codec_context.sample_rate
-    return name, len(whole) / rate, float(np.abs(whole).mean() / scale)
+    return name, sum(frame.samples for frame in frames) / rate, float(np.abs(whole).mean() / scale)

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from losh import __version__
+from losh.commands.repository import is_repository
 from losh.own_video.settings import DEFAULT_MODEL
 from losh.runtime.machine import core_count
 
@@ -56,7 +57,7 @@ def next_command(here: Path, missing: list[str]) -> str:
         return "make install (packages are missing)"
     if (here / DEFAULT_MODEL).is_file():
         return 'losh predict VIDEO "the red circle" -o overlay.mp4'
-    if not _is_repository(here):
+    if not is_repository(here):
         return (
             "cd into your clone of the repository, or name a model: losh predict VIDEO "
             '"SENTENCE" -o overlay.mp4 --model FILE'
@@ -137,13 +138,9 @@ def _disk(here: Path) -> str:
     return f"{usage.free / 2**30:.0f} GiB free of {usage.total / 2**30:.0f} GiB here"
 
 
-def _is_repository(here: Path) -> bool:
-    return (here / "dvc.yaml").is_file() and (here / "params.yaml").is_file()
-
-
 def _contents(here: Path) -> list[tuple[str, str]]:
     """Return which datasets and weights are here."""
-    if not _is_repository(here):
+    if not is_repository(here):
         return [("here", "no clone of the repository (no dvc.yaml and params.yaml)")]
     rows = []
     for folder, done in (("raw", "dataset.json"), ("frames", "index.json"), ("flow", "index.json")):
