@@ -36,13 +36,15 @@ class _Version(argparse.Action):
 @friendly
 def main(argv: list[str] | None = None) -> None:
     """Parse the command line and run one command; Ctrl-C ends it quietly."""
+    # As Ctrl-C, so that nothing half-written stays.
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
         arguments = parser().parse_args(argv)
-        # As Ctrl-C, so that nothing half-written stays; what was loaded may set its own.
-        signal.signal(signal.SIGTERM, _terminated)
         arguments.run(arguments)
     except KeyboardInterrupt:
         raise SystemExit(STOPPED + signal.SIGINT) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _terminated(number: int, _: object) -> NoReturn:
