@@ -164,7 +164,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _flow(arguments: argparse.Namespace) -> None:
-    require_repository("losh flow")
     from losh.own_video.show_flow import show_flow
     from losh.params import load_params
 
