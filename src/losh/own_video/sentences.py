@@ -11,7 +11,7 @@ from losh.short_text.rule import Mode
 
 END = re.compile(r"(\S*)([.!?;]\s+|[。！？；]\s*|\n\s*)(?=\S)")
 """Where a sentence ends and another begins: the word before, and the stop."""
-ABBREVIATION = re.compile(r"\(?[A-Z][a-z]{0,2}|[a-z]|no|vs|etc|ca|e\.g|i\.e", re.ASCII)
+ABBREVIATION = re.compile(r"\(?(?:[A-Z][a-z]{0,2}|[a-z]|no|vs|etc|ca|e\.g|i\.e)", re.ASCII)
 """A word whose point ends no sentence: St. Bernard, no. 5."""
 
 

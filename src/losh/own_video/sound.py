@@ -38,7 +38,7 @@ class Sound:
                 "mono" if stream.codec_context.layout.nb_channels == 1 else "stereo"
             )
             packets = self._encoded(stream)
-        self.packets = self._whole(packets)
+        self.packets: Iterator[tuple[Fraction, av.Packet]] = self._whole(packets)
         self.next: tuple[Fraction, av.Packet] | None = None
 
     def write_until(self, time: Fraction | None) -> None:
@@ -48,7 +48,11 @@ class Sound:
                 self.next = next(self.packets, None)
             if self.next is None or (time is not None and self.next[0] > time):
                 return
-            self.out.mux(self.next[1])
+            try:
+                self.out.mux(self.next[1])
+            except ValueError as error:  # such as times that go back; a full disk is an OSError
+                self.notes.append(f"the sound is damaged ({reason(error)}): it ends early")
+                self.packets = iter(())
             self.next = None
 
     def close(self) -> None:

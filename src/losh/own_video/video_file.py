@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -120,7 +121,7 @@ def _picture(frame: av.VideoFrame, stream: av.VideoStream) -> np.ndarray:
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
     """Return the display matrix's numbers a b u c d v x y w, int32 [9]; None: there is none."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
     return None if data is None else np.frombuffer(bytes(data), np.int32)
 
 
