@@ -27,7 +27,7 @@ class _Version(argparse.Action):
     """Print the version, torch's, and the device; only when asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from losh.commands.machine import version_line
+        from losh.commands.this_machine import version_line
 
         print(version_line())
         parser.exit()
@@ -238,7 +238,7 @@ def _summary(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from losh.commands.machine import print_check
+    from losh.commands.this_machine import print_check
 
     print_check()
 

@@ -19,8 +19,8 @@ from pycocotools import mask as coco_mask
 from losh.cli import main
 from losh.errors import UserError
 from losh.own_video.clips import open_clip
-from losh.own_video.sentences import split_sentences
 from losh.own_video.settings import Settings
+from losh.own_video.spoken import split_sentences
 from losh.params import load_params
 
 ROOT = Path(__file__).parents[2]

@@ -18,8 +18,8 @@ from losh.own_video.clips import ArrayClip, Clip, open_clip
 from losh.own_video.knowledge import knowledge, unknown_words
 from losh.own_video.read_ahead import read_ahead
 from losh.own_video.segmenting import PROTOCOL, MaskedFrame, segment_frames
-from losh.own_video.sentences import Expression, expressions
 from losh.own_video.settings import DEFAULT_MODEL, Settings, check_model_file
+from losh.own_video.spoken import Expression, expressions
 from losh.runtime.machine import pick_device, pick_precision
 
 AHEAD = 8

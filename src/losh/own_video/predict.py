@@ -15,8 +15,7 @@ from losh.media.drawing import overlay
 from losh.media.resizing import resize_frame
 from losh.own_video.clips import Clip, open_clip
 from losh.own_video.legend import colour_of, legend
-from losh.own_video.model import Model, load
-from losh.own_video.results import (
+from losh.own_video.mask_files import (
     Add,
     check_file,
     check_folder,
@@ -24,9 +23,10 @@ from losh.own_video.results import (
     rle_file,
     score_file,
 )
+from losh.own_video.model import Model, load
 from losh.own_video.segmenting import MaskedFrame
-from losh.own_video.sentences import Expression, check_sentence
 from losh.own_video.settings import Settings, check_model_file
+from losh.own_video.spoken import Expression, check_sentence
 from losh.own_video.video_file import reason
 from losh.own_video.video_writer import VideoWriter, video_writer
 

@@ -10,7 +10,7 @@ import numpy as np
 from losh.inference.forward import Predictor
 from losh.inference.whole_video import track
 from losh.own_video.clips import Frame
-from losh.own_video.sentences import Expression
+from losh.own_video.spoken import Expression
 
 PROTOCOL = "youtube_vos"
 """Whose rules count for a person's own clip."""

@@ -12,7 +12,7 @@ import torch
 
 from losh import __version__
 from losh.cli import main
-from losh.commands import machine
+from losh.commands import this_machine as machine
 
 ROOT = Path(__file__).parents[2]
 SLOW = {"torch", "transformers", "spacy", "numpy", "pydantic", "losh.params"}
