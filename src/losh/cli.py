@@ -142,6 +142,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.set_defaults(run=_ablation)
 
+    one = commands.add_parser(
+        "probe", help="swap the actions of MovingShapes' test sentences: what do predictions do?"
+    )
+    one.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="a model file, an experiment's name or a commit (default: the workspace's model)",
+    )
+    one.add_argument(
+        "--dataset",
+        default="moving_shapes",
+        metavar="NAME",
+        help="of kind moving_shapes (default: %(default)s)",
+    )
+    one.set_defaults(run=_probe)
+
     one = commands.add_parser("compare", help="the experiments: what each changed, and its scores")
     one.add_argument(
         "-A", "--all", action="store_true", help="those started from other commits too"
@@ -245,6 +262,12 @@ def _ablation(arguments: argparse.Namespace) -> None:
         queue(arguments.seeds, arguments.set, arguments.base, arguments.rows)
     else:
         show()
+
+
+def _probe(arguments: argparse.Namespace) -> None:
+    from losh.commands.probe import probe
+
+    probe(arguments.models, arguments.dataset, load_params().evaluate)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
