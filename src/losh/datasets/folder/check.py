@@ -1,0 +1,181 @@
+"""The check of a user's folder: `losh check-data` and the stage download run this very code."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from losh.datasets.folder.faults import Fault
+from losh.datasets.folder.inspect import Inspected, inspect
+from losh.datasets.folder.masks import MASKS
+from losh.datasets.folder.media import VIDEOS, list_media, visible
+from losh.datasets.folder.table import SPLITS, TABLE, Row, read_table
+from losh.datasets.reader import Expression
+from losh.errors import UserError
+from losh.runtime.parallel import map_in_processes
+
+SPARSE, DENSE = "a2d", "youtube_vos"
+"""Protocols: windows around annotated frames, or whole videos."""
+
+
+@dataclass
+class Checked:
+    """A folder as it was found; it is usable where `faults` is empty."""
+
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[Fault] = field(default_factory=list)
+    videos: dict[str, Inspected] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
+    """Video -> its split."""
+    expressions: list[Expression] = field(default_factory=list)
+
+    @property
+    def protocol(self) -> str:
+        """Whole videos where every frame of every video has its mask; else single frames."""
+        dense = all(len(video.masks) == video.num_frames for video in self.videos.values())
+        return DENSE if dense else SPARSE
+
+    def summary(self) -> str:
+        """Return the line that the check ends with."""
+        parts = [_counts(self.splits, self.expressions)]
+        for split in SPLITS:
+            videos = [video for video, own in self.splits.items() if own == split]
+            expressions = [one for one in self.expressions if one.split == split]
+            if videos or expressions:
+                parts.append(f"{split}: {_counts(videos, expressions)}")
+        parts.append(_number(len(self.faults), "fault"))
+        return "; ".join(parts)
+
+    def lines(self, root: str = "") -> list[str]:
+        """Return all that the check has to say, faults first, the summary last."""
+        found = [fault.text(root) for fault in self.faults]
+        return [*found, *(f"note: {note.text(root)}" for note in self.notes), self.summary()]
+
+    def record(self) -> dict[str, Any]:
+        """Return what later stages read instead of looking again."""
+        return {
+            "protocol": self.protocol,
+            "videos": {
+                name: {**asdict(video), "split": self.splits[name]}
+                for name, video in self.videos.items()
+            },
+            "expressions": [asdict(one) for one in self.expressions],
+        }
+
+
+def check_folder(root: Path) -> Checked:
+    """Look through a whole folder; every video and every mask is decoded, on all cores.
+
+    Raises:
+        UserError: `root` is no folder. What is wrong within it is in the result's `faults`.
+    """
+    if not root.is_dir():
+        raise UserError(
+            f"{root} is no folder" if root.exists() else f"{root} does not exist",
+            "Give the folder that holds expressions.csv, videos/ and masks/ (docs/own_data.md)",
+        )
+    table, media, checked = read_table(root), list_media(root), Checked()
+    checked.faults += table.faults
+    checked.notes += table.notes
+    rows = [(row, video) for row in table.rows if (video := _video_of(row, media, checked))]
+    checked.splits = dict(sorted((video, row.split) for row, video in rows))
+    _inspect_all(root, {video: media[video][0] for video in checked.splits}, checked)
+    _resolve(rows, checked)
+    if table.rows:
+        _note_unused(root, media, table.videos, checked)
+    checked.faults.sort(key=lambda fault: (fault.file != TABLE, fault.file, fault.line))
+    return checked
+
+
+def _video_of(row: Row, media: dict[str, list[str]], checked: Checked) -> str:
+    """Return the video that a row names, with or without its suffix; empty where it is not there.
+
+    Each such row is a fault, for all of them are to be mended.
+    """
+    by_file = {place.removeprefix(f"{VIDEOS}/"): name for name in media for place in media[name]}
+    video = row.video if row.video in media else by_file.get(row.video, "")
+    if not video:
+        close = difflib.get_close_matches(row.video, [*media, *by_file], n=1)
+        hint = f"; {close[0]}?" if close else ""
+        checked.faults.append(
+            Fault(TABLE, row.line, f"names the video {row.video!r}, which {VIDEOS}/ lacks{hint}")
+        )
+    elif len(media[video]) > 1:
+        places = " and ".join(media[video])
+        checked.faults.append(Fault(TABLE, row.line, f"may mean {places}; rename one of them"))
+        return ""
+    return video
+
+
+def _inspect_all(root: Path, places: dict[str, str], checked: Checked) -> None:
+    jobs = list(places.items())
+    with map_in_processes(partial(inspect, root), jobs) as results:
+        bar = tqdm(results, total=len(jobs), desc=f"check {root.name}", unit="video")
+        for (video, _), (found, faults) in zip(jobs, bar, strict=True):
+            checked.videos[video] = found
+            checked.faults += faults
+
+
+def _resolve(rows: list[tuple[Row, str]], checked: Checked) -> None:
+    """Find each expression's object among its video's masks."""
+    counted: Counter[str] = Counter()
+    for row, video in rows:
+        found = checked.videos[video]
+        if not found.num_frames:  # it cannot be read: that is told already
+            continue
+        instance, fault = _object_of(row, video, found)
+        if fault:
+            checked.faults.append(Fault(TABLE, row.line, fault))
+            continue
+        checked.expressions.append(
+            Expression(row.split, video, str(counted[video]), instance, row.expression, row.short)
+        )
+        counted[video] += 1
+
+
+def _object_of(row: Row, video: str, found: Inspected) -> tuple[str, str]:
+    """Return the object that a row means, or else what is wrong."""
+    if not found.masks:
+        places = f"{MASKS}/{video}/ with PNGs nor {MASKS}/{video}.json"
+        return "", f"has a video without masks: there is neither {places}"
+    there = ", ".join(found.objects) or "none"
+    if row.object:
+        known = row.object in found.objects
+        fault = f"means object {row.object!r}, which no mask of {video!r} shows (objects: {there})"
+        return row.object, "" if known else fault
+    if len(found.objects) == 1:
+        return found.objects[0], ""
+    return "", f"names no object, and the masks of {video!r} show {there}; fill the column object"
+
+
+def _note_unused(
+    root: Path, media: dict[str, list[str]], named: set[str], checked: Checked
+) -> None:
+    """Note what no row names."""
+    for name, places in media.items():
+        if not named & {name, *(place.removeprefix(f"{VIDEOS}/") for place in places)}:
+            checked.notes.append(Fault(places[0], 0, "is named by no row"))
+    for path in visible(root / MASKS):
+        if (path.name if path.is_dir() else path.stem) not in media:
+            checked.notes.append(Fault(f"{MASKS}/{path.name}", 0, "belongs to no video"))
+
+
+def _counts(videos: Iterable[str], expressions: list[Expression]) -> str:
+    objects = {(one.video, one.instance) for one in expressions}
+    counts = {
+        "video": len(list(videos)),
+        "expression": len(expressions),
+        "object": len(objects),
+    }
+    return ", ".join(_number(count, what) for what, count in counts.items())
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
