@@ -85,7 +85,7 @@ def check_folder(root: Path) -> Checked:
     checked.faults += table.faults
     checked.notes += table.notes
     rows = [(row, video) for row in table.rows if (video := _video_of(row, media, checked))]
-    checked.splits = dict(sorted((video, row.split) for row, video in rows))
+    _split_videos(rows, checked)
     _inspect_all(root, {video: media[video][0] for video in checked.splits}, checked)
     _resolve(rows, checked)
     if table.rows:
@@ -114,6 +114,19 @@ def _video_of(row: Row, media: dict[str, list[str]], checked: Checked) -> str:
     return video
 
 
+def _split_videos(rows: list[tuple[Row, str]], checked: Checked) -> None:
+    """Give each video the split of its first row; another split further down is a fault."""
+    first: dict[str, Row] = {}
+    for row, video in rows:
+        other = first.setdefault(video, row)
+        if other.split != row.split:
+            what = (
+                f"puts the video {video!r} in {row.split}, but line {other.line} in {other.split}"
+            )
+            checked.faults.append(Fault(TABLE, row.line, f"{what}; a video has one split"))
+    checked.splits = {video: first[video].split for video in sorted(first)}
+
+
 def _inspect_all(root: Path, places: dict[str, str], checked: Checked) -> None:
     jobs = list(places.items())
     with map_in_processes(partial(inspect, root), jobs) as results:
@@ -126,6 +139,7 @@ def _inspect_all(root: Path, places: dict[str, str], checked: Checked) -> None:
 def _resolve(rows: list[tuple[Row, str]], checked: Checked) -> None:
     """Find each expression's object among its video's masks."""
     counted: Counter[str] = Counter()
+    first: dict[tuple[str, str, str], int] = {}
     for row, video in rows:
         found = checked.videos[video]
         if not found.num_frames:  # it cannot be read: that is told already
@@ -134,8 +148,19 @@ def _resolve(rows: list[tuple[Row, str]], checked: Checked) -> None:
         if fault:
             checked.faults.append(Fault(TABLE, row.line, fault))
             continue
+        same = first.setdefault((video, instance, row.expression), row.line)
+        if same != row.line:
+            checked.faults.append(Fault(TABLE, row.line, f"says the same as line {same}"))
+            continue
         checked.expressions.append(
-            Expression(row.split, video, str(counted[video]), instance, row.expression, row.short)
+            Expression(
+                checked.splits[video],
+                video,
+                str(counted[video]),
+                instance,
+                row.expression,
+                row.short,
+            )
         )
         counted[video] += 1
 

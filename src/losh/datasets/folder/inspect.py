@@ -21,7 +21,7 @@ from losh.datasets.folder.masks import (
     read_png,
     read_runs,
 )
-from losh.datasets.folder.media import Measured, frame_files, measure, visible
+from losh.datasets.folder.media import Measured, frame_files, measure, natural, visible
 from losh.errors import UserError
 from losh.media.decoding import VOID
 
@@ -119,22 +119,24 @@ def _inspect_runs(root: Path, file: str, found: Inspected, size: Measured) -> li
             continue
         found.masks[str(frame)] = key
         for name, code in codes.items():
-            faults += [
-                Fault(file, 0, f"frame {key!r}, object {name!r} {why}")
-                for why in _run_faults(name, code, size)
-            ]
-        objects |= codes.keys()
-    found.objects = sorted(objects)
+            mask, whys = _read_run(name, code, size)
+            faults += [Fault(file, 0, f"frame {key!r}, object {name!r} {why}") for why in whys]
+            if mask.any():
+                objects.add(name)
+    found.objects = sorted(objects, key=natural)
     return faults
 
 
-def _run_faults(name: str, code: Any, size: Measured) -> Iterator[str]:
+def _read_run(name: str, code: Any, size: Measured) -> tuple[np.ndarray, list[str]]:
+    """Return one object's mask in one frame, and what is wrong with it."""
+    faults = []
     if name != name.strip() or name in ("", str(VOID)):
-        yield f"cannot be called so ({VOID} stands for pixels that count for nobody)"
+        faults.append(f"cannot be called so ({VOID} is kept for pixels that count for nobody)")
     try:
-        yield from _size_faults(decode_runs(code).shape, size)
+        mask = decode_runs(code)
     except ValueError as error:
-        yield str(error)
+        return np.zeros(0, bool), [*faults, str(error)]
+    return mask, [*faults, *_size_faults(mask.shape, size)]
 
 
 def _size_faults(shape: tuple[int, ...], size: Measured) -> Iterator[str]:

@@ -64,13 +64,22 @@ def split_png(values: np.ndarray, form: str) -> dict[str, np.ndarray]:
     return {str(value): values == value for value in np.unique(values) if value}
 
 
-@lru_cache(maxsize=2)
 def read_runs(path: Path) -> dict[str, dict[str, Any]]:
     """Return frame -> object -> run lengths as the JSON has them.
 
     Raises:
         UserError: it is not `{"<frame>": {"<object>": {"size": [H, W], "counts": ...}}}`.
     """
+    try:
+        stamp = path.stat().st_mtime_ns
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    return _read_runs(path, stamp)
+
+
+@lru_cache(maxsize=2)
+def _read_runs(path: Path, stamp: int) -> dict[str, dict[str, Any]]:
+    """Read the file once for all its frames; `stamp` is its time of change."""
     try:
         frames = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:

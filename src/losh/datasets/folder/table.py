@@ -97,9 +97,7 @@ def _header(line: str, table: Table) -> list[str]:
             table.fault(1, f"has no column {name}; {wanted}")
     for name in sorted(set(columns) - set(COLUMNS)):
         close = difflib.get_close_matches(name, COLUMNS, n=1)
-        table.fault(
-            1, f"has an unknown column {name!r}; " + (f"{close[0]}?" if close else wanted)
-        )
+        table.fault(1, f"has an unknown column {name!r}; " + (f"{close[0]}?" if close else wanted))
     for name in sorted({name for name in columns if columns.count(name) > 1}):
         table.fault(1, f"has two columns {name}")
     return columns if set(REQUIRED) <= set(columns) else []
@@ -118,8 +116,6 @@ def _read_rows(lines: Iterator[tuple[int, str]], header: list[str], table: Table
 
     Each line is parsed alone: a quotation mark that is not closed must not swallow those after it.
     """
-    first: dict[tuple[str, str, str], int] = {}
-    splits: dict[str, tuple[str, int]] = {}
     count = 0
     for number, line in lines:
         if not line.strip():
@@ -139,14 +135,7 @@ def _read_rows(lines: Iterator[tuple[int, str]], header: list[str], table: Table
         faults = list(_row_faults(row))
         for what in faults:
             table.fault(number, what)
-        same = first.setdefault((row.video, row.object, row.expression), number)
-        if same != number:
-            table.fault(number, f"is the same as line {same}")
-        split, line_of_it = splits.setdefault(row.video, (row.split, number))
-        if split != row.split and not faults:
-            where = f"{row.split}, but line {line_of_it} has it in {split}"
-            table.fault(number, f"has video {row.video!r} in {where}; a video has one split")
-        elif same == number and not faults:
+        if not faults:
             table.rows.append(row)
     if not count:
         table.fault(0, "has no row after its header")
