@@ -41,7 +41,7 @@ def take_folder(
         for fault in checked.faults[:SHOWN]:
             print(fault.text(str(source)))
         raise UserError(
-            f"{source} has {len(checked.faults)} fault(s), the first: {checked.faults[0].text()}",
+            f"{source} has {checked.num_faults} fault(s), the first: {checked.faults[0].text()}",
             f"`losh check-data {source}` lists them all",
         )
     listing = FileListing(source)

@@ -32,6 +32,8 @@ class Checked:
     faults: list[Fault] = field(default_factory=list)
     notes: list[Fault] = field(default_factory=list)
     videos: dict[str, Inspected] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    """Videos with faults of their own, or of their masks."""
     splits: dict[str, str] = field(default_factory=dict)
     """Video -> its split."""
     expressions: list[Expression] = field(default_factory=list)
@@ -42,6 +44,11 @@ class Checked:
         dense = all(len(video.masks) == video.num_frames for video in self.videos.values())
         return DENSE if dense else SPARSE
 
+    @property
+    def num_faults(self) -> int:
+        """How many there are, those too that are not told one by one."""
+        return sum(fault.times for fault in self.faults)
+
     def summary(self) -> str:
         """Return the line that the check ends with."""
         parts = [_counts(self.splits, self.expressions)]
@@ -50,7 +57,7 @@ class Checked:
             expressions = [one for one in self.expressions if one.split == split]
             if videos or expressions:
                 parts.append(f"{split}: {_counts(videos, expressions)}")
-        parts.append(_number(len(self.faults), "fault"))
+        parts.append(_number(self.num_faults, "fault"))
         return "; ".join(parts)
 
     def lines(self, root: str = "") -> list[str]:
@@ -134,6 +141,8 @@ def _inspect_all(root: Path, places: dict[str, str], checked: Checked) -> None:
         for (video, _), (found, faults) in zip(jobs, bar, strict=True):
             checked.videos[video] = found
             checked.faults += faults
+            if faults:
+                checked.broken.add(video)
 
 
 def _resolve(rows: list[tuple[Row, str]], checked: Checked) -> None:
@@ -141,10 +150,10 @@ def _resolve(rows: list[tuple[Row, str]], checked: Checked) -> None:
     counted: Counter[str] = Counter()
     first: dict[tuple[str, str, str], int] = {}
     for row, video in rows:
-        found = checked.videos[video]
-        if not found.num_frames:  # it cannot be read: that is told already
-            continue
-        instance, fault = _object_of(row, video, found)
+        if video in checked.broken:  # that is told already; its objects are not known
+            instance, fault = row.object, ""
+        else:
+            instance, fault = _object_of(row, video, checked.videos[video])
         if fault:
             checked.faults.append(Fault(TABLE, row.line, fault))
             continue

@@ -17,6 +17,8 @@ class Fault:
     line: int
     """From 1; 0: the file as a whole."""
     what: str
+    times: int = 1
+    """How many faults it stands for."""
 
     def text(self, root: str = "") -> str:
         """Return it as one line, `file:line: what`, with the folder before the file."""

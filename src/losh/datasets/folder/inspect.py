@@ -38,7 +38,6 @@ class Inspected:
     frames: list[str]
     """File names in natural order; empty for a video file."""
     num_frames: int = 0
-    """0: it cannot be read."""
     height: int = 0
     width: int = 0
     form: str = INDEXED
@@ -69,7 +68,7 @@ def inspect(root: Path, video: tuple[str, str]) -> tuple[Inspected, list[Fault]]
         faults = _inspect_pngs(root, f"{MASKS}/{name}", found, size)
     rest = len(faults) - SHOWN
     if rest > 0:
-        faults[SHOWN:] = [Fault(f"{MASKS}/{name}", 0, f"has {rest} more faults")]
+        faults[SHOWN:] = [Fault(f"{MASKS}/{name}", 0, f"has {rest} more faults", rest)]
     return found, faults
 
 
