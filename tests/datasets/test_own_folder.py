@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from own_folder import ROWS, clip_of, make_own_folder, write_rows
 from PIL import Image
 
 from losh.cli import main
@@ -20,6 +19,7 @@ from losh.download import download
 from losh.errors import UserError
 from losh.params import FolderParams
 from losh.testing.dataset_fixtures import write_video
+from losh.testing.own_folder import ROWS, clip_of, make_own_folder, write_rows
 
 
 @pytest.fixture(scope="module")
