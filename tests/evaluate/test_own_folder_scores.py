@@ -138,3 +138,26 @@ def test_the_scores_are_those_of_the_masks(tmp_path, monkeypatch):
         sum(a for a, _ in both) / sum(u for _, u in both)
     )
     assert metrics["j"] == pytest.approx(np.mean(ious))
+
+
+def test_another_split_or_fewer_masks_are_extracted_anew(tmp_path, monkeypatch):
+    """What scratch/ keeps of a video must not outlive what the table says of it."""
+    root = make_own_folder(tmp_path / "own")
+
+    def extracted() -> FrameStore:
+        download("own", FolderParams(kind="folder"), tmp_path / "raw")
+        extract_frames(tmp_path / "raw", tmp_path / "frames", FRAMES, tmp_path / "scratch")
+        return FrameStore(tmp_path / "frames")
+
+    monkeypatch.setenv("LOSH_OWN", str(root))
+    Image.fromarray(np.uint8(2) * (clip_of("walk").objects[1] == 2)).save(
+        root / "masks/walk/00001.png"
+    )
+    first = extracted()
+    assert first.videos["walk"]["split"] == "train"
+    assert first.masks("walk", 1).keys() == {"1", "2"}
+    (root / "masks/jump/3.png").unlink()
+    write_rows(root, *(row.replace(",train,", ",valid,") for row in ROWS))
+    second = extracted()
+    assert second.index["protocol"] == "a2d" and second.videos["walk"]["split"] == "valid"
+    assert second.masks("walk", 1).keys() == {"2"}

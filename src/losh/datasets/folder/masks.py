@@ -36,7 +36,7 @@ def read_png(path: Path) -> np.ndarray:
                     "bits, whose values number the objects"
                 )
             return np.array(image.convert("L") if image.mode == "1" else image, np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} does not decode ({why.replace(str(path), 'it')})") from None
 
