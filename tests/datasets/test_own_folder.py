@@ -245,6 +245,18 @@ def test_what_does_no_harm_is_a_note(own):
     ]
 
 
+def test_one_frame_without_a_mask_is_noted_where_all_others_have_one(own):
+    (own / "masks/jump/3.png").unlink()
+    (note,) = check_folder(own).notes
+    assert note.text().startswith("masks: covers 3 of 4 frames of 'jump'; J and F need all frames")
+
+
+def test_a_header_that_is_not_utf8_is_the_one_fault(own):
+    with_file("expressions.csv", b"vid\xe9o,expression,split\nwalk,a disc,train\n")(own)
+    (fault,) = faults_of(own)
+    assert fault.startswith("expressions.csv:1: is not UTF-8 (byte 0xe9 in column 4)")
+
+
 def test_numbers_in_names_count_as_numbers():
     assert sorted(["10.jpg", "2.jpg", "A1.jpg", "a10.jpg", "a2.jpg"], key=natural) == [
         "2.jpg",

@@ -91,34 +91,43 @@ def check_folder(root: Path) -> Checked:
     table, media, checked = read_table(root), list_media(root), Checked()
     checked.faults += table.faults
     checked.notes += table.notes
-    rows = [(row, video) for row in table.rows if (video := _video_of(row, media, checked))]
+    rows = _find_videos(table.rows, media, checked)
     _split_videos(rows, checked)
     _inspect_all(root, {video: media[video][0] for video in checked.splits}, checked)
     _resolve(rows, checked)
     if table.rows:
         _note_unused(root, media, table.videos, checked)
+    if not checked.faults:
+        _note_partial(checked)
     checked.faults.sort(key=lambda fault: (fault.file != TABLE, fault.file, fault.line))
     return checked
 
 
-def _video_of(row: Row, media: dict[str, list[str]], checked: Checked) -> str:
-    """Return the video that a row names, with or without its suffix; empty where it is not there.
+def _find_videos(
+    rows: list[Row], media: dict[str, list[str]], checked: Checked
+) -> list[tuple[Row, str]]:
+    """Return the rows with the videos that they name, with or without the suffix.
 
-    Each such row is a fault, for all of them are to be mended.
+    Each row whose video is not there is a fault, for all of them are to be mended.
     """
     by_file = {place.removeprefix(f"{VIDEOS}/"): name for name in media for place in media[name]}
-    video = row.video if row.video in media else by_file.get(row.video, "")
-    if not video:
-        close = difflib.get_close_matches(row.video, [*media, *by_file], n=1)
-        hint = f"; {close[0]}?" if close else ""
-        checked.faults.append(
-            Fault(TABLE, row.line, f"names the video {row.video!r}, which {VIDEOS}/ lacks{hint}")
-        )
-    elif len(media[video]) > 1:
-        places = " and ".join(media[video])
-        checked.faults.append(Fault(TABLE, row.line, f"may mean {places}; rename one of them"))
-        return ""
-    return video
+    known = by_file | {name: name for name in media}
+    hints: dict[str, str] = {}
+    found = []
+    for row in rows:
+        video = known.get(row.video, "")
+        if not video:
+            if row.video not in hints:
+                close = difflib.get_close_matches(row.video, known, n=1)
+                hints[row.video] = f"; {close[0]}?" if close else ""
+            fault = f"names the video {row.video!r}, which {VIDEOS}/ lacks{hints[row.video]}"
+        elif len(media[video]) > 1:
+            fault = f"may mean {' and '.join(media[video])}; rename one of them"
+        else:
+            found.append((row, video))
+            continue
+        checked.faults.append(Fault(TABLE, row.line, fault))
+    return found
 
 
 def _split_videos(rows: list[tuple[Row, str]], checked: Checked) -> None:
@@ -199,6 +208,20 @@ def _note_unused(
     for path in visible(root / MASKS):
         if (path.name if path.is_dir() else path.stem) not in media:
             checked.notes.append(Fault(f"{MASKS}/{path.name}", 0, "belongs to no video"))
+
+
+def _note_partial(checked: Checked) -> None:
+    """Note what keeps a dataset that is almost annotated throughout from being so."""
+    partial_ones = [
+        name for name, video in checked.videos.items() if len(video.masks) < video.num_frames
+    ]
+    if 0 < len(partial_ones) < len(checked.videos):
+        name = partial_ones[0]
+        video = checked.videos[name]
+        what = f"covers {len(video.masks)} of {video.num_frames} frames of {name!r}"
+        checked.notes.append(
+            Fault(MASKS, 0, f"{what}; J and F need all frames of all videos (docs/own_data.md)")
+        )
 
 
 def _counts(videos: Iterable[str], expressions: list[Expression]) -> str:

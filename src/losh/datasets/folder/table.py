@@ -68,7 +68,8 @@ def read_table(root: Path) -> Table:
         note = "begins with a byte-order mark, as Excel writes it; it is passed over"
         table.notes.append(Fault(TABLE, 1, note))
     lines = _decoded(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"), table)
-    header = _header(next(lines, (1, ""))[1], table)
+    number, line = next(lines, (0, ""))
+    header = _header(line, table) if number == 1 else []
     if header:
         _read_rows(lines, header, table)
     return table
