@@ -13,13 +13,13 @@ from PIL import Image
 
 from losh.cli import main
 from losh.datasets import open_reader
-from losh.datasets.folder.check import check_folder
-from losh.datasets.folder.media import natural, read_frames
+from losh.datasets.folder.check_folder import check_folder
+from losh.datasets.folder.video_files import natural, read_frames
 from losh.download import download
 from losh.errors import UserError
 from losh.params import FolderParams
 from losh.testing.dataset_fixtures import write_video
-from losh.testing.own_folder import ROWS, clip_of, make_own_folder, write_rows
+from losh.testing.own_folder_fixture import ROWS, clip_of, make_own_folder, write_rows
 
 
 @pytest.fixture(scope="module")

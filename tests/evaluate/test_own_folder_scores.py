@@ -26,7 +26,7 @@ from losh.model.build import build_model
 from losh.model.checkpoint import save_model
 from losh.params import FolderParams, FramesParams
 from losh.runtime.distributed import Processes
-from losh.testing.own_folder import ROWS, clip_of, make_own_folder, write_rows
+from losh.testing.own_folder_fixture import ROWS, clip_of, make_own_folder, write_rows
 from losh.testing.tiny_training import tiny_params
 
 FRAMES = FramesParams(window=4, short_side=None, jpeg_quality=95, on_error="stop")

@@ -11,8 +11,8 @@ import yaml
 from PIL import Image
 from test_whole_pipeline import call, clone
 
-from losh.datasets.folder.check import check_folder
-from losh.testing.own_folder import ROWS, make_own_folder, write_rows
+from losh.datasets.folder.check_folder import check_folder
+from losh.testing.own_folder_fixture import ROWS, make_own_folder, write_rows
 from losh.testing.tiny_training import ROOT, tiny_raw
 
 PAGE = (ROOT / "docs/own_data.md").read_text(encoding="utf-8")

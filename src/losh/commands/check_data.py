@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from losh.datasets.folder.check import check_folder
+from losh.datasets.folder.check_folder import check_folder
 
 
 def check_data(root: Path) -> bool:

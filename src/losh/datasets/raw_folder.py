@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from losh.datasets.folder.reader import FolderReader
+from losh.datasets.folder.folder_reader import FolderReader
 from losh.datasets.listing import FileListing
 from losh.datasets.locate import source_of
 from losh.datasets.published import make_reader

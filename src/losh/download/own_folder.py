@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from losh.datasets.folder.check import check_folder
-from losh.datasets.folder.masks import MASKS
-from losh.datasets.folder.media import VIDEOS
-from losh.datasets.folder.reader import FolderReader
-from losh.datasets.folder.table import TABLE
+from losh.datasets.folder.check_folder import check_folder
+from losh.datasets.folder.expression_rows import TABLE
+from losh.datasets.folder.folder_reader import FolderReader
+from losh.datasets.folder.mask_files import MASKS
+from losh.datasets.folder.video_files import VIDEOS
 from losh.datasets.listing import FileListing
 from losh.datasets.locate import SOURCES, place_of, variable_of
 from losh.datasets.raw_folder import FOLDER, write_raw

@@ -26,7 +26,7 @@ class Row:
 
     line: int
     video: str
-    """As it is written; losh.datasets.folder.media finds it."""
+    """As it is written; losh.datasets.folder.video_files finds it."""
     expression: str
     split: str
     object: str

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from losh.datasets.folder.check import DENSE
-from losh.datasets.folder.masks import (
+from losh.datasets.folder.check_folder import DENSE
+from losh.datasets.folder.mask_files import (
     MASKS,
     RUNS,
     decode_runs,
@@ -18,7 +18,7 @@ from losh.datasets.folder.masks import (
     read_runs,
     split_png,
 )
-from losh.datasets.folder.media import read_frames
+from losh.datasets.folder.video_files import read_frames
 from losh.datasets.listing import FileListing
 from losh.datasets.reader import Expression, Inventory, Video
 from losh.errors import UserError

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from losh.datasets.folder.faults import Fault, as_fault
-from losh.datasets.folder.masks import (
+from losh.datasets.folder.mask_files import (
     INDEXED,
     MASKS,
     RUNS,
@@ -21,7 +21,7 @@ from losh.datasets.folder.masks import (
     read_png,
     read_runs,
 )
-from losh.datasets.folder.media import Measured, frame_files, measure, natural, visible
+from losh.datasets.folder.video_files import Measured, frame_files, measure, natural, visible
 from losh.errors import UserError
 from losh.media.decoding import VOID
 

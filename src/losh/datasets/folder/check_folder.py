@@ -12,11 +12,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from losh.datasets.folder.expression_rows import SPLITS, TABLE, Row, read_table
 from losh.datasets.folder.faults import Fault
-from losh.datasets.folder.inspect import Inspected, inspect
-from losh.datasets.folder.masks import MASKS
-from losh.datasets.folder.media import VIDEOS, list_media, visible
-from losh.datasets.folder.table import SPLITS, TABLE, Row, read_table
+from losh.datasets.folder.inspect_video import Inspected, inspect
+from losh.datasets.folder.mask_files import MASKS
+from losh.datasets.folder.video_files import VIDEOS, list_media, visible
 from losh.datasets.reader import Expression
 from losh.errors import UserError
 from losh.runtime.parallel import map_in_processes
