@@ -67,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.set_defaults(run=_predict)
 
+    one = commands.add_parser(
+        "check-data", help="say what is wrong in a folder of your own data (docs/own_data.md)"
+    )
+    one.add_argument("folder", type=Path, help="holds expressions.csv, videos/ and masks/")
+    one.set_defaults(run=_check_data)
+
     one = commands.add_parser("flow", help="show a clip's optical flow (RAFT) as a video")
     one.add_argument("clip", type=Path, help="a video file, or a folder of frames")
     one.add_argument("-o", "--out", type=Path, required=True, help="the video, .mp4")
@@ -205,6 +211,13 @@ def _predict(arguments: argparse.Namespace) -> None:
         f"pixels of {found['frames']} frames"
     )
     print(f"wrote {arguments.out}" + (f" and {arguments.masks}/" if arguments.masks else ""))
+
+
+def _check_data(arguments: argparse.Namespace) -> None:
+    from losh.commands.check_data import check_data
+
+    if not check_data(arguments.folder):
+        raise SystemExit(1)
 
 
 def _flow(arguments: argparse.Namespace) -> None:

@@ -9,7 +9,11 @@ from losh.clips.samples import build_samples, read_expressions
 from losh.errors import UserError
 from losh.evaluate.protocols.annotated_frames import evaluate_a2d
 from losh.evaluate.protocols.setup import EvaluationSetup, Result, predictor_of
-from losh.evaluate.protocols.videos import evaluate_davis, evaluate_youtube_vos
+from losh.evaluate.protocols.videos import (
+    evaluate_davis,
+    evaluate_whole_videos,
+    evaluate_youtube_vos,
+)
 from losh.evaluate.report.pictures import draw_cases
 from losh.evaluate.report.table import write_empty_plots, write_plots, write_rows
 from losh.frames import FrameStore
@@ -57,6 +61,12 @@ def evaluate(
 def _evaluate(setup: EvaluationSetup, name: str) -> Result:
     index = setup.store.index
     expressions = read_expressions(setup.root / "short_text" / f"{name}.csv")
+    if (expressions["split"] == "train").all():
+        _say(
+            setup.processes,
+            f"evaluate {name}: nothing to score, for all its expressions are of the split train",
+        )
+        return Result.empty()
     if index["protocol"] == "a2d":
         samples, left_out = build_samples(setup.store, expressions, train=False)
         _say(
@@ -74,11 +84,11 @@ def _evaluate(setup: EvaluationSetup, name: str) -> Result:
     )
     if not here.any():
         return Result.empty()
-    return (
-        evaluate_davis(setup, held_out[here])
-        if index["protocol"] == "davis"
-        else evaluate_youtube_vos(setup, held_out[here])
-    )
+    if index["protocol"] == "davis":
+        return evaluate_davis(setup, held_out[here])
+    if index["kind"] == "folder":
+        return evaluate_whole_videos(setup, held_out[here])
+    return evaluate_youtube_vos(setup, held_out[here])
 
 
 def _check_window(store: FrameStore, window: int) -> None:
