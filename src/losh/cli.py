@@ -63,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
 
     add_predict(commands)
 
+    one = commands.add_parser(
+        "check-data", help="say what is wrong in a folder of your own data (docs/own_data.md)"
+    )
+    one.add_argument("folder", type=Path, help="holds expressions.csv, videos/ and masks/")
+    one.set_defaults(run=_check_data)
+
     one = commands.add_parser("flow", help="show a clip's optical flow (RAFT) as a video")
     one.add_argument("clip", type=Path, help="a video file, or a folder of frames")
     one.add_argument("-o", "--out", type=Path, required=True, help="the video, .mp4")
@@ -138,6 +144,23 @@ def parser() -> argparse.ArgumentParser:
     )
     one.set_defaults(run=_ablation)
 
+    one = commands.add_parser(
+        "probe", help="swap the actions of MovingShapes' test sentences: what do predictions do?"
+    )
+    one.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="a model file, an experiment's name or a commit (default: the workspace's model)",
+    )
+    one.add_argument(
+        "--dataset",
+        default="moving_shapes",
+        metavar="NAME",
+        help="of kind moving_shapes (default: %(default)s)",
+    )
+    one.set_defaults(run=_probe)
+
     one = commands.add_parser("compare", help="the experiments: what each changed, and its scores")
     one.add_argument(
         "-A", "--all", action="store_true", help="those started from other commits too"
@@ -163,6 +186,51 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+<<<<<<< HEAD
+=======
+def _fraction(text: str) -> float:
+    """A number from 0 to 1."""
+    if not 0 <= float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
+    return float(text)
+
+
+def _count(text: str) -> int:
+    """A whole number of at least 1."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(text)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from losh.inference.predict import Settings, predict
+
+    names = (field.name for field in dataclasses.fields(Settings))
+    found = predict(
+        arguments.clip,
+        arguments.sentence,
+        arguments.out,
+        arguments.model,
+        arguments.short,
+        arguments.masks,
+        Settings(**{name: getattr(arguments, name) for name in names}),
+    )
+    print(f"short expression: {found['short']}")
+    print(
+        f"score {found['score']:.3f}; the masks cover {100 * found['covered']:.1f} % of the "
+        f"pixels of {found['frames']} frames"
+    )
+    print(f"wrote {arguments.out}" + (f" and {arguments.masks}/" if arguments.masks else ""))
+
+
+def _check_data(arguments: argparse.Namespace) -> None:
+    from losh.commands.check_data import check_data
+
+    if not check_data(arguments.folder):
+        raise SystemExit(1)
+
+
+>>>>>>> main
 def _flow(arguments: argparse.Namespace) -> None:
     from losh.own_video.show_flow import show_flow
     from losh.params import load_params
@@ -221,6 +289,12 @@ def _ablation(arguments: argparse.Namespace) -> None:
         queue(arguments.seeds, arguments.set, arguments.base, arguments.rows)
     else:
         show()
+
+
+def _probe(arguments: argparse.Namespace) -> None:
+    from losh.commands.probe import probe
+
+    probe(arguments.models, arguments.dataset, load_params().evaluate)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
