@@ -186,43 +186,6 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-<<<<<<< HEAD
-=======
-def _fraction(text: str) -> float:
-    """A number from 0 to 1."""
-    if not 0 <= float(text) <= 1:
-        raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
-    return float(text)
-
-
-def _count(text: str) -> int:
-    """A whole number of at least 1."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return int(text)
-
-
-def _predict(arguments: argparse.Namespace) -> None:
-    from losh.inference.predict import Settings, predict
-
-    names = (field.name for field in dataclasses.fields(Settings))
-    found = predict(
-        arguments.clip,
-        arguments.sentence,
-        arguments.out,
-        arguments.model,
-        arguments.short,
-        arguments.masks,
-        Settings(**{name: getattr(arguments, name) for name in names}),
-    )
-    print(f"short expression: {found['short']}")
-    print(
-        f"score {found['score']:.3f}; the masks cover {100 * found['covered']:.1f} % of the "
-        f"pixels of {found['frames']} frames"
-    )
-    print(f"wrote {arguments.out}" + (f" and {arguments.masks}/" if arguments.masks else ""))
-
-
 def _check_data(arguments: argparse.Namespace) -> None:
     from losh.commands.check_data import check_data
 
@@ -230,7 +193,6 @@ def _check_data(arguments: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
->>>>>>> main
 def _flow(arguments: argparse.Namespace) -> None:
     from losh.own_video.show_flow import show_flow
     from losh.params import load_params
@@ -293,6 +255,7 @@ def _ablation(arguments: argparse.Namespace) -> None:
 
 def _probe(arguments: argparse.Namespace) -> None:
     from losh.commands.probe import probe
+    from losh.params import load_params
 
     probe(arguments.models, arguments.dataset, load_params().evaluate)
 

@@ -15,7 +15,8 @@ from losh.media.drawing import overlay
 from losh.media.resizing import resize_frame
 from losh.own_video.clips import Clip, open_clip
 from losh.own_video.legend import colour_of, legend
-from losh.own_video.mask_files import (
+from losh.own_video.model import Model, load
+from losh.own_video.outputs import (
     Add,
     check_file,
     check_folder,
@@ -23,7 +24,6 @@ from losh.own_video.mask_files import (
     rle_file,
     score_file,
 )
-from losh.own_video.model import Model, load
 from losh.own_video.segmenting import MaskedFrame
 from losh.own_video.settings import Settings, check_model_file
 from losh.own_video.spoken import Expression, check_sentence
