@@ -12,7 +12,7 @@ from losh.media.decoding import read_bytes
 
 
 def read_plain_pickle(path: Path) -> Any:
-    """Return what a pickle of lists, tuples, dicts, sets, strings and numbers holds.
+    """Return what a pickle of lists, tuples, dicts, strings and numbers holds.
 
     A pickle can only call what it has named first, and here nothing that it names is given to it:
     no class, no function, no extension, no persistent object. Strings of Python 2 are taken for
