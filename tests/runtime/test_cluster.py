@@ -221,9 +221,9 @@ def test_nothing_listens_beyond_loopback(started: Cluster, here: Path):
 
 def test_who_has_no_certificate_is_refused_in_one_line(here: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LOSH_CLUSTER_WAIT", "1")
-    none = {"ca-file": None, "client": {"cert": None, "key": None}}
+    none = {"distributed.comm.tls.ca-file": None, "distributed.comm.tls.client.cert": None}
     refused = pytest.raises(UserError, match=r"no scheduler answers.*docs/cluster\.md")
-    with dask.config.set({"distributed.comm.tls": none}), refused as error:
+    with dask.config.set(none), refused as error:
         cluster_executor_opened()
     assert "\n" not in str(error.value)
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from losh.clips.samples import build_samples, read_expressions
 from losh.errors import UserError
 from losh.evaluate.protocols.annotated_frames import evaluate_a2d
-from losh.evaluate.protocols.setup import EvaluationSetup, Result
-from losh.evaluate.protocols.videos import evaluate_davis, evaluate_youtube_vos
+from losh.evaluate.protocols.refcoco import evaluate_by_split
+from losh.evaluate.protocols.setup import EvaluationSetup, Result, predictor_of
+from losh.evaluate.protocols.videos import (
+    evaluate_davis,
+    evaluate_whole_videos,
+    evaluate_youtube_vos,
+)
 from losh.evaluate.report.pictures import draw_cases
 from losh.evaluate.report.table import write_empty_plots, write_plots, write_rows
 from losh.frames import FrameStore
-from losh.inference.forward import Predictor
-from losh.inference.text_features import TextFeatures
-from losh.media.resizing import InputSize
 from losh.model.checkpoint import load_model
 from losh.params import EvaluateParams
 from losh.runtime.distributed import Processes, start, stop
 from losh.runtime.files import write_json
 from losh.runtime.folders import keepers_of
 from losh.runtime.home import at_home
-from losh.runtime.machine import pick_precision
 
 DIGITS = 4
 """Of the numbers in metrics/eval: more would be noise in `dvc metrics diff`."""
@@ -48,17 +51,7 @@ def evaluate(
         out = root / "evaluate" / name
         processes = keepers_of(out, processes)
         store = FrameStore(root / "frames" / name)
-        folds = network.base.folds_text(store.index["protocol"], training=False)
-        predictor = Predictor(
-            network,
-            TextFeatures(network.text_encoder, processes.device, fold=folds),
-            InputSize.of_config(config),
-            pick_precision(params.precision, processes.device),
-            params.rule,
-            params.threshold,
-            params.batch_size,
-            params.order == "window",
-        )
+        predictor = predictor_of(network, config, params, store, processes.device)
         setup = EvaluationSetup(predictor, store, root, params, processes, out)
         _check_window(store, config["window"])
         result = _evaluate(setup, name)
@@ -72,14 +65,18 @@ def evaluate(
 def _evaluate(setup: EvaluationSetup, name: str) -> Result:
     index = setup.store.index
     expressions = read_expressions(setup.root / "short_text" / f"{name}.csv")
-    if index["protocol"] == "a2d":
-        samples, left_out = build_samples(setup.store, expressions, train=False)
+    if (expressions["split"] == "train").all():
         _say(
             setup.processes,
-            f"evaluate {name}: {len(samples)} samples"
-            + "".join(f"; {n} expressions left out: {why}" for why, n in sorted(left_out.items())),
+            f"evaluate {name}: nothing to score, for all its expressions are of the split train",
         )
-        return evaluate_a2d(setup, samples) if samples else Result.empty()
+        return Result.empty()
+    if index["protocol"] == "a2d":
+        return _evaluate_samples(setup, expressions, name)
+    if index["protocol"] == "refcoco":
+        return evaluate_by_split(
+            expressions, lambda rows, split: _evaluate_samples(setup, rows, f"{name} {split}")
+        )
     held_out = expressions[expressions["split"] != "train"]
     here = held_out["video"].isin(setup.store.videos)
     _say(
@@ -89,11 +86,22 @@ def _evaluate(setup: EvaluationSetup, name: str) -> Result:
     )
     if not here.any():
         return Result.empty()
-    return (
-        evaluate_davis(setup, held_out[here])
-        if index["protocol"] == "davis"
-        else evaluate_youtube_vos(setup, held_out[here])
+    if index["protocol"] == "davis":
+        return evaluate_davis(setup, held_out[here])
+    if index["kind"] == "folder":
+        return evaluate_whole_videos(setup, held_out[here])
+    return evaluate_youtube_vos(setup, held_out[here])
+
+
+def _evaluate_samples(setup: EvaluationSetup, expressions: pd.DataFrame, what: str) -> Result:
+    """Score one annotated frame for each sample of the expressions that are not for training."""
+    samples, left_out = build_samples(setup.store, expressions, train=False)
+    _say(
+        setup.processes,
+        f"evaluate {what}: {len(samples)} samples"
+        + "".join(f"; {n} expressions left out: {why}" for why, n in sorted(left_out.items())),
     )
+    return evaluate_a2d(setup, samples) if samples else Result.empty()
 
 
 def _check_window(store: FrameStore, window: int) -> None:

@@ -1,4 +1,6 @@
-"""Whole-video protocols: Refer-YouTube-VOS (submission, J and F) and Refer-DAVIS17 (label maps)."""
+"""Whole-video protocols: Refer-YouTube-VOS and MeViS (submission, J and F), and Refer-DAVIS17
+(label maps).
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,14 @@ from losh.evaluate.protocols.davis import (
     objects_to_score,
 )
 from losh.evaluate.protocols.setup import EvaluationSetup, Result
-from losh.evaluate.protocols.youtube_vos import SubmissionWriter, local_scores, merge_submissions
+from losh.evaluate.protocols.youtube_vos import (
+    SUBMISSIONS,
+    SubmissionWriter,
+    local_scores,
+    merge_submissions,
+)
 from losh.evaluate.report.table import ExpressionRow
+from losh.inference.overlap import Overlap
 from losh.inference.whole_video import Trajectory, track
 from losh.runtime.folders import bring
 from losh.runtime.resume import SCRATCH
@@ -35,14 +43,18 @@ FRAMES_AT_ONCE = 16
 
 
 def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
-    """Write the submission zip, and score locally every expression whose masks are public."""
+    """Write the submission zip, and score locally every expression whose masks are public.
+
+    No zip is written where nothing is for the server (MeViS without the split valid).
+    """
     processes, result = setup.processes, Result.empty()
-    part = setup.out / f"part{processes.rank}.zip"
-    with SubmissionWriter(part) as submission:
+    part, server = setup.out / f"part{processes.rank}.zip", SUBMISSIONS[setup.protocol]
+    with SubmissionWriter(part, server.folder) as submission:
 
         def score(video: str, rows: list[Any], tracks: list[Trajectory]) -> None:
             for row, found in zip(rows, tracks, strict=True):
-                _add(result, _score_expression(setup, video, row, found, submission))
+                taken = submission if server.takes(row.split) else None
+                _add(result, _score_expression(setup, video, row, found, taken))
 
         _each_video(setup, expressions, result, score)
     total = _gathered(setup, result)
@@ -51,7 +63,9 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
         bring(setup.out / f"part{rank}.zip", processes)
     if processes.keeps:
         parts = sorted(setup.out.glob("part*.zip"))
-        merge_submissions(parts, setup.out / "submission.zip")
+        (setup.out / "submission.zip").unlink(missing_ok=True)
+        if any(server.takes(split) for split in expressions["split"]):
+            merge_submissions(parts, setup.out / "submission.zip")
         for path in parts:
             path.unlink()
     scored = [
@@ -61,9 +75,10 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
     ]
     total.metrics = local_scores(scored) if scored else {}
     if processes.is_main and len(scored) < len(total.rows):
+        whose = f"those of {server.split}" if server.split else "all of them"
         print(
             f"{len(scored)} of {len(total.rows)} expressions have public masks and are scored "
-            f"here; the submission holds all of them"
+            f"here; the submission holds {whose}"
         )
     return total
 
@@ -102,6 +117,34 @@ def evaluate_davis(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
                 ObjectScore(row.video, row.instance, row.j, row.f)
             )
     total.metrics = davis_results(by_set, plain) if plain else {}
+    return total
+
+
+def evaluate_whole_videos(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
+    """Score videos of which every frame has its masks (a user's own).
+
+    J and F are means over expressions; the IoUs and precisions of A2D-Sentences are over all
+    frames that show the object, of the same masks.
+    """
+    result, overlap = Result.empty(), Overlap()
+
+    def score(video: str, rows: list[Any], tracks: list[Trajectory]) -> None:
+        for row, found in zip(rows, tracks, strict=True):
+            _add(result, _score_expression(setup, video, row, found, None, overlap))
+
+    _each_video(setup, expressions, result, score)
+    total, pooled = _gathered(setup, result), Overlap()
+    for part in setup.processes.gather(overlap):
+        pooled.merge(part)
+    scored = [
+        ObjectScore(row.video, row.instance, row.j, row.f)
+        for row in total.rows
+        if row.j is not None and row.f is not None
+    ]
+    if scored:
+        total.metrics = local_scores(scored)
+    if pooled.areas:
+        total.metrics |= pooled.scores()
     return total
 
 
@@ -164,8 +207,9 @@ def _score_expression(
     row: Any,
     found: Trajectory,
     submission: SubmissionWriter | None,
+    overlap: Overlap | None = None,
 ) -> tuple[ExpressionRow, tuple[int, Any] | None]:
-    """Score one expression over its video.
+    """Score one expression over its video, and add the frames that show its object to `overlap`.
 
     Returns its row of the table, and a frame's prediction for the pictures.
     """
@@ -194,6 +238,9 @@ def _score_expression(
                 )
             )
             predicted = waiting[-1][0]
+            if overlap is not None and truth.any():
+                seen = ~waiting[-1][2]
+                overlap.add(f"{video}/{row.expression_id}/{t}", predicted & seen, truth & seen)
             if len(waiting) == FRAMES_AT_ONCE:
                 _add_frames(running, waiting)
                 waiting = []
