@@ -83,6 +83,7 @@ def undisturbed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> No
     return node
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="workers end with their agent on Linux alone")
 def test_a_killed_node_comes_back_and_the_weights_are_those_of_an_undisturbed_training(
     undisturbed: Node, tiny_data: Path, tmp_path: Path

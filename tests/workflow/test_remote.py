@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from project import Project
 
+pytestmark = pytest.mark.slow
+
 
 class Clone(Project):
     """Another person's copy of a project."""
