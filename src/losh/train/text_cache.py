@@ -50,6 +50,10 @@ def encode_together(
     if any(processes.gather(kept.exists())):
         bring(kept, processes)
     else:
+        if processes.keeps:  # those of a run that was killed: other sentences, or another's share
+            for part in work.glob("text_features.*.pt"):
+                part.unlink()
+        processes.wait()
         _encode_share(texts, ordered, work, processes)
         processes.wait()
         parts = [_part(work, rank) for rank in range(processes.world)]
