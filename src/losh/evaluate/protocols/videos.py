@@ -48,6 +48,10 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
     No zip is written where nothing is for the server (MeViS without the split valid).
     """
     processes, result = setup.processes, Result.empty()
+    if processes.keeps:  # those of an evaluation that was killed
+        for stale in setup.out.glob("part*.zip"):
+            stale.unlink()
+    processes.wait()
     part, server = setup.out / f"part{processes.rank}.zip", SUBMISSIONS[setup.protocol]
     with SubmissionWriter(part, server.folder) as submission:
 
