@@ -215,9 +215,18 @@ class RVOSPipeline(nn.Module, ABC):
 
     @abstractmethod
     def decode(
-        self, memory: Tensor, tokens: Tokens, video: VideoFeats, text: TextFeats
+        self,
+        memory: Tensor,
+        tokens: Tokens,
+        video: VideoFeats,
+        text: TextFeats,
+        last_only: bool = False,
     ) -> list[LayerPred]:
-        """Run object queries, heads and masks: one prediction per decoder layer."""
+        """Run object queries, heads and masks: one prediction per decoder layer.
+
+        Args:
+            last_only: the others will not be read, and may be left out.
+        """
 
     def refine(self, pred: LayerPred, rows: Tensor, queries: Tensor, video: VideoFeats) -> Tensor:
         """Return the final mask logits of chosen queries; by default those of `pred`.
