@@ -80,7 +80,7 @@ class LoSh(nn.Module):
             video: `base.encode_video` of these clips, where it was already computed (several
                 expressions on one video).
             joint: False: the short stream's predictions are not read. It is then run only as far as
-                the long stream reads it, and its expressions are not needed where it does not.
+                the long stream reads it.
             last_only: only the last decoder layer's predictions are read.
 
         Returns:
