@@ -56,7 +56,8 @@ def test_targets_are_the_referred_instance_with_its_box() -> None:
 
 
 def test_counts_are_of_visible_frames() -> None:
-    assert objective().count(targets()) == {"visible_frames": 1, "pairs": 2}
+    assert objective().count(targets()) == {"visible_frames": 1, "pairs": 1}
+    assert objective().count(targets((True, True))) == {"visible_frames": 2, "pairs": 2}
 
 
 def test_the_cheapest_query_is_the_one_that_is_right() -> None:

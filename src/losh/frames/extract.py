@@ -127,6 +127,7 @@ def _extract_or_explain(
             params.window,
             params.short_side,
             params.jpeg_quality,
+            params.keep,
             _identity(reader, video),
             video.frame_names,
             video.annotated,
