@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from losh.clips.batches import IMAGE_MEAN, IMAGE_STD, make_batch
 from losh.augmentation.clips import AugmentedClips
+from losh.clips.batches import IMAGE_MEAN, IMAGE_STD, make_batch
 from losh.clips.dataset import ClipDataset, ClipRequest, readable
 from losh.clips.geometry import Geometry
 from losh.clips.samples import build_samples, group_samples, read_expressions
