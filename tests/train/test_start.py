@@ -119,7 +119,7 @@ def test_another_text_encoder_is_one_line(tmp_path: Path):
     state = load_file(path)
     name = next(name for name in state if name.endswith("word_embeddings.weight"))
     save_file({**state, name: state[name][:-1].clone()}, path, metadata)
-    with pytest.raises(UserError, match="does not fit: base.text_encoder.*there and .* here"):
+    with pytest.raises(UserError, match=r"does not fit: base\.text_encoder.*there and .* here"):
         started(starting(path))
     state.pop("base.level_embed", None)
     lacking = {key: value for key, value in state.items() if not key.startswith("base.box_heads")}
