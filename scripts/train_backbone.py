@@ -18,6 +18,7 @@ curves.png; docs/backbone/README.md says what is reached.
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import json
 import math
@@ -33,6 +34,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from losh.backbones.level_scale import scale_levels, spread_of_levels
 from losh.backbones.video_swin import VideoSwin
 from losh.backbones.weights import build_backbone
 from losh.clips.batches import pad_frames
@@ -65,6 +67,11 @@ EARLY_MOTION = 4.0  # weight of what the embedding tells of motion, in the first
 CHUNK = 80  # clips of a file
 WARM_UP = 50  # steps
 EVERY = 500  # steps between two rows of the log
+SPREADS = (1.0, 1.0, math.sqrt(3))
+"""Standard deviation of each level's features in the weights that are written. The first weights of
+a 1 x 1 convolution divide it by the square root of 3: to MTTR's encoder a cell then has the spread
+of a word.
+"""
 
 Labelled = tuple[np.ndarray, np.ndarray, np.ndarray]
 Truth = dict[str, Tensor]
@@ -375,7 +382,7 @@ def main() -> None:
         losses.clear()
         tqdm.write(" ".join(f"{name} {value:.3f}" for name, value in rows[-1].items()))
         write_log(rows, arguments.log)
-        save(arguments.out, backbone, rows[-1])
+        save(arguments.out, backbone, rows[-1], draw_batch(held_out, HELD_OUT, window, 0)[0])
         with atomic_write(state) as part:
             kept = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict()}
             torch.save({**kept, "step": step + 1, "seconds": seconds, "rows": rows}, part)
@@ -411,11 +418,16 @@ def write_log(rows: list[dict[str, float]], folder: Path) -> None:
     plt.close(figure)
 
 
-def save(out: Path, backbone: VideoSwin, row: dict[str, float]) -> None:
-    """Write the backbone with what is known of it in the metadata."""
+def save(out: Path, backbone: VideoSwin, row: dict[str, float], frames: Tensor) -> None:
+    """Write the backbone with what is known of it in the metadata, its levels brought to SPREADS on
+    `frames`.
+    """
+    scaled = copy.deepcopy(backbone)
+    spreads = spread_of_levels(scaled, frames)
+    scale_levels(scaled, [wanted / has for wanted, has in zip(SPREADS, spreads, strict=True)])
     facts = {"source": "scripts/train_backbone.py", "licence": "Apache-2.0", "steps": row["step"]}
     facts["held_out"] = {name: round(row[name], 3) for name in list(row)[3:]}
-    weights = {name: value.contiguous() for name, value in backbone.state_dict().items()}
+    weights = {name: value.contiguous() for name, value in scaled.state_dict().items()}
     with atomic_write(out) as part:
         save_file(weights, part, {"losh": json.dumps(facts, sort_keys=True)})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 # code.
 sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from losh.check.inputs import check_inputs
+from losh.check.check import check_inputs
 from losh.runtime.stage import run_stage
 
 if __name__ == "__main__":

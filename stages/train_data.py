@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 from losh.runtime.stage import run_stage
-from losh.train.inputs import describe_train_data
+from losh.train.dataset_digests import describe_train_data
 
 if __name__ == "__main__":
     run_stage(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from losh.check.check import STAGES, check_inputs
 from losh.check.digests import Digests
-from losh.check.inputs import STAGES, check_inputs
 from losh.errors import UserError
 from losh.params import StrictLoader, check_params
 
@@ -132,6 +132,6 @@ def test_in_an_experiments_copy_an_ignored_file_is_found_at_home(tmp_path, monke
 
 
 def test_it_loads_no_torch():
-    code = "import sys, losh.check.inputs, losh.runtime.stage; print('torch' in sys.modules)"
+    code = "import sys, losh.check.check, losh.runtime.stage; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

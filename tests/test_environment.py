@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from losh.check.inputs import check_inputs
+from losh.check.check import check_inputs
 from losh.errors import UserError
 from losh.params import load_params
 from losh.runtime.machine import worker_count

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from losh.layers.boxes import boxes_of_masks
-from losh.layers.one_object import box_losses, class_loss
+from losh.layers.query_losses import box_losses, class_loss
 from losh.model.mask_losses import dice_loss, focal_loss
 from losh.model.one_object import Grid, OneObject
 from losh.model.structures import LayerPred, Targets

@@ -15,7 +15,9 @@ import pytest
 
 from losh.moving_shapes.annotations import write_masks
 from losh.moving_shapes.generate import clip_seed, generate
+from losh.moving_shapes.meaning import referents
 from losh.moving_shapes.scene import render_clip
+from losh.moving_shapes.truth import read_truth
 from losh.moving_shapes.video import write_video
 from losh.params import MovingShapesParams
 
@@ -105,6 +107,7 @@ def test_layout(made):
             "a2d_annotation.txt",
             "a2d_missed_videos.txt",
             "objects.json",
+            "scenes.json",
             "short_texts.csv",
         )
     }
@@ -132,6 +135,32 @@ def test_annotation_table(made):
             with h5py.File(path) as file:
                 assert float(instance) in file["instance"][()]
     assert {row[0] for row in rows} == set(objects)
+
+
+def test_truth_of_test_clips_is_in_the_order_of_the_table(made):
+    """Expression k of a clip in the table is expression k of its truth; training clips have
+    none.
+    """
+    scenes = json.loads((made / "text_annotations/scenes.json").read_text())
+    assert set(scenes) == {"ms_test_0000", "ms_test_0001"}
+    with (made / "text_annotations/short_texts.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for video, values in scenes.items():
+        known = read_truth(values)
+        own = [row for row in rows if row["video_id"] == video]
+        assert [row["kind"] for row in own] == list(known.kinds)
+        for row, meaning in zip(own, known.meanings, strict=True):
+            assert [s.instance for s in referents(known.scene, meaning)] == [row["instance_id"]]
+
+
+def test_more_test_clips_leave_the_training_clips_as_they_are(made, tmp_path):
+    generate(PARAMS.model_copy(update={"test_videos": 1}), tmp_path, progress=False)
+
+    def clips(folder: Path, split: str) -> dict[str, str]:
+        return {f: digest for f, digest in _hashes(folder).items() if f"ms_{split}_" in f}
+
+    assert clips(made, "train") == clips(tmp_path, "train")
+    assert clips(made, "test").items() > clips(tmp_path, "test").items()
 
 
 def test_masks_and_frames_belong_together(made):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from losh.backbones.backbone import Backbone
-from losh.backbones.motion import MotionBranch
+from losh.backbones.motion_branch import MotionBranch
 from losh.backbones.video_swin_blocks import (
     PATCH,
     PatchEmbed,

@@ -14,6 +14,15 @@ SHOWN = (
     "map_all_queries",
     "map_best_query",
 )
+KINDS = {
+    "looks": "looks decide",
+    "plain": "  plain",
+    "misleading": "  misleading",
+    "ambiguous": "motion, place or relation decides",
+    "place_or_relation": "  one frame shows which",
+    "motion": "  only motion shows which",
+}
+"""Group of samples (losh.moving_shapes.single_frame.GROUPS) -> how it is called."""
 
 
 def print_summary(metrics: Path = Path("metrics"), data: Path = Path("data")) -> None:
@@ -24,26 +33,11 @@ def print_summary(metrics: Path = Path("metrics"), data: Path = Path("data")) ->
             f"\n{path.stem}: {scores['samples']} samples"
             + (f", {scores['skipped']} skipped" if scores["skipped"] else "")
         )
-        rows = {"LoSh": scores} | scores.get("trivial", {})
-        keys = [key for key in SHOWN if key in scores]
-        if keys:
-            print(
-                "".join(
-                    f"{text:>{width}}"
-                    for text, width in zip(["", *keys], [32] + [17] * len(keys), strict=True)
-                )
-            )
-            for name, row in rows.items():
-                cells = "".join(f"{row[key]:17.3f}" if key in row else f"{'-':>17}" for key in keys)
-                print(f"{name.replace('_', ' '):>32}{cells}")
-        for name, value in _flat(
-            {
-                key: value
-                for key, value in scores.items()
-                if key not in (*SHOWN, "trivial", "samples", "skipped")
-            }
-        ):
-            print(f"{name:>48} {value:.3f}")
+        _print_scores(scores)
+        if "mean_iou_interval" in scores:
+            print(f"\nmean_iou {_with_interval(scores)}: 95 % interval, bootstrap over clips")
+        if "kinds" in scores:
+            _print_kinds(scores["kinds"])
     print(
         f"\nlook next:\n  {data}/evaluate/*/pictures/   the worst, middling and best cases "
         f"(green: truth, red: prediction)"
@@ -52,6 +46,50 @@ def print_summary(metrics: Path = Path("metrics"), data: Path = Path("data")) ->
         f"of them)"
         "\n  dvc exp run -S train.epochs=20   change a parameter; then `losh compare`"
     )
+
+
+def _print_scores(scores: dict[str, Any]) -> None:
+    """All scores but those of kinds: the usual ones as a table, others a line each."""
+    rows = {"LoSh": scores} | scores.get("trivial", {})
+    keys = [key for key in SHOWN if key in scores]
+    if keys:
+        _print_row("", keys)
+        for name, row in rows.items():
+            cells = [f"{row[key]:.3f}" if key in row else "-" for key in keys]
+            _print_row(name.replace("_", " "), cells)
+    apart = (*SHOWN, "trivial", "samples", "skipped", "kinds", "mean_iou_interval")
+    for name, value in _flat({key: v for key, v in scores.items() if key not in apart}):
+        print(f"{name:>48} {value:.3f}")
+
+
+def _print_row(name: str, cells: list[str]) -> None:
+    print(f"{name:>32}" + "".join(f"{cell:>17}" for cell in cells))
+
+
+def _print_kinds(kinds: dict[str, Any]) -> None:
+    trivial = list(next(iter(kinds.values()))["trivial"])
+    print("\nmean_iou where ...")
+    heads = [name.replace("_", " ") for name in trivial]
+    widths = [max(8, len(head) + 2) for head in heads]
+    print(
+        f"{'':34}{'samples':>8}{'LoSh':>22}"
+        + "".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True))
+    )
+    for key, name in KINDS.items():
+        if key in kinds:
+            row = kinds[key]
+            beside = (f"{row['trivial'][one]:.3f}" for one in trivial)
+            print(
+                f"{name:34}{row['samples']:8d}{_with_interval(row):>22}"
+                + "".join(f"{cell:>{width}}" for cell, width in zip(beside, widths, strict=True))
+            )
+
+
+def _with_interval(row: dict[str, Any]) -> str:
+    """A mean IoU with its interval, where there is one: `0.577 (0.541, 0.612)`."""
+    text = f"{row['mean_iou']:.3f}"
+    interval = row.get("mean_iou_interval")
+    return f"{text} ({interval['low']:.3f}, {interval['high']:.3f})" if interval else text
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from losh.clips.samples import build_samples, read_expressions
 from losh.errors import UserError
+from losh.evaluate.protocols.annotated_frames import evaluate_a2d
 from losh.evaluate.protocols.setup import EvaluationSetup, Result
 from losh.evaluate.protocols.videos import evaluate_davis, evaluate_youtube_vos
-from losh.evaluate.protocols.windows import evaluate_a2d
 from losh.evaluate.report.pictures import draw_cases
 from losh.evaluate.report.table import write_empty_plots, write_plots, write_rows
 from losh.frames import FrameStore

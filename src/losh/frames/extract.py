@@ -61,9 +61,11 @@ def extract_frames(
         "skipped": outcome.skipped,
         "clamped": outcome.clamped,
     }
-    attributes = raw / "text_annotations" / "objects.json"
-    if attributes.is_file():  # generated datasets know them; the trivial predictors use them
-        index["objects"] = read_json(attributes, f"dvc repro download@{reader.name}")
+    for known in ("objects", "scenes"):
+        # Generated datasets have them: for the trivial predictors and for scores by kind.
+        path = raw / "text_annotations" / f"{known}.json"
+        if path.is_file():
+            index[known] = read_json(path, f"dvc repro download@{reader.name}")
     write_json(out / "index.json", index)
     _show(reader.name, "skipped", outcome.skipped)
     _show(reader.name, "clamped", outcome.clamped)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from losh.layers.boxes import boxes_of_masks
-from losh.layers.one_object import box_costs, box_losses, class_cost, class_loss, mask_costs
+from losh.layers.query_losses import box_costs, box_losses, class_cost, class_loss, mask_costs
 from losh.model.mask_losses import dice_loss, focal_loss, matched_pairs, target_masks
 from losh.model.pipeline import Objective
 from losh.model.structures import Indices, LayerPred, Targets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -12,6 +13,7 @@ from losh.errors import UserError
 from losh.moving_shapes.annotations import write_masks, write_table
 from losh.moving_shapes.expressions import Described
 from losh.moving_shapes.scene import RenderedClip, render_clip
+from losh.moving_shapes.truth import truth_as_json
 from losh.moving_shapes.video import RATE, write_video
 from losh.params import MovingShapesParams
 from losh.runtime.files import atomic_write, write_json
@@ -35,9 +37,10 @@ def generate(params: MovingShapesParams, out: Path, progress: bool = True) -> No
 
     Written besides A2D's own files: `text_annotations/objects.json` (video -> instance -> its
     attributes), `text_annotations/short_texts.csv` (the true short form and the kind of each
-    expression), and for test clips `flow/<video>.npz` with the exact flow, `forward` and `backward`
-    float32 [T - 1, 2, H, W] as in `RenderedClip`. Tables are written last: without them it did not
-    end.
+    expression), and for test clips `text_annotations/scenes.json` (video -> its scene and what its
+    expressions mean, `losh.moving_shapes.truth`) and `flow/<video>.npz` with the exact flow,
+    `forward` and `backward` float32 [T - 1, 2, H, W] as in `RenderedClip`. Tables are written last:
+    without them it did not end.
 
     Raises:
         UserError: more clips than there are seeds.
@@ -49,14 +52,17 @@ def generate(params: MovingShapesParams, out: Path, progress: bool = True) -> No
             "Lower train_videos or test_videos",
         )
     objects: dict[str, dict] = {}
+    scenes: dict[str, dict] = {}
     videos, texts = [], []
     clips = [(split, index) for split in SPLITS for index in range(counts[split])]
     with map_in_processes(partial(_make_clip, params, out), clips) as made:
         bar = tqdm(
             made, total=len(clips), desc="generating clips", unit="clip", disable=not progress
         )
-        for (split, _), (video, row, attributes, described) in zip(clips, bar, strict=True):
+        for (split, _), (video, row, attributes, described, scene) in zip(clips, bar, strict=True):
             objects[video] = attributes
+            if scene:
+                scenes[video] = scene
             videos.append((*row, SPLITS.index(split)))
             texts += [
                 (video, d.instance, d.text, d.short_text, d.short_text_with_position, d.kind)
@@ -64,6 +70,7 @@ def generate(params: MovingShapesParams, out: Path, progress: bool = True) -> No
             ]
     folder = out / "text_annotations"
     write_json(folder / "objects.json", objects)
+    write_json(folder / "scenes.json", scenes)
     write_table(
         folder / "short_texts.csv",
         texts,
@@ -80,11 +87,12 @@ def generate(params: MovingShapesParams, out: Path, progress: bool = True) -> No
 
 def _make_clip(
     params: MovingShapesParams, out: Path, place: tuple[str, int]
-) -> tuple[str, tuple, dict[str, dict[str, str]], list[Described]]:
+) -> tuple[str, tuple, dict[str, dict[str, str]], list[Described], dict[str, Any]]:
     """Write clip `place` (split, index).
 
     Returns:
-        Its name, its row for the table of videos, its objects' attributes and its expressions.
+        Its name, its row for the table of videos, its objects' attributes, its expressions, and of
+        a test clip the truth.
     """
     split, index = place
     video = f"ms_{split}_{index:04d}"
@@ -93,12 +101,10 @@ def _make_clip(
     )
     _write_clip(out, video, clip, with_flow=split == "test")
     attributes = {o.instance: {word: getattr(o, word) for word in ATTRIBUTES} for o in clip.objects}
-    return (
-        video,
-        _video_row(video, clip),
-        attributes,
-        sorted((d for o in clip.objects for d in o.expressions), key=lambda d: d.instance),
-    )
+    described = sorted((d for o in clip.objects for d in o.expressions), key=lambda d: d.instance)
+    told = ((d.meaning, d.kind) for d in described)
+    truth = truth_as_json(clip.scene, told) if split == "test" else {}
+    return video, _video_row(video, clip), attributes, described, truth
 
 
 def _video_row(video: str, clip: RenderedClip) -> tuple:

@@ -45,6 +45,8 @@ class RenderedClip:
     objects: tuple[ClipObject, ...]
     annotated: tuple[int, ...]
     """0-based frames for which the expressions were checked."""
+    scene: Scene
+    """What was drawn."""
 
 
 def render_clip(seed: int, num_frames: int, height: int, width: int) -> RenderedClip:
@@ -76,6 +78,7 @@ def render_clip(seed: int, num_frames: int, height: int, width: int) -> Rendered
         np.ascontiguousarray(backward),
         objects,
         scene.annotated,
+        scene,
     )
 
 

@@ -25,7 +25,7 @@ from losh.params import (
 from losh.runtime.files import quoted, write_json
 from losh.short_text.parse import parse_text
 from losh.testing.dataset_fixtures import make_a2d
-from losh.train.inputs import describe_train_data
+from losh.train.dataset_digests import describe_train_data
 
 ROOT = Path(__file__).parents[3]
 MODEL = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from losh.clips.samples import Sample, build_samples, read_expressions
 from losh.errors import UserError
 from losh.frames import FrameStore
-from losh.train.inputs import DATA
+from losh.train.dataset_digests import DATA
 
 
 def load_train_samples(

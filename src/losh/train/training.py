@@ -45,8 +45,8 @@ from losh.runtime.resume import (
     warn_if_changed,
 )
 from losh.train.curves import draw_curves, write_curves
+from losh.train.dataset_digests import DATA
 from losh.train.fingerprint import named_weights, training_fingerprint
-from losh.train.inputs import DATA
 from losh.train.split import load_train_samples, of_same_videos, split_validation
 from losh.train.start import start_from
 from losh.train.text_cache import encode_together

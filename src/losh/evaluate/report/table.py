@@ -41,6 +41,8 @@ class ExpressionRow:
     j: float | None = None
     f: float | None = None
     j_and_f: float | None = None
+    kind: str = ""
+    """Of a generated dataset's sample (`losh.moving_shapes.single_frame.kind_of_sample`)."""
 
     @property
     def scored(self) -> bool:

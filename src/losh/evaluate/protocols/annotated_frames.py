@@ -14,14 +14,15 @@ from tqdm import tqdm
 from losh.clips.dataset import LoadedClip
 from losh.clips.samples import Sample
 from losh.evaluate.metrics.average_precision import CocoAccumulator, encode
+from losh.evaluate.metrics.bootstrap import clip_interval
+from losh.evaluate.metrics.by_kind import Judged, scores_by_kind
 from losh.evaluate.protocols.setup import EvaluationSetup, Result
+from losh.evaluate.protocols.trivial import Beside
 from losh.evaluate.report.table import ExpressionRow
 from losh.inference.overlap import Overlap
 from losh.inference.streams import Prediction
 from losh.model.structures import FrameSizes, size_of
-from losh.moving_shapes.trivial import largest_object, trivial_masks
-
-TRIVIAL_SEED = 0
+from losh.moving_shapes.single_frame import GROUPS
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Tally:
     """Of each trivial predictor."""
     overlap: Overlap = field(default_factory=Overlap)
     precision: CocoAccumulator = field(default_factory=CocoAccumulator)
+    judged: dict[str, Judged] = field(default_factory=dict)
+    """Sample id -> its clip, kind and IoUs."""
     result: Result = field(default_factory=Result.empty)
 
     def merge(self, other: Tally) -> None:
@@ -40,16 +43,30 @@ class Tally:
         self.precision.merge(other.precision)
         for name, part in other.trivial.items():
             self.trivial[name].merge(part)
+        self.judged = other.judged | self.judged
         self.result.merge(other.result)
 
     def scores(self) -> dict[str, Any]:
         """Return the metrics; empty without a sample."""
         if not self.result.rows:
             return {}
+        judged = [self.judged[sample] for sample in sorted(self.judged)]
         metrics: dict[str, Any] = self.overlap.scores() | self.precision.scores()
-        if self.trivial:
-            metrics["trivial"] = {name: part.scores() for name, part in self.trivial.items()}
+        metrics |= clip_interval([one.clip for one in judged], [one.iou for one in judged])
+        if judged[0].trivial:
+            metrics["trivial"] = self._trivial(judged)
+        if judged[0].kind:
+            metrics["kinds"] = scores_by_kind(judged, GROUPS)
         return metrics
+
+    def _trivial(self, judged: list[Judged]) -> dict[str, dict[str, float]]:
+        """All scores of the predictors with a mask, the mean IoU of those without."""
+        return {
+            name: self.trivial[name].scores()
+            if name in self.trivial
+            else {"mean_iou": float(np.mean([one.trivial[name] for one in judged]))}
+            for name in judged[0].trivial
+        }
 
 
 def evaluate_a2d(setup: EvaluationSetup, samples: list[Sample]) -> Result:
@@ -59,7 +76,8 @@ def evaluate_a2d(setup: EvaluationSetup, samples: list[Sample]) -> Result:
     the best query's alone ours.
     """
     processes, name = setup.processes, setup.store.index["name"]
-    tally = Tally({name: Overlap() for name in _trivial_names(setup)})
+    beside = Beside(setup.store, setup.params.trivial)
+    tally = Tally({name: Overlap() for name in beside.names})
     mine = samples[processes.rank :: processes.world]
     skipped = tally.result.skipped if setup.params.on_error == "skip" else None
     batches = setup.predictor.windows(mine, setup.root, best_only=False, skipped=skipped)
@@ -68,7 +86,7 @@ def evaluate_a2d(setup: EvaluationSetup, samples: list[Sample]) -> Result:
         for batch, found in batches:
             padded = size_of(batch.clips.frames.shape[-2:])
             for (clip, sample), prediction in zip(batch.samples(), found, strict=True):
-                _score(setup, tally, clip, sample, prediction, padded)
+                _score(setup, tally, beside, clip, sample, prediction, padded)
             bar.update(len(batch.long))
     total = Tally({name: Overlap() for name in tally.trivial})
     for other in processes.gather(tally):
@@ -77,18 +95,10 @@ def evaluate_a2d(setup: EvaluationSetup, samples: list[Sample]) -> Result:
     return total.result
 
 
-def _trivial_names(setup: EvaluationSetup) -> list[str]:
-    if not setup.params.trivial:
-        return []
-    if "objects" in setup.store.index:
-        return ["largest_object", "random_object_of_named_colour"]
-    # One person a video in JHMDB: its largest object is the answer.
-    return ["largest_object"] if setup.store.index["kind"] == "a2d_sentences" else []
-
-
 def _score(
     setup: EvaluationSetup,
     tally: Tally,
+    beside: Beside,
     clip: LoadedClip,
     sample: Sample,
     prediction: Prediction,
@@ -106,6 +116,10 @@ def _score(
     queries = list(zip(scores, codes[:-1], strict=True))
     tally.precision.add(sample.sample_id, codes[-1], queries)
     intersection, union = tally.overlap.areas[sample.sample_id]
+    kind, trivial = beside.kind(sample, t, truths)
+    for name, mask in beside.masks(sample, truths).items():
+        trivial[name] = tally.trivial[name].add(sample.sample_id, mask, truth)
+    tally.judged[sample.sample_id] = Judged(sample.video, kind, iou, trivial)
     row = ExpressionRow(
         sample.video,
         sample.expression_set,
@@ -119,20 +133,7 @@ def _score(
         iou,
         intersection,
         union,
+        kind=kind,
     )
     tally.result.rows.append(row)
     tally.result.predictions[row.key] = (t, codes[best])
-    for name, mask in _trivial(setup, sample, truths, list(tally.trivial)).items():
-        tally.trivial[name].add(sample.sample_id, mask, truth)
-
-
-def _trivial(
-    setup: EvaluationSetup, sample: Sample, truths: dict[str, np.ndarray], names: list[str]
-) -> dict[str, np.ndarray]:
-    if not names:
-        return {}
-    seen = {name: mask for name, mask in truths.items() if mask.any()}
-    objects: dict[str, Any] | None = setup.store.index.get("objects")
-    if objects is None:
-        return {"largest_object": largest_object(seen)}
-    return trivial_masks(sample.long, seen, objects[sample.video], TRIVIAL_SEED)

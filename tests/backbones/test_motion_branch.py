@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from losh.backbones.motion import MotionBranch
+from losh.backbones.motion_branch import MotionBranch
 from losh.backbones.video_swin import VideoSwin
 from losh.backbones.weights import load_video_swin
 from losh.errors import UserError

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from losh.layers.one_object import box_costs, box_losses, class_cost, class_loss, mask_costs
+from losh.layers.query_losses import box_costs, box_losses, class_cost, class_loss, mask_costs
 
 
 def test_class_loss_is_a_sum_of_focal_losses() -> None:

@@ -10,8 +10,8 @@ import torch
 
 from losh.clips.samples import build_samples, read_expressions
 from losh.errors import UserError
+from losh.evaluate.protocols.annotated_frames import evaluate_a2d
 from losh.evaluate.protocols.setup import EvaluationSetup
-from losh.evaluate.protocols.windows import evaluate_a2d
 from losh.frames import FrameStore
 from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
