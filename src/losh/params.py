@@ -79,6 +79,10 @@ class Section(BaseModel):
         return self
 
 
+PICTURES = ("refcoco", "refcoco_plus", "refcocog")
+"""Kinds of datasets whose videos are single pictures."""
+
+
 class MovingShapesParams(Section):
     """The generated dataset."""
 
@@ -94,7 +98,16 @@ class MovingShapesParams(Section):
 class PublishedParams(Section):
     """A published dataset that the user has, as archives or as an unpacked folder."""
 
-    kind: Literal["a2d_sentences", "jhmdb_sentences", "refer_youtube_vos", "refer_davis17"]
+    kind: Literal[
+        "a2d_sentences",
+        "jhmdb_sentences",
+        "refer_youtube_vos",
+        "refer_davis17",
+        "refcoco",
+        "refcoco_plus",
+        "refcocog",
+        "mevis",
+    ]
     source: str | None = None
     """Folder or archive (or a folder of archives); null: the environment variable LOSH_<NAME>, else
     data/sources/<name>.
@@ -305,6 +318,8 @@ class TrainParams(Section):
     start_without: list[str] = []
     """Parts of it that start afresh: how their weights' names begin."""
     datasets: list[str] = Field(min_length=1)
+    pseudo_clips: bool
+    """Whether a picture becomes a clip of frames.window frames, by moved copies of it."""
     sampling_weights: list[Positive] | None
     epochs: Count
     batch_size: Count
@@ -407,6 +422,12 @@ class Params(Section):
                 raise ValueError(
                     f"train.datasets names {name!r}, which `datasets` does not have "
                     f"({', '.join(self.datasets)})"
+                )
+            pictures = self.datasets[name].kind in PICTURES
+            if pictures and self.frames.window > 1 and not self.train.pseudo_clips:
+                raise ValueError(
+                    f"train.datasets names {name!r}, which has pictures, but frames.window is "
+                    f"{self.frames.window}. Set frames.window to 1, or train.pseudo_clips to true"
                 )
         if self.train.augmentation.clips == "sparse" and self.frames.window == 2:
             raise ValueError(
@@ -562,6 +583,8 @@ def _explain(error: ValidationError, section: str = "") -> str:
         "jhmdb_sentences",
         "refer_youtube_vos",
         "refer_davis17",
+        *PICTURES,
+        "mevis",
     }
     # pydantic adds the discriminator's tag to the place; it is no key of the file.
     place = ([section] if section else []) + [

@@ -11,13 +11,14 @@ from losh.augmentation.colour import distort
 from losh.augmentation.sizes import Held, draw_geometry
 from losh.augmentation.sparse import sparse_window
 from losh.clips.dataset import ClipDataset, ClipRequest, LoadedClip, View
+from losh.clips.pseudo_clip import pseudo_clip
 from losh.clips.samples import Sample
 from losh.errors import UserError
 from losh.media.resizing import InputSize
 from losh.params import AugmentationParams, ColourParams
 
-COLOUR = 2
-"""Of the colours' own draws: those of a place do not depend on what else was drawn."""
+PICTURE, COLOUR = 1, 2
+"""Draws of their own, of a picture's copies and of colours: what else is drawn changes none."""
 ATTEMPTS = 100
 """Clips that may be drawn in place of one in which nothing of the object is left."""
 
@@ -95,6 +96,9 @@ class AugmentedClips(ClipDataset):
         window, annotated = self._draw_window(group[0], rng)
         group = [replace(one, window=window, annotated=annotated) for one in group]
         read = self._read_window(group[0])
+        if group[0].picture:
+            moves = np.random.default_rng((*seed, PICTURE))
+            read = pseudo_clip(read[0][0], read[1][0], len(window), moves)
         held = None
         if params.crop.probability and params.crop.keeps == "whole":
             held = box_of({one.instance for one in group}, read[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from losh.media.resizing import InputSize
 
 FLOW_STRIDE = 4
 """Flow reaches the model on the grid of its finest features."""
+
+
+Read = tuple[list[np.ndarray], list[dict[str, np.ndarray]]]
+"""Frames uint8 [H, W, 3]; of each annotated one, instance -> bool [H, W]."""
 
 
 @dataclass
@@ -43,6 +48,8 @@ class LoadedClip:
     """
     long: list[str]
     short: list[str]
+    rows: list[list[int]] | None = None
+    """Of each expression, which of `masks` are its targets; None: all of them."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +79,6 @@ class View:
     def frame(self, place: int, frame: np.ndarray) -> np.ndarray:
         """Transform the frame of a place in the window, uint8 [H, W, 3]."""
         return self.geometry.frame(frame)
-
-
-Read = tuple[list[np.ndarray], list[dict[str, np.ndarray]]]
-"""Frames uint8 [H, W, 3]; of each annotated one, instance -> bool [H, W]."""
 
 
 class ClipDataset(Dataset):
@@ -154,7 +157,12 @@ class ClipDataset(Dataset):
             self._flow(group[0], view.geometry),
             [says(one.long) for one in shown],
             [says(one.short) for one in shown],
+            target_rows(names, [one.instance for one in shown], self._unions(group[0])),
         )
+
+    def _unions(self, sample: Sample) -> Mapping[str, Sequence[str]]:
+        """Instances of the sample's video that are unions of objects -> those objects."""
+        return self.frames[sample.dataset].videos[sample.video].get("unions", {})
 
     def _flow(self, sample: Sample, geometry: Geometry) -> dict[str, np.ndarray] | None:
         """Flow between the sample's annotated frames and those beside them in its window that are
@@ -207,3 +215,32 @@ def readable(loaded: list[LoadedClip | UserError], on_error: str = "stop") -> li
         if isinstance(item, UserError) and on_error == "stop":
             raise item
     return [item for item in loaded if not isinstance(item, UserError)]
+
+
+def target_rows(
+    names: list[str], referred: list[str], unions: Mapping[str, Sequence[str]]
+) -> list[list[int]] | None:
+    """Choose the targets of each expression among a window's instances.
+
+    They are the referred instance and all objects apart from it: where it is a union of objects
+    (MeViS), those that it covers are no targets again, and the unions of other expressions never
+    are.
+
+    Args:
+        names: the instances of the window.
+        referred: of each expression.
+        unions: instance -> the objects that it covers, of those that are unions.
+
+    Returns:
+        Indices into `names` for each expression; None where all are targets of all.
+    """
+    if not unions:
+        return None
+    objects = [name for name in names if name not in unions]
+    return [
+        sorted(
+            {names.index(own)}
+            | {names.index(name) for name in objects if name not in unions.get(own, ())}
+        )
+        for own in referred
+    ]

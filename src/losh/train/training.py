@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from losh.augmentation.clips import AugmentedClips
 from losh.clips.sampler import GlobalBatches
-from losh.clips.samples import Sample, group_samples
+from losh.clips.samples import Sample, group_samples, without_copies
 from losh.clips.transforms import mirror_words
 from losh.errors import UserError
 from losh.frames import FrameStore
@@ -115,6 +115,7 @@ def _train(
     training, validation = split_validation(
         samples, params.train.validation_fraction, params.train.seed
     )
+    validation = [without_copies(sample) for sample in validation]
     if params.train.augmentation.clips == "sparse":
         anchored, left_out = load_train_samples(params.train.datasets, root, sparse=True)
         training = of_same_videos(anchored, training)
