@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from losh.train.inputs import describe_train_data
 
 from losh.augmentation.clips import AugmentedClips
 from losh.clips.dataset import ClipRequest
@@ -31,6 +30,7 @@ from losh.short_text.parse import parse_text
 from losh.testing.mevis_fixture import make_mevis
 from losh.testing.refcoco_fixture import make_refcoco
 from losh.testing.tiny_training import tiny_raw
+from losh.train.dataset_digests import describe_train_data
 from losh.train.split import load_train_samples
 from losh.train.training import train
 
