@@ -188,6 +188,16 @@ def test_a_damaged_image_is_one_line_or_skipped(root, tmp_path, monkeypatch):
     assert [note["file"] for note in index["skipped"]] == [FIRST] and len(index["videos"]) == 5
 
 
+def test_a_picture_of_another_size_than_its_annotations_is_one_line(root):
+    path = root / f"coco/train2014/{FIRST}.jpg"
+    cv2.imwrite(str(path), np.zeros((24, 32, 3), np.uint8))
+    reader = reader_of("refcoco", root)
+    first = next(video for video in reader.videos() if video.video == FIRST)
+    with pytest.raises(UserError, match=rf"{FIRST}\.jpg is 24 x 32, but .* is 48 x 64") as error:
+        reader.masks(first, 0)
+    assert "\n" not in str(error.value)
+
+
 def test_the_report_counts_images_and_sentences_of_each_split(root, tmp_path, monkeypatch):
     extract(tmp_path, root, monkeypatch, "stop")
     report = (tmp_path / "raw/report.txt").read_text()

@@ -107,7 +107,7 @@ class MeViS:
                 split,
                 video,
                 expression_id,
-                _instance(one["anno_id"]) if "anno_id" in one else "",
+                _instance(one["anno_id"]) if "masks" in NEEDED[split] else "",
                 str(one["exp"]).strip(),
             )
             for split, table in self.tables.items()
@@ -187,13 +187,14 @@ class MeViS:
         entry = self.tables[split][video]
         # A mask goes with its frame's place in the sorted names.
         names = tuple(sorted(entry["frames"]))
-        groups = [one["anno_id"] for one in entry["expressions"].values() if "anno_id" in one]
+        masked = "masks" in NEEDED[split]
+        groups = [one["anno_id"] for one in entry["expressions"].values()] if masked else []
         return Video(
             video,
             split,
             self.listing.path(f"{self.parts[f'{split}_frames']}/{video}"),
             names,
-            tuple(range(len(names))) if "masks" in NEEDED[split] else (),
+            tuple(range(len(names))) if masked else (),
             unions={_instance(one): _members(one) for one in groups if len(set(one)) > 1},
         )
 

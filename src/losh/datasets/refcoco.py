@@ -21,7 +21,7 @@ from losh.datasets.listing import FileListing
 from losh.datasets.plain_pickle import read_plain_pickle
 from losh.datasets.reader import Expression, Inventory, Video
 from losh.errors import UserError
-from losh.media.decoding import read_bytes
+from losh.media.decoding import image_size, read_bytes
 
 
 def _layout(name: str, split_by: str) -> Layout:
@@ -174,11 +174,18 @@ class RefCOCO:
         As published, crowds and objects whose box has no area are left out.
 
         Raises:
-            UserError: an object has no annotation, or one that is no list of polygons.
+            UserError: an object has no annotation, or one that is no list of polygons; or the
+                picture has another size than its annotations.
         """
         images, annotations = self.tables
         image = self._images_by_video[video.video]
         height, width = images[image]["height"], images[image]["width"]
+        if (shown := image_size(video.media)) != (height, width):
+            raise UserError(
+                f"{video.media} is {shown[0]} x {shown[1]}, but {self.mask_place(video, frame)} is "
+                f"{height} x {width}",
+                "Take the picture as COCO publishes it",
+            )
         found = {}
         for object_id, ref_id in self._objects[image].items():
             where = f"{self.mask_place(video, frame)}: object {object_id}"
