@@ -130,6 +130,8 @@ def _extract_or_explain(
             params.short_side,
             params.jpeg_quality,
             params.keep,
+            reader.protocol,
+            video.split,
             _identity(reader, video),
             video.frame_names,
             video.annotated,
