@@ -3,8 +3,7 @@
     python scripts/draw_augmentations.py    (a minute on one core)
 
 The annotated frame has its objects' outlines, the box of the referred one and, as arrows, the flow
-to the frame on its right where that is its neighbour, four times as long as it is: all of them as
-the model gets them.
+to the frame on its right where that is its neighbour: all of them as the model gets them.
 """
 
 from __future__ import annotations
@@ -38,8 +37,7 @@ from losh.params import (  # noqa: E402
 from losh.short_text.parse import parse_text  # noqa: E402
 from losh.train.split import load_train_samples  # noqa: E402
 
-NAME, FRAMES, CELL, MARGIN = "moving_shapes", 6, (112, 150), 240
-LONGER = 4
+NAME, FRAMES, CELL, MARGIN = "moving_shapes", 6, (150, 210), 250
 CROP = {"probability": 1.0, "short_sides": [120], "sides": [80, 110], "final_short_sides": [96]}
 COLOUR = {"probability": 0.5, "permutation": 0.5}
 ROWS: list[tuple[str, float, dict[str, Any]]] = [  # title, flip, augmentation
@@ -130,8 +128,8 @@ def draw_annotation(image: np.ndarray, clip: LoadedClip, k: int) -> np.ndarray:
             for column in range(1, u.shape[1], 3):
                 start = (int((column + 0.5) * step), int((row + 0.5) * step))
                 end = (
-                    int(start[0] + LONGER * u[row, column] * step),
-                    int(start[1] + LONGER * v[row, column] * step),
+                    int(start[0] + u[row, column] * step),
+                    int(start[1] + v[row, column] * step),
                 )
                 cv2.arrowedLine(image, start, end, (0, 255, 255), 1, cv2.LINE_AA, tipLength=0.3)
     return image
