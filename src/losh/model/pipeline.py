@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from losh.backbones.backbone import Backbone
@@ -62,6 +63,12 @@ class Objective(ABC):
     @abstractmethod
     def comparison_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns at which two streams' masks are compared, for an input of `size`."""
+
+    def intersects(self, target: Targets) -> Tensor:
+        """Say in which frames the two streams' masks of a prepared target are held against each
+        other, bool [K]: in the matching and in the intersection loss. In all by default (released).
+        """
+        return torch.ones_like(target.visible)
 
     @abstractmethod
     def match_cost(
@@ -156,7 +163,7 @@ class RVOSPipeline(nn.Module, ABC):
         """Whether sentences are lower-cased and their white space folded before the tokenizer.
 
         Args:
-            protocol: a2d, youtube_vos or davis.
+            protocol: a2d, youtube_vos, davis, refcoco or mevis.
         """
         return True
 
@@ -251,7 +258,7 @@ class RVOSPipeline(nn.Module, ABC):
 
     @abstractmethod
     def mask_rule(self, protocol: str) -> MaskRule:
-        """Return the published mask rule of a protocol: a2d, youtube_vos or davis."""
+        """Return the published mask rule of a protocol (see `folds_text`)."""
 
 
 class PipelineClass(Protocol):
