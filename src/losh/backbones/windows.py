@@ -161,14 +161,14 @@ def window_kind(
     tokens = tokens.flatten(4).flatten(0, 3)
     inside = torch.cartesian_prod(*real).all(1)
     region = torch.cartesian_prod(*beyond)  # [N, 3]
-    places = None
+    ordered: Tensor | None = None
     if not inside.all():
-        places = torch.cat([inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]])
-        region = region[places]
+        ordered = torch.cat([inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]])
+        region = region[ordered]
     apart = (region[: tokens.shape[1], None] != region).any(-1)
     regions = (apart * MASKED).to(device) if apart.any() else None
-    on_device = None if places is None else places.to(device)
-    return WindowKind(*tokens.shape, on_device, regions), tokens
+    on_device = None if ordered is None else ordered.to(device)
+    return WindowKind(tokens.shape[0], tokens.shape[1], on_device, regions), tokens
 
 
 # Plans are kept, and training could not use what was made in inference mode.

@@ -112,8 +112,8 @@ class LoSh(nn.Module):
         memory, tokens = self._encode(doubled, text)
         if not joint:
             memory, tokens = memory.chunk(2)[0], tokens.halves()[0]
-            layers, kept = self._decode(memory, tokens, selected, texts[0], last_only)
-            return LoShOutput(layers, None, *common, [kept])
+            alone, kept = self._decode(memory, tokens, selected, texts[0], last_only)
+            return LoShOutput(alone, None, *common, [kept])
         both, kept = self._decode(memory, tokens, doubled, text, last_only)
         longs, shorts = zip(*(layer.halves() for layer in both), strict=True)
         by_stream = list(zip(*(x.chunk(2) for x in kept), strict=True)) or [(), ()]
