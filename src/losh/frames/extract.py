@@ -129,6 +129,7 @@ def _extract_or_explain(
             params.window,
             params.short_side,
             params.jpeg_quality,
+            params.keep,
             reader.protocol,
             video.split,
             _identity(reader, video),

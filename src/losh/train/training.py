@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from losh.clips.dataset import ClipDataset
+from losh.augmentation.clips import AugmentedClips
 from losh.clips.sampler import GlobalBatches
 from losh.clips.samples import Sample, group_samples, without_copies
 from losh.clips.transforms import mirror_words
@@ -47,7 +47,8 @@ from losh.runtime.resume import (
 from losh.train.curves import draw_curves, write_curves
 from losh.train.dataset_digests import DATA
 from losh.train.fingerprint import named_weights, training_fingerprint
-from losh.train.split import load_train_samples, split_validation
+from losh.train.split import load_train_samples, of_same_videos, split_validation
+from losh.train.start import start_from
 from losh.train.state import saved_step
 from losh.train.text_cache import encode_together
 from losh.train.trainer import Stopped, Trainer
@@ -131,15 +132,27 @@ def _train(
         samples, params.train.validation_fraction, params.train.seed
     )
     validation = [without_copies(sample) for sample in validation]
+    if params.train.augmentation.clips == "sparse":
+        anchored, left_out = load_train_samples(params.train.datasets, root, sparse=True)
+        training = of_same_videos(anchored, training)
     _announce(training, validation, left_out, processes)
     torch.manual_seed(params.train.seed)
     model = build_model(params.model, params.pipeline)
+    if params.train.start_from is not None:
+        notes = start_from(model, params)
+        if processes.is_main:
+            print("\n".join(notes))
     model.base.backbone.checkpoint_blocks = params.train.checkpoint_blocks
     texts = _texts(model, samples, params, root, work, processes)
     size = InputSize(params.train.short_side, params.train.long_side, params.train.resize_filter)
     groups = group_samples(training, params.train.expressions_per_window)
-    dataset = ClipDataset(
-        root, groups, size, flip=params.train.flip, with_flow=params.train.losses.consistency > 0
+    dataset = AugmentedClips(
+        root,
+        groups,
+        size,
+        params.train.flip,
+        params.train.augmentation,
+        with_flow=params.train.losses.consistency > 0,
     )
     weights = params.train.sampling_weights
     named = dict(zip(params.train.datasets, weights, strict=True)) if weights else None
@@ -189,11 +202,12 @@ def _texts(
         # that it is encoded with, and a resumed training would meet them in other company.
         sentences = {text for sample in samples for text in (sample.long, sample.short)}
         sentences |= {mirror_words(text) for text in sentences}
-        weights = named_weights(params.model).get("model.text_encoder", "")
+        # The encoder's weights come by its name, or with those that training starts from.
+        named = named_weights(params)
+        weights = [named.get(key, "") for key in ("model.text_encoder", "train.start_from")]
         code = stage_digest("train", **params.by_section())
-        encode_together(
-            texts, sentences, [params.model.text_encoder, weights, code], work, processes
-        )
+        encoder_is = [params.model.text_encoder, *weights, *params.train.start_without, code]
+        encode_together(texts, sentences, encoder_is, work, processes)
     return texts
 
 
