@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from losh.check.inputs import check_inputs
+from losh.check.check import check_inputs
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
