@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from losh.check.check import check_inputs
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from losh.check.check import check_inputs
 from losh.errors import UserError
 from losh.model.build import build_model
 from losh.model.checkpoint import save_model
