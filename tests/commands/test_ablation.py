@@ -10,7 +10,8 @@ from losh.commands.ablation.results import results
 from losh.commands.ablation.rows import BASE, RULE, SEED, SWITCHES, label_of, plan
 from losh.commands.ablation.show import draw, markdown, markdown_of_seeds, write_csv
 from losh.commands.ablation.statistics import summaries
-from losh.commands.experiments import Experiment, flat
+from losh.commands.experiments import Experiment
+from losh.report.changed import flat
 from losh.errors import UserError
 from losh.params import load_params
 

@@ -10,6 +10,7 @@ from losh.errors import UserError
 from losh.evaluate.protocols.annotated_frames import evaluate_a2d
 from losh.evaluate.protocols.setup import EvaluationSetup, Result
 from losh.evaluate.protocols.videos import evaluate_davis, evaluate_youtube_vos
+from losh.evaluate.report.cases import flow_between, write_cases
 from losh.evaluate.report.pictures import draw_cases
 from losh.evaluate.report.table import write_empty_plots, write_plots, write_rows
 from losh.frames import FrameStore
@@ -17,7 +18,7 @@ from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.media.resizing import InputSize
 from losh.model.checkpoint import load_model
-from losh.params import EvaluateParams
+from losh.params import EvaluateParams, FlowParams
 from losh.runtime.distributed import Processes, start, stop
 from losh.runtime.files import write_json
 from losh.runtime.home import at_home
@@ -33,11 +34,20 @@ def evaluate(
     root: Path = Path("data"),
     metrics: Path = Path("metrics"),
     model: Path | None = None,
+    flow: FlowParams | None = None,
 ) -> dict[str, Any]:
     """Score data/model/model.safetensors (or params.checkpoint, or `model`) on dataset `name`.
 
     Writes metrics/eval/<name>.json, metrics/plots/<name>/ (for `dvc plots`) and
-    data/evaluate/<name>/ (the table, pictures, a submission).
+    data/evaluate/<name>/ (the table, pictures, strips for the report, a submission).
+
+    Args:
+        name: of the dataset.
+        params: the section `evaluate`.
+        root: the folder data/.
+        metrics: the folder metrics/.
+        model: a model file instead of those that are named elsewhere.
+        flow: with what the strips' optical flow is computed; None: they show none.
     """
     given = at_home(Path(params.checkpoint)) if params.checkpoint else None
     network, config = load_model(model or given or root / "model" / "model.safetensors")
@@ -62,7 +72,7 @@ def evaluate(
         _check_window(store, config["window"])
         result = _evaluate(setup, name)
         if processes.is_main:
-            return _write(setup, result, name, metrics)
+            return _write(setup, result, name, metrics, flow)
         return {}
     finally:
         stop()
@@ -106,7 +116,9 @@ def _check_window(store: FrameStore, window: int) -> None:
         )
 
 
-def _write(setup: EvaluationSetup, result: Result, name: str, metrics: Path) -> dict[str, Any]:
+def _write(
+    setup: EvaluationSetup, result: Result, name: str, metrics: Path, flow: FlowParams | None
+) -> dict[str, Any]:
     scored = [row for row in result.rows if row.scored]
     summary = _rounded(result.metrics) | {"samples": len(scored), "skipped": len(result.skipped)}
     for why in result.skipped[:10]:
@@ -115,6 +127,10 @@ def _write(setup: EvaluationSetup, result: Result, name: str, metrics: Path) -> 
     if scored:
         write_plots(metrics / "plots" / name, [row.overlap for row in scored])
         draw_cases(setup.store, result, setup.params.pictures, setup.out / "pictures")
+        between = None
+        if flow and setup.params.pictures:
+            between = flow_between(flow, str(setup.processes.device))
+        write_cases(setup.store, result, setup.params.pictures, setup.out / "cases", between)
     else:
         write_empty_plots(metrics / "plots" / name)
     write_json(metrics / "eval" / f"{name}.json", summary)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from losh.evaluate.metrics.average_precision import Rle
 from losh.evaluate.report.table import ExpressionRow
 from losh.frames import FrameStore
 from losh.inference.forward import Predictor
@@ -31,6 +32,18 @@ class EvaluationSetup:
         return self.store.index["protocol"]
 
 
+@dataclass(frozen=True)
+class ShownMask:
+    """What was predicted in the one frame of a row that pictures show."""
+
+    frame: int
+    """Its 0-based index."""
+    joint: Rle
+    """The mask that is scored."""
+    streams: dict[str, Rle]
+    """`long` and `short`: each stream's own; empty where one stream decides alone."""
+
+
 @dataclass
 class Result:
     """What a protocol's evaluation gives: of one process, then of all."""
@@ -38,8 +51,8 @@ class Result:
     metrics: dict[str, Any]
     rows: list[ExpressionRow]
     skipped: list[str] = field(default_factory=list)
-    predictions: dict[tuple, Any] = field(default_factory=dict)
-    """Row key -> (frame index, RLE of the predicted mask), for pictures."""
+    predictions: dict[tuple, ShownMask] = field(default_factory=dict)
+    """By the row's key; for pictures."""
 
     @classmethod
     def empty(cls) -> Result:

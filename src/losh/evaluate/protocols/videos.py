@@ -21,10 +21,12 @@ from losh.evaluate.protocols.davis import (
     label_map,
     objects_to_score,
 )
-from losh.evaluate.protocols.setup import EvaluationSetup, Result
+from losh.evaluate.protocols.setup import EvaluationSetup, Result, ShownMask
+from losh.evaluate.protocols.stream_masks import stream_masks
 from losh.evaluate.protocols.youtube_vos import SubmissionWriter, local_scores, merge_submissions
 from losh.evaluate.report.table import ExpressionRow
 from losh.inference.whole_video import Trajectory, track
+from losh.model.structures import size_of
 from losh.runtime.resume import SCRATCH
 
 Compared = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -161,7 +163,7 @@ def _score_expression(
     row: Any,
     found: Trajectory,
     submission: SubmissionWriter | None,
-) -> tuple[ExpressionRow, tuple[int, Any] | None]:
+) -> tuple[ExpressionRow, ShownMask | None]:
     """Score one expression over its video.
 
     Returns its row of the table, and a frame's prediction for the pictures.
@@ -199,7 +201,9 @@ def _score_expression(
         else:
             continue
         if t == middle:
-            shown = (t, encode(predicted[None])[0])
+            sizes = found.sizes(size_of(predicted.shape))
+            streams = stream_masks(setup, found.logits_at(t), sizes)
+            shown = ShownMask(t, encode(predicted[None])[0], streams)
         if submission is not None:
             submission.add(
                 video,
@@ -256,7 +260,7 @@ def _score_label_maps(
     return scorer.scores()
 
 
-def _add(result: Result, scored: tuple[ExpressionRow, tuple[int, Any] | None]) -> None:
+def _add(result: Result, scored: tuple[ExpressionRow, ShownMask | None]) -> None:
     row, shown = scored
     result.rows.append(row)
     if shown is not None:
