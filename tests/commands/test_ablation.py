@@ -11,9 +11,9 @@ from losh.commands.ablation.rows import BASE, RULE, SEED, SWITCHES, label_of, pl
 from losh.commands.ablation.show import draw, markdown, markdown_of_seeds, write_csv
 from losh.commands.ablation.statistics import summaries
 from losh.commands.experiments import Experiment
-from losh.report.changed import flat
 from losh.errors import UserError
 from losh.params import load_params
+from losh.report.changed import flat
 
 ROOT = Path(__file__).parents[2]
 PARAMS = load_params(ROOT / "params.yaml")

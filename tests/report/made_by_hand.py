@@ -76,7 +76,7 @@ def make_root(root: Path, scores: dict[str, dict[str, Any]], **changes: Any) -> 
     datasets = {name: KINDS.get(name, shapes) for name in scores}
     raw = tiny_raw(datasets, train__datasets=list(datasets)[:1], **changes)
     root.mkdir(parents=True, exist_ok=True)
-    (root / "params.yaml").write_text(yaml.safe_dump(raw))
+    (root / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     for name, values in scores.items():
         put(root / f"metrics/eval/{name}.json", json.dumps(values))
     return check_params(raw)

@@ -44,7 +44,7 @@ def write_report(params: Params, out: Path, places: Places = HERE) -> None:
     if not done:
         raise UserError("no dataset has been evaluated", "Run `dvc repro`")
     page = render(
-        title=" and ".join(done),
+        title=", ".join(done),
         datasets=[dataset_section(name, places, raw) for name in done],
         waiting=[name for name in params.datasets if name not in done],
         training=training_section(places.root / places.metrics),

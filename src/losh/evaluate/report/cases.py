@@ -19,6 +19,7 @@ from losh.runtime.files import atomic_write, write_json
 
 MOST = 9
 """Cases: three of each group fit a page that people still scroll through."""
+DIGITS = 4
 QUALITY = 85
 """Of the JPEG files: some 10 KB a picture."""
 
@@ -35,7 +36,7 @@ def write_cases(
         cases.append(
             {
                 "group": group,
-                "quality": row.quality,
+                "quality": round(row.quality, DIGITS),
                 "measure": "IoU" if row.j_and_f is None else "J&F",
                 "video": row.video,
                 "frame": shown.frame,
@@ -43,7 +44,7 @@ def write_cases(
                 "text": row.text,
                 "short_text": row.short_text,
                 "kind": row.kind,
-                "score": row.score,
+                "score": round(row.score, DIGITS),
                 "tiles": [_written(tile, out, number) for tile in tiles],
             }
         )
@@ -110,5 +111,5 @@ def _written(tile: Tile, out: Path, number: int) -> dict[str, object]:
     name = f"{number}-{tile.name}.jpg"
     with atomic_write(out / name) as part:
         cv2.imwrite(str(part), tile.picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    iou = {} if tile.iou is None else {"iou": round(tile.iou, 4)}
+    iou = {} if tile.iou is None else {"iou": round(tile.iou, DIGITS)}
     return {"name": tile.name, "label": tile.label, "file": name} | iou
