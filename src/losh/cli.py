@@ -67,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.set_defaults(run=_predict)
 
+    one = commands.add_parser(
+        "check-data", help="say what is wrong in a folder of your own data (docs/own_data.md)"
+    )
+    one.add_argument("folder", type=Path, help="holds expressions.csv, videos/ and masks/")
+    one.set_defaults(run=_check_data)
+
     one = commands.add_parser("flow", help="show a clip's optical flow (RAFT) as a video")
     one.add_argument("clip", type=Path, help="a video file, or a folder of frames")
     one.add_argument("-o", "--out", type=Path, required=True, help="the video, .mp4")
@@ -142,6 +148,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.set_defaults(run=_ablation)
 
+    one = commands.add_parser(
+        "probe", help="swap the actions of MovingShapes' test sentences: what do predictions do?"
+    )
+    one.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="a model file, an experiment's name or a commit (default: the workspace's model)",
+    )
+    one.add_argument(
+        "--dataset",
+        default="moving_shapes",
+        metavar="NAME",
+        help="of kind moving_shapes (default: %(default)s)",
+    )
+    one.set_defaults(run=_probe)
+
     one = commands.add_parser("compare", help="the experiments: what each changed, and its scores")
     one.add_argument(
         "-A", "--all", action="store_true", help="those started from other commits too"
@@ -188,6 +211,13 @@ def _predict(arguments: argparse.Namespace) -> None:
         f"pixels of {found['frames']} frames"
     )
     print(f"wrote {arguments.out}" + (f" and {arguments.masks}/" if arguments.masks else ""))
+
+
+def _check_data(arguments: argparse.Namespace) -> None:
+    from losh.commands.check_data import check_data
+
+    if not check_data(arguments.folder):
+        raise SystemExit(1)
 
 
 def _flow(arguments: argparse.Namespace) -> None:
@@ -245,6 +275,12 @@ def _ablation(arguments: argparse.Namespace) -> None:
         queue(arguments.seeds, arguments.set, arguments.base, arguments.rows)
     else:
         show()
+
+
+def _probe(arguments: argparse.Namespace) -> None:
+    from losh.commands.probe import probe
+
+    probe(arguments.models, arguments.dataset, load_params().evaluate)
 
 
 def _compare(arguments: argparse.Namespace) -> None:

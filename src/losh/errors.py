@@ -25,6 +25,7 @@ class UserError(Exception):
 
     def __init__(self, what: str, advice: str = "") -> None:
         super().__init__(f"{what.rstrip('.')}. {advice}".strip() if advice else what)
+        self.what = what
 
 
 def friendly(main: Callable[P, R]) -> Callable[P, R]:

@@ -111,7 +111,17 @@ class PublishedParams(Section):
         return self
 
 
-DatasetParams = Annotated[MovingShapesParams | PublishedParams, Field(discriminator="kind")]
+class FolderParams(Section):
+    """A folder of the user's own videos, masks and expressions (docs/own_data.md)."""
+
+    kind: Literal["folder"]
+    source: str | None = None
+    """The folder; null: the environment variable LOSH_<NAME>, else data/sources/<name>."""
+
+
+DatasetParams = Annotated[
+    MovingShapesParams | PublishedParams | FolderParams, Field(discriminator="kind")
+]
 
 
 class FramesParams(Section):
@@ -473,6 +483,7 @@ def _explain(error: ValidationError, section: str = "") -> str:
         "jhmdb_sentences",
         "refer_youtube_vos",
         "refer_davis17",
+        "folder",
     }
     # pydantic adds the discriminator's tag to the place; it is no key of the file.
     place = ([section] if section else []) + [

@@ -6,10 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from losh.commands.ablation.picture import draw
+from losh.commands.ablation.queue import in_running_order
 from losh.commands.ablation.results import results
-from losh.commands.ablation.rows import BASE, RULE, SEED, SWITCHES, label_of, plan
-from losh.commands.ablation.show import draw, markdown, markdown_of_seeds, write_csv
-from losh.commands.ablation.statistics import summaries
+from losh.commands.ablation.rows import (
+    AGAINST,
+    BASE,
+    RULE,
+    SEED,
+    SWITCHES,
+    label_of,
+    labels,
+    plan,
+)
+from losh.commands.ablation.samples import samples_of
+from losh.commands.ablation.show import BEGIN, END, write_between, write_csv
+from losh.commands.ablation.statistics import Difference, paired_interval, summaries
+from losh.commands.ablation.tables import markdown, markdown_of_parts, markdown_of_rows
 from losh.commands.experiments import Experiment
 from losh.errors import UserError
 from losh.params import load_params
@@ -23,7 +36,7 @@ STREAM, CROSS, INTERSECTION, CONSISTENCY = SWITCHES.values()
 def experiment(row, score: float | None, state: str = "success") -> Experiment:
     params = flat(PARAMS.model_dump()) | row.values
     scores = {"shapes": {"mean_iou": score}} if score is not None else {}
-    return Experiment(row.name, state, "main", params, scores)
+    return Experiment(row.name, state, "main", params, scores, f"of {row.name}", "0123456789")
 
 
 def start() -> Experiment:
@@ -113,9 +126,9 @@ def test_failed_and_changed_rows_are_shown_as_such(tmp_path):
     assert "0.250" in lines[2] and "failed" in lines[3] and "0.250" not in lines[3]
     write_csv(found, tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text() == (
-        "base,row,seed,changes,dataset,state,mean_iou\n"
-        "mttr,base,0,train.epochs=1,shapes,success,0.25\n"
-        "mttr,all,0,train.epochs=1,,failed,\n"
+        "base,row,seed,changes,dataset,start,state,mean_iou\n"
+        "mttr,base,0,train.epochs=1,shapes,0123456,success,0.25\n"
+        "mttr,all,0,train.epochs=1,,0123456,failed,\n"
     )
 
 
@@ -141,12 +154,135 @@ def test_seeds_are_compared_pair_by_pair(tmp_path):
     base, all_parts = summaries(found, "mean_iou")
     assert (base.row, base.mean, base.deviation) == ("base", pytest.approx(0.2), pytest.approx(0.1))
     assert base.half_width == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
-    assert all_parts.difference == pytest.approx(0.2)
-    assert all_parts.p_value == pytest.approx(0.0742, abs=1e-4)
-    text = markdown_of_seeds([base, all_parts], "mean_iou")
+    assert base.to_base is None and base.to_neighbour is None
+    gain = all_parts.to_base
+    assert gain.mean == pytest.approx(0.2) and gain.seeds == 3
+    assert gain.p_value == pytest.approx(0.0742, abs=1e-4) and gain.verdict == "no"
+    text = markdown_of_rows([base, all_parts], "mean_iou")
     assert "+0.200" in text and "0.074" in text
     draw([base, all_parts], "mean_iou", tmp_path / "bars.png")
     assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_bootstrap_over_clips_is_paired():
+    """By hand: over two seeds the gains are 0.2 in clip a and 0.6 and 0.4 in clip b, so a test set
+    of a twice gains 0.2, of b twice 0.5; one draw in four is each.
+    """
+    keys = [("a", "", "0", "4"), ("b", "", "0", "4"), ("b", "", "1", "4")]
+    base = dict(zip(keys, (0.1, 0.9, 0.2), strict=True))
+    first, second = (
+        {key: base[key] + gain for key, gain in zip(keys, gains, strict=True)}
+        for gains in ((0.1, 0.5, 0.2), (0.3, 0.7, 0.6))
+    )
+    both = paired_interval([(first, base), (second, base)])
+    assert both == pytest.approx((0.2, 0.5))
+    assert paired_interval([(first, base), (second, None)]) is None
+    assert paired_interval([(first, dict(list(base.items())[:2]))]) is None
+
+
+@pytest.mark.parametrize(
+    ("p_value", "interval", "seeds", "verdict"),
+    [
+        (0.01, (0.1, 0.3), 3, "yes"),
+        (0.01, (-0.3, -0.1), 3, "yes"),
+        (0.01, (-0.1, 0.3), 3, "no"),
+        (0.2, (0.1, 0.3), 3, "no"),
+        (0.01, None, 3, "yes"),
+        (float("nan"), (0.1, 0.3), 1, "one seed"),
+        (float("nan"), (0.1, 0.3), 3, "no"),
+    ],
+)
+def test_more_than_chance_means_other_seeds_and_other_clips(p_value, interval, seeds, verdict):
+    assert Difference("base", 0.2, seeds, p_value, interval).verdict == verdict
+
+
+def test_each_row_stands_against_the_one_without_its_part():
+    scores = {"base": 0.1, "short": 0.2, "+consistency": 0.25, "-consistency": 0.4, "all": 0.5}
+    found = results(
+        [start()]
+        + [experiment(row, scores[row.label]) for row in plan(PARAMS, [0], [], wanted=list(scores))]
+    )
+    gains = {
+        one.row: (one.to_neighbour.against, round(one.to_neighbour.mean, 9))
+        for one in summaries(found, "mean_iou")
+        if one.to_neighbour
+    }
+    assert gains == {
+        "short": ("base", 0.1),
+        "+consistency": ("short", 0.05),
+        "-consistency": ("all", -0.1),
+        "all": ("base", 0.4),
+    }
+    table = markdown_of_parts(summaries(found, "mean_iou"))
+    assert [line.split("|")[2].strip() for line in table.splitlines()[2:]] == [
+        "+consistency",
+        "-consistency",
+    ]
+    assert set(AGAINST) == set(labels()) - {"base"} | {"all:mean"}
+
+
+def test_every_value_of_s_is_in_the_table():
+    """Weights and the rule too, which say otherwise which row it is."""
+    rows = plan(PARAMS, [0], [f"{CONSISTENCY}=0.25", f"{RULE}=long", "train.epochs=2"])
+    scores = {row.label: 0.1 * (1 + place) for place, row in enumerate(rows)}
+    found = results([start()] + [experiment(row, scores[row.label]) for row in rows])
+    changes = {one.row: (one.changes, one.weights) for one in found}
+    assert {one[0] for one in changes.values()} == {f"train.epochs=2 {RULE}=long"}
+    weighted = {label for label, one in changes.items() if one[1] == f"{CONSISTENCY}=0.25"}
+    assert weighted == {
+        label for label in scores if label == "+consistency" or "all" in label or label[0] == "-"
+    } - {"-consistency"}
+    pairs = {one.row: one.to_neighbour.mean for one in summaries(found, "mean_iou")[1:]}
+    for label, gain in pairs.items():
+        assert gain == pytest.approx(scores[label] - scores[AGAINST[label]]), label
+
+
+def test_two_weights_are_two_rows():
+    """A row is compared with the one of its own weights."""
+    usual = plan(PARAMS, [0], [], wanted=["all"])
+    other = plan(PARAMS, [0], [f"{CONSISTENCY}=0.25"], wanted=["-intersection", "all"])
+    ours = [
+        experiment(row, score) for row, score in zip((*usual, *other), (0.5, 0.3, 0.2), strict=True)
+    ]
+    found = {
+        (one.row, one.changed): one for one in summaries(results([start(), *ours]), "mean_iou")
+    }
+    assert len(found) == 3
+    gain = found["-intersection", f"{CONSISTENCY}=0.25"].to_neighbour
+    assert gain.against == "all" and gain.mean == pytest.approx(0.1)
+
+
+def test_rows_that_train_nothing_run_last():
+    """Several run at once (`dvc queue start -j`): what they score must be trained by then."""
+    order = [row.label for row in in_running_order(plan(PARAMS, [0, 1], []))]
+    assert order[:3] == ["all", "all", "base"] and len(order) == 24
+    assert all(label.startswith("all:") for label in order[-6:])
+
+
+def test_an_unknown_base_is_refused():
+    with pytest.raises(UserError, match="no base pipeline mtr"):
+        plan(PARAMS, [0], [], "mtr")
+
+
+def test_samples_are_read_from_the_table_of_expressions():
+    table = (
+        "video,expression_set,expression_id,instance,frame,iou,kind\n"
+        "a,,0,1,4,0.250000,plain\n"
+        "a,,0,1,8,,plain\n"
+    )
+    assert samples_of(table, "iou") == {("a", "", "0", "4"): 0.25}
+
+
+def test_the_tables_keep_the_rest_of_the_page(tmp_path):
+    page = tmp_path / "page.md"
+    write_between(page, "one")
+    page.write_text("# Before\n" + page.read_text() + "after\n")
+    write_between(page, "two")
+    assert page.read_text() == f"# Before\n{BEGIN}\n\ntwo\n\n{END}\nafter\n"
+    page.write_text("nothing of the kind\n")
+    with pytest.raises(UserError, match="lacks the lines"):
+        write_between(page, "three")
+    assert page.read_text() == "nothing of the kind\n"
 
 
 def test_no_experiment_says_what_to_run():

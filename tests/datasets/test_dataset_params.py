@@ -37,3 +37,10 @@ def test_only_jhmdb_has_a_list_of_samples_to_require():
     assert check_params(changed("datasets", j=entry)).datasets["j"].require_sample_list
     with pytest.raises(UserError, match="require_sample_list is for the kind jhmdb_sentences"):
         check_params(changed("datasets", j=entry | {"kind": "a2d_sentences"}))
+
+
+def test_a_folder_of_ones_own_has_a_source_and_nothing_else():
+    entry = {"kind": "folder", "source": "somewhere"}
+    assert check_params(changed("datasets", own=entry)).datasets["own"].source == "somewhere"
+    with pytest.raises(UserError, match=r"^params.yaml: datasets\.own\.verify is not a parameter"):
+        check_params(changed("datasets", own=entry | {"verify": "decode"}))

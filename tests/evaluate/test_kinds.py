@@ -3,50 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from losh.commands.summary import print_summary
-from losh.download import download
 from losh.evaluate.evaluation import evaluate
-from losh.frames.extract import extract_frames
-from losh.model.build import build_model
-from losh.model.checkpoint import save_model
 from losh.moving_shapes.single_frame import GROUPS
-from losh.params import FramesParams, MovingShapesParams, ShortTextParams
-from losh.short_text.parse import parse_text
 from losh.testing.tiny_training import tiny_params
-
-SHAPES = MovingShapesParams(
-    kind="moving_shapes", seed=0, train_videos=1, test_videos=4, num_frames=10, height=64, width=80
-)
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scored(tiny_shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data/ and metrics/ after an evaluation of an untrained model."""
     root = tmp_path_factory.mktemp("kinds")
-    data = root / "data"
-    download("shapes", SHAPES, data / "raw" / "shapes")
-    frames = FramesParams(window=4, short_side=None, jpeg_quality=95, on_error="stop")
-    extract_frames(data / "raw" / "shapes", data / "frames" / "shapes", frames, root / "scratch")
-    text = ShortTextParams(
-        mode="subject_with_position", prefer_published=False, overrides=None, on_error="stop"
-    )
-    expressions = data / "raw" / "shapes" / "expressions.csv"
-    parse_text(expressions, data / "short_text" / "shapes.csv", text)
-    torch.manual_seed(0)
-    params = tiny_params(evaluate__pictures=0)
-    config = {"model": params.model.model_dump(), "pipeline": params.pipeline.model_dump()}
-    sizes = {"window": 4, "short_side": 48, "long_side": 576}
-    save_model(
-        root / "model.safetensors", build_model(params.model, params.pipeline), config | sizes
-    )
-    evaluate("shapes", params.evaluate, data, root / "metrics", root / "model.safetensors")
+    shutil.copytree(tiny_shapes / "data", root / "data")
+    params = tiny_params(evaluate__pictures=0).evaluate
+    evaluate("shapes", params, root / "data", root / "metrics", tiny_shapes / "model.safetensors")
     return root
 
 

@@ -29,6 +29,10 @@ class Experiment:
     """Values of params.yaml by dotted key."""
     scores: dict[str, dict[str, float]]
     """Dataset -> score -> value; empty unless it succeeded: before, they are those of its start."""
+    rev: str = ""
+    """Its own commit; of the workspace `workspace`."""
+    start: str = ""
+    """The commit that it was started from; its own for a commit."""
 
 
 def read_experiments(all_commits: bool = False) -> list[Experiment]:
@@ -45,11 +49,11 @@ def read_experiments(all_commits: bool = False) -> list[Experiment]:
     for commit in shown:
         rev = commit["rev"]
         name = commit.get("name") or (rev if rev == "workspace" else rev[:7])
-        found.append(_experiment(name, "success", name, commit))
+        found.append(_experiment(name, "success", name, rev, commit))
         for one in commit.get("experiments") or []:
             state = ((one.get("executor") or {}).get("state") or "success").lower()
             entry = one["revs"][0]
-            found.append(_experiment(one.get("name") or entry["rev"][:7], state, name, entry))
+            found.append(_experiment(one.get("name") or entry["rev"][:7], state, name, rev, entry))
     return found
 
 
@@ -66,7 +70,9 @@ def dvc(*arguments: str) -> str:
     return done.stdout
 
 
-def _experiment(name: str, state: str, baseline: str, entry: dict[str, Any]) -> Experiment:
+def _experiment(
+    name: str, state: str, baseline: str, start: str, entry: dict[str, Any]
+) -> Experiment:
     data = entry.get("data") or {}
     params = ((data.get("params") or {}).get("params.yaml") or {}).get("data") or {}
     scores = {
@@ -74,7 +80,8 @@ def _experiment(name: str, state: str, baseline: str, entry: dict[str, Any]) -> 
         for path, content in (data.get("metrics") or {}).items()
         if path.startswith(EVAL)
     }
-    return Experiment(name, state, baseline, flat(params), scores if state == "success" else {})
+    scores = scores if state == "success" else {}
+    return Experiment(name, state, baseline, flat(params), scores, entry["rev"], start)
 
 
 def _baselines() -> list[str]:

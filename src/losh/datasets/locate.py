@@ -111,7 +111,7 @@ def needs_unpacking(place: Path, kind: str | None) -> bool:
     """Whether a place is an archive, or a folder of archives without the unpacked layout."""
     if place.is_file():
         return True
-    if not archives_in(place):
+    if kind == "folder" or not archives_in(place):
         return False
     return kind not in LAYOUTS or bool(LAYOUTS[kind].missing(LAYOUTS[kind].locate(place)))
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from losh.datasets.folder.folder_reader import FolderReader
 from losh.datasets.listing import FileListing
 from losh.datasets.locate import source_of
 from losh.datasets.published import make_reader
@@ -17,6 +18,8 @@ from losh.runtime.files import atomic_write, read_json, write_json
 
 COLUMNS = ("split", "video", "expression_id", "instance", "text", "short_text", "expression_set")
 SAMPLES = "jhmdb_samples.json"
+FOLDER = "folder.json"
+"""What the check of a user's own folder has found."""
 
 
 def open_reader(raw_dir: Path) -> DatasetReader:
@@ -50,6 +53,8 @@ def _open(raw_dir: Path, stamp: int) -> DatasetReader:
         listing = FileListing(
             source_of(dataset["name"], dataset["kind"]), read_manifest(raw_dir / "manifest.csv")
         )
+    if dataset["kind"] == "folder":
+        return FolderReader(dataset["name"], listing, read_json(raw_dir / FOLDER, made_by))
     return make_reader(
         dataset["kind"],
         dataset["name"],

@@ -20,9 +20,10 @@ from losh.datasets.raw_folder import SAMPLES, write_raw
 from losh.download.archives import unpack_all
 from losh.download.catalogue import CATALOGUE, instructions
 from losh.download.http import Wanted, fetch
+from losh.download.own_folder import take_folder
 from losh.download.verify import Report, verify
 from losh.errors import UserError
-from losh.params import DatasetParams, MovingShapesParams, PublishedParams
+from losh.params import DatasetParams, FolderParams, MovingShapesParams, PublishedParams
 from losh.runtime.files import atomic_write, write_json
 from losh.runtime.home import at_home
 
@@ -42,6 +43,8 @@ def download(
     (out / "dataset.json").unlink(missing_ok=True)
     if isinstance(params, MovingShapesParams):
         return _generate(name, params, out)
+    if isinstance(params, FolderParams):
+        return take_folder(name, params, out, sources)
     source = find_source(name, params, sources)
     parts = LAYOUTS[params.kind].locate(source)
     listing = FileListing(source)

@@ -8,21 +8,21 @@ from typing import Any
 from losh.clips.samples import build_samples, read_expressions
 from losh.errors import UserError
 from losh.evaluate.protocols.annotated_frames import evaluate_a2d
-from losh.evaluate.protocols.setup import EvaluationSetup, Result
-from losh.evaluate.protocols.videos import evaluate_davis, evaluate_youtube_vos
+from losh.evaluate.protocols.setup import EvaluationSetup, Result, predictor_of
+from losh.evaluate.protocols.videos import (
+    evaluate_davis,
+    evaluate_whole_videos,
+    evaluate_youtube_vos,
+)
 from losh.evaluate.report.cases import flow_between, write_cases
 from losh.evaluate.report.pictures import draw_cases
 from losh.evaluate.report.table import write_empty_plots, write_plots, write_rows
 from losh.frames import FrameStore
-from losh.inference.forward import Predictor
-from losh.inference.text_features import TextFeatures
-from losh.media.resizing import InputSize
 from losh.model.checkpoint import load_model
 from losh.params import EvaluateParams, FlowParams
 from losh.runtime.distributed import Processes, start, stop
 from losh.runtime.files import write_json
 from losh.runtime.home import at_home
-from losh.runtime.machine import pick_precision
 
 DIGITS = 4
 """Of the numbers in metrics/eval: more would be noise in `dvc metrics diff`."""
@@ -57,17 +57,7 @@ def evaluate(
         out = root / "evaluate" / name
         out.mkdir(parents=True, exist_ok=True)
         store = FrameStore(root / "frames" / name)
-        folds = network.base.folds_text(store.index["protocol"], training=False)
-        predictor = Predictor(
-            network,
-            TextFeatures(network.text_encoder, processes.device, fold=folds),
-            InputSize.of_config(config),
-            pick_precision(params.precision, processes.device),
-            params.rule,
-            params.threshold,
-            params.batch_size,
-            params.order == "window",
-        )
+        predictor = predictor_of(network, config, params, store, processes.device)
         setup = EvaluationSetup(predictor, store, root, params, processes, out)
         _check_window(store, config["window"])
         result = _evaluate(setup, name)
@@ -81,6 +71,12 @@ def evaluate(
 def _evaluate(setup: EvaluationSetup, name: str) -> Result:
     index = setup.store.index
     expressions = read_expressions(setup.root / "short_text" / f"{name}.csv")
+    if (expressions["split"] == "train").all():
+        _say(
+            setup.processes,
+            f"evaluate {name}: nothing to score, for all its expressions are of the split train",
+        )
+        return Result.empty()
     if index["protocol"] == "a2d":
         samples, left_out = build_samples(setup.store, expressions, train=False)
         _say(
@@ -98,11 +94,11 @@ def _evaluate(setup: EvaluationSetup, name: str) -> Result:
     )
     if not here.any():
         return Result.empty()
-    return (
-        evaluate_davis(setup, held_out[here])
-        if index["protocol"] == "davis"
-        else evaluate_youtube_vos(setup, held_out[here])
-    )
+    if index["protocol"] == "davis":
+        return evaluate_davis(setup, held_out[here])
+    if index["kind"] == "folder":
+        return evaluate_whole_videos(setup, held_out[here])
+    return evaluate_youtube_vos(setup, held_out[here])
 
 
 def _check_window(store: FrameStore, window: int) -> None:

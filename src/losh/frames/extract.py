@@ -129,6 +129,8 @@ def _extract_or_explain(
             params.window,
             params.short_side,
             params.jpeg_quality,
+            reader.protocol,
+            video.split,
             _identity(reader, video),
             video.frame_names,
             video.annotated,

@@ -19,8 +19,11 @@ choice). Not 1.0: a sound file may promise a few more, which its edit list hides
 """
 
 
-def decode_video(path: Path) -> Iterator[np.ndarray]:
-    """Yield the frames of a video file in order, uint8 [H, W, 3] RGB, unrotated.
+def decode_video(path: Path, upright: bool = False) -> Iterator[np.ndarray]:
+    """Yield the frames of a video file in order, uint8 [H, W, 3] RGB.
+
+    They are unrotated, as published systems read them, or (`upright`) turned as a player shows
+    them: a telephone notes in the file how it was held.
 
     Raises:
         UserError: the file is missing, damaged, or ends early; the message names it. A decoder
@@ -46,7 +49,10 @@ def decode_video(path: Path) -> Iterator[np.ndarray]:
                         "Fetch the published file again",
                     )
                 count += 1
-                yield frame.to_ndarray(format="rgb24")
+                picture = frame.to_ndarray(format="rgb24")
+                # Both count degrees against the clock.
+                turns = round(frame.rotation / 90) if upright else 0
+                yield np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise UserError(
             f"{path} does not decode ({_short(error)}) after {count} frames",

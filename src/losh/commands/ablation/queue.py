@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from losh.commands.ablation.rows import plan
+from losh.commands.ablation.rows import Row, plan
 from losh.commands.experiments import dvc
 from losh.params import load_params
 from losh.report.changed import as_text
@@ -15,10 +15,10 @@ def queue(
     wanted: list[str] | None = None,
 ) -> None:
     """Queue the wanted rows (None: all) with every seed; `dvc queue start` runs them, one after the
-    other.
+    other, or with `-j` several at once.
     """
     rows = plan(load_params(), seeds, changes, base, wanted)
-    for row in rows:
+    for row in in_running_order(rows):
         values = [f"{key}={as_text(value)}" for key, value in row.values.items()]
         options = [part for value in values for part in ("-S", value)]
         dvc("exp", "run", "--queue", "--name", row.name, *options)
@@ -26,3 +26,10 @@ def queue(
         f"queued {len(rows)} experiments. Run them with `dvc queue start`, look with `dvc queue "
         "status`, then `losh ablation show`"
     )
+
+
+def in_running_order(rows: list[Row]) -> list[Row]:
+    """`all` first and the rows about the rule last: these score the same model, which DVC takes
+    from the run of `all` where that has ended, and would else train again.
+    """
+    return sorted(rows, key=lambda row: (row.label.startswith("all:"), row.label != "all"))

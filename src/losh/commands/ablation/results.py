@@ -12,6 +12,7 @@ from losh.commands.ablation.rows import (
     RULE,
     SEED,
     SWITCHES,
+    WEIGHTS,
     label_of,
     labels,
 )
@@ -31,15 +32,28 @@ class Result:
     row: str
     seed: int
     changes: str
-    """What differs from the commit that it was started from, besides the row's own."""
+    """What differs from the commit that it was started from, besides the row's own: the user's
+    `-S`.
+    """
+    weights: str
+    """The same of the weights of losses that are on in this row."""
     state: str
     dataset: str
     scores: dict[str, float] = field(default_factory=dict)
+    rev: str = ""
+    """The experiment's commit."""
+    start: str = ""
+    """The commit that it was started from."""
 
     @property
-    def group(self) -> tuple[str, str, str, str]:
+    def group(self) -> tuple[str, str, str, str, str]:
         """What results that differ in the seed alone have in common."""
-        return self.base, self.row, self.changes, self.dataset
+        return self.base, self.row, self.changes, self.weights, self.dataset
+
+    @property
+    def changed(self) -> str:
+        """All of the user's changes."""
+        return " ".join(part for part in (self.changes, self.weights) if part)
 
 
 def results(experiments: list[Experiment]) -> list[Result]:
@@ -58,13 +72,18 @@ def results(experiments: list[Experiment]) -> list[Result]:
     usual = _usual_rule(ours)
     found: list[Result] = []
     for one in ours:
-        params = one.params
-        known = (params[BASE], label_of(params, usual), params[SEED])
-        changes = _changes(params, starts.get(one.baseline, {}))
+        params, start = one.params, starts.get(one.baseline, {})
+        row = label_of(params, usual)
+        rule = usual if row.startswith("all:") else params[RULE]
+        known = (params[BASE], row, params[SEED], _changes(params, start, rule))
         for dataset, scores in one.scores.items() or [("", {})]:
-            found.append(Result(*known, changes, one.state, dataset, scores))
+            weights, origin = _weights(params, start), (one.rev, one.start)
+            found.append(Result(*known, weights, one.state, dataset, scores, *origin))
     order = {label: i for i, label in enumerate(labels())}
-    return sorted(found, key=lambda r: (r.base, r.changes, order.get(r.row, 99), r.seed, r.dataset))
+    return sorted(
+        found,
+        key=lambda r: (r.base, r.changes, order.get(r.row, 99), r.weights, r.seed, r.dataset),
+    )
 
 
 def _usual_rule(experiments: list[Experiment]) -> str:
@@ -77,11 +96,23 @@ def _usual_rule(experiments: list[Experiment]) -> str:
     return rules.most_common(1)[0][0] if rules else experiments[0].params[RULE]
 
 
-def _changes(params: dict[str, Any], start: dict[str, Any]) -> str:
-    return " ".join(
+def _changes(params: dict[str, Any], start: dict[str, Any], rule: str) -> str:
+    """What the user changed, but for weights; `rule` is that of the rows not about the rule."""
+    changed = [
         f"{key}={as_text(value)}"
         for key, value in params.items()
         if key not in OWN and start.get(key, ...) != value
+    ]
+    return " ".join(changed + ([f"{RULE}={rule}"] if start.get(RULE, rule) != rule else []))
+
+
+def _weights(params: dict[str, Any], start: dict[str, Any]) -> str:
+    """Weights of losses that are neither 0 nor the usual ones."""
+    keys = {SWITCHES[part]: usual for part, usual in WEIGHTS.items()}
+    return " ".join(
+        f"{key}={as_text(params[key])}"
+        for key, usual in keys.items()
+        if params[key] and params[key] != (start.get(key) or usual)
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from losh import pipelines
 from losh.errors import UserError
 from losh.params import Params, StrictLoader
 
@@ -25,6 +26,14 @@ WEIGHTS = {"intersection": 0.8, "consistency": 0.5}
 PARTS = ("cross_attention", "intersection", "consistency")
 RULES = ("long", "product", "intersection", "mean")
 PREFIX = "ablation"
+AGAINST = {
+    "short": "base",
+    **{f"+{part}": "short" for part in PARTS},
+    **{f"-{part}": "all" for part in PARTS},
+    "all": "base",
+    **{f"all:{rule}": "all" for rule in RULES},
+}
+"""Row -> the row that differs from it in what it is about alone."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,11 @@ def plan(
         for part, default in WEIGHTS.items()
     }
     usual = given.pop(RULE, params.evaluate.rule)
-    base = base or given.pop(BASE, params.model.base)
+    base = base or str(given.pop(BASE, params.model.base))
+    if base not in pipelines.names():
+        raise UserError(
+            f"there is no base pipeline {base}", f"Take of {' '.join(pipelines.names())}"
+        )
     rows: list[Row] = []
     for seed in seeds:
         for label, (parts, rule) in labels().items():

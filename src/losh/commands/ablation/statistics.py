@@ -1,16 +1,58 @@
-"""Several seeds of one row: mean, spread, and the difference to the base, seed by seed."""
+"""Several seeds of one row: mean, spread, and differences to other rows, seed by seed.
+
+A difference may be chance in two ways. Another seed may turn it: the paired t-test over seeds says
+how likely seeds alone make it so large. Other clips may turn it: the paired bootstrap over clips
+says between which values it lies on 95 % of test sets. Neither sees what the other sees, so a
+difference is called more than chance only where both do (our choice). The t-test needs two seeds
+and is weak with three (at n = 3 a difference must be 2.5 times its own standard deviation); the
+bootstrap alone would call two trainings of one row that differ in the seed different.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import stats
 
 from losh.commands.ablation.results import Result
+from losh.commands.ablation.rows import AGAINST
+from losh.evaluate.metrics.bootstrap import clip_means, percentile_interval
 
 CONFIDENCE = 0.95
+
+Samples = dict[tuple[str, ...], float]
+"""(clip, set, expression, frame) -> score."""
+Group = tuple[str, str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a row scores more than another."""
+
+    against: str
+    """The other row."""
+    mean: float
+    """Over the seeds that both have."""
+    seeds: int
+    p_value: float
+    """Of the paired t-test over seeds that the difference is 0; NaN under two pairs, or where no
+    two pairs differ.
+    """
+    interval: tuple[float, float] | None
+    """95 %, of the mean over these seeds, by the paired bootstrap over clips; None where the scores
+    of samples are not at hand.
+    """
+
+    @property
+    def verdict(self) -> str:
+        """Whether the difference is more than chance: `yes`, `no`, or `one seed`."""
+        if self.seeds < 2:
+            return "one seed"
+        other_clips = self.interval is None or self.interval[0] > 0 or self.interval[1] < 0
+        return "yes" if self.p_value < 1 - CONFIDENCE and other_clips else "no"
 
 
 @dataclass(frozen=True)
@@ -19,7 +61,7 @@ class Summary:
 
     base: str
     row: str
-    changes: str
+    changed: str
     dataset: str
     values: dict[int, float]
     """Seed -> score."""
@@ -28,12 +70,12 @@ class Summary:
     """Standard deviation over seeds (n - 1); NaN for one."""
     half_width: float
     """Half of the mean's 95 % interval (Student's t); NaN for one seed."""
-    difference: float
-    """Mean of (row - base) over the seeds that both have; NaN without any."""
-    p_value: float
-    """Of the paired t-test that this difference is 0; NaN under two pairs, or where no two pairs
-    differ.
-    """
+    means: dict[str, float] = field(default_factory=dict)
+    """Every score that all seeds have -> its mean over them."""
+    to_base: Difference | None = None
+    """None for the base itself, and where no seed has both."""
+    to_neighbour: Difference | None = None
+    """The same against the row that lacks, or has, one part."""
 
 
 def main_score(results: list[Result]) -> str:
@@ -44,35 +86,123 @@ def main_score(results: list[Result]) -> str:
     )
 
 
-def summaries(results: list[Result], score: str) -> list[Summary]:
-    """A summary per base, row, change and dataset, in the order of `results`."""
-    groups: dict[tuple[str, str, str, str], dict[int, float]] = {}
+def summaries(
+    results: list[Result],
+    score: str,
+    samples: Callable[[Result], Samples | None] = lambda _: None,
+) -> list[Summary]:
+    """A summary per base, row, change and dataset, in the order of `results`.
+
+    Args:
+        results: of `losh.commands.ablation.results`.
+        score: which one.
+        samples: gives that score of each sample of a result, or None.
+    """
+    groups: dict[Group, dict[int, Result]] = {}
     for one in results:
         if score in one.scores:
-            groups.setdefault(one.group, {})[one.seed] = one.scores[score]
-    return [
-        _summary(group, values, groups.get((group[0], "base", *group[2:]), {}))
-        for group, values in groups.items()
-    ]
+            groups.setdefault(one.group, {})[one.seed] = one
+    found = []
+    for group, runs in groups.items():
+        row = group[1]
+        known = [
+            _difference(other, runs, theirs, score, samples) if theirs else None
+            for other in ("base", AGAINST.get(row, ""))
+            for theirs in [_other_row(groups, group, other) if other != row else {}]
+        ]
+        found.append(_summary(runs, score, *known))
+    return found
+
+
+def _other_row(groups: dict[Group, dict[int, Result]], group: Group, row: str) -> dict:
+    """The runs of another row with the same changes, and with the same weights where several have
+    these changes.
+    """
+    base, _, changes, weights, dataset = group
+    fitting = {
+        of: runs
+        for of, runs in groups.items()
+        if (of[0], of[1], of[2], of[4]) == (base, row, changes, dataset)
+    }
+    exact = (base, row, changes, weights, dataset)
+    if exact in fitting or len(fitting) != 1:
+        return fitting.get(exact, {})
+    return next(iter(fitting.values()))
 
 
 def _summary(
-    group: tuple[str, str, str, str], values: dict[int, float], base: dict[int, float]
+    runs: dict[int, Result],
+    score: str,
+    to_base: Difference | None,
+    to_neighbour: Difference | None,
 ) -> Summary:
+    one = next(iter(runs.values()))
+    values = {seed: run.scores[score] for seed, run in runs.items()}
     given = np.array(list(values.values()))
     n = len(given)
     deviation = float(given.std(ddof=1)) if n > 1 else math.nan
     quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) if n > 1 else math.nan
-    pairs = sorted(values.keys() & base.keys()) if group[1] != "base" else []
-    ours, theirs = (np.array([of[seed] for seed in pairs]) for of in (values, base))
-    gains = ours - theirs
-    tested = len(pairs) > 1 and float(np.ptp(gains)) > 1e-12
     return Summary(
-        *group,
+        one.base,
+        one.row,
+        one.changed,
+        one.dataset,
         values,
         float(given.mean()),
         deviation,
         quantile * deviation / math.sqrt(n),
-        float(gains.mean()) if pairs else math.nan,
-        float(stats.ttest_rel(ours, theirs).pvalue) if tested else math.nan,
+        _means(list(runs.values())),
+        to_base,
+        to_neighbour,
     )
+
+
+def _means(runs: list[Result]) -> dict[str, float]:
+    shared = [key for key in runs[0].scores if all(key in run.scores for run in runs)]
+    return {key: float(np.mean([run.scores[key] for run in runs])) for key in shared}
+
+
+def _difference(
+    against: str,
+    runs: dict[int, Result],
+    theirs: dict[int, Result],
+    score: str,
+    samples: Callable[[Result], Samples | None],
+) -> Difference | None:
+    seeds = sorted(runs.keys() & theirs.keys())
+    if not seeds:
+        return None
+    ours, others = (np.array([of[seed].scores[score] for seed in seeds]) for of in (runs, theirs))
+    gains = ours - others
+    tested = len(seeds) > 1 and float(np.ptp(gains)) > 1e-12
+    return Difference(
+        against,
+        float(gains.mean()),
+        len(seeds),
+        float(stats.ttest_rel(ours, others).pvalue) if tested else math.nan,
+        paired_interval([(samples(runs[seed]), samples(theirs[seed])) for seed in seeds]),
+    )
+
+
+def paired_interval(
+    pairs: list[tuple[Samples | None, Samples | None]],
+) -> tuple[float, float] | None:
+    """The 95 % interval of the mean difference of samples, by the bootstrap over clips.
+
+    None where a run lacks its samples, has others than the rest, or where there are fewer than two
+    clips.
+
+    Args:
+        pairs: for each seed the samples of one row and of the other.
+    """
+    keys = sorted(pairs[0][0] or {})
+    tables = []
+    for ours, theirs in pairs:
+        if ours is None or theirs is None or sorted(ours) != keys or sorted(theirs) != keys:
+            return None
+        tables.append([ours[key] - theirs[key] for key in keys])
+    clips = [key[0] for key in keys]
+    if len(set(clips)) < 2:
+        return None
+    found = percentile_interval(clip_means(clips, np.mean(tables, axis=0)))
+    return found["low"], found["high"]

@@ -6,12 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from losh.evaluate.metrics.average_precision import Rle
 from losh.evaluate.report.table import ExpressionRow
 from losh.frames import FrameStore
 from losh.inference.forward import Predictor
+from losh.inference.text_features import TextFeatures
+from losh.media.resizing import InputSize
+from losh.model.losh import LoSh
 from losh.params import EvaluateParams
 from losh.runtime.distributed import Processes
+from losh.runtime.machine import pick_precision
 
 
 @dataclass
@@ -42,6 +48,27 @@ class ShownMask:
     """The mask that is scored."""
     streams: dict[str, Rle]
     """`long` and `short`: each stream's own; empty where one stream decides alone."""
+
+
+def predictor_of(
+    network: LoSh,
+    config: dict[str, Any],
+    params: EvaluateParams,
+    store: FrameStore,
+    device: torch.device,
+) -> Predictor:
+    """A model and its configuration, on the device, with the parameters of evaluation."""
+    folds = network.base.folds_text(store.index["protocol"], training=False)
+    return Predictor(
+        network,
+        TextFeatures(network.text_encoder, device, fold=folds),
+        InputSize.of_config(config),
+        pick_precision(params.precision, device),
+        params.rule,
+        params.threshold,
+        params.batch_size,
+        params.order == "window",
+    )
 
 
 @dataclass

@@ -25,6 +25,7 @@ from losh.evaluate.protocols.setup import EvaluationSetup, Result, ShownMask
 from losh.evaluate.protocols.stream_masks import stream_masks
 from losh.evaluate.protocols.youtube_vos import SubmissionWriter, local_scores, merge_submissions
 from losh.evaluate.report.table import ExpressionRow
+from losh.inference.overlap import Overlap
 from losh.inference.whole_video import Trajectory, track
 from losh.model.structures import size_of
 from losh.runtime.resume import SCRATCH
@@ -104,6 +105,34 @@ def evaluate_davis(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
     return total
 
 
+def evaluate_whole_videos(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
+    """Score videos of which every frame has its masks (a user's own).
+
+    J and F are means over expressions; the IoUs and precisions of A2D-Sentences are over all
+    frames that show the object, of the same masks.
+    """
+    result, overlap = Result.empty(), Overlap()
+
+    def score(video: str, rows: list[Any], tracks: list[Trajectory]) -> None:
+        for row, found in zip(rows, tracks, strict=True):
+            _add(result, _score_expression(setup, video, row, found, None, overlap))
+
+    _each_video(setup, expressions, result, score)
+    total, pooled = _gathered(setup, result), Overlap()
+    for part in setup.processes.gather(overlap):
+        pooled.merge(part)
+    scored = [
+        ObjectScore(row.video, row.instance, row.j, row.f)
+        for row in total.rows
+        if row.j is not None and row.f is not None
+    ]
+    if scored:
+        total.metrics = local_scores(scored)
+    if pooled.areas:
+        total.metrics |= pooled.scores()
+    return total
+
+
 def _each_video(
     setup: EvaluationSetup,
     expressions: pd.DataFrame,
@@ -163,8 +192,9 @@ def _score_expression(
     row: Any,
     found: Trajectory,
     submission: SubmissionWriter | None,
+    overlap: Overlap | None = None,
 ) -> tuple[ExpressionRow, ShownMask | None]:
-    """Score one expression over its video.
+    """Score one expression over its video, and add the frames that show its object to `overlap`.
 
     Returns its row of the table, and a frame's prediction for the pictures.
     """
@@ -193,6 +223,9 @@ def _score_expression(
                 )
             )
             predicted = waiting[-1][0]
+            if overlap is not None and truth.any():
+                seen = ~waiting[-1][2]
+                overlap.add(f"{video}/{row.expression_id}/{t}", predicted & seen, truth & seen)
             if len(waiting) == FRAMES_AT_ONCE:
                 _add_frames(running, waiting)
                 waiting = []
