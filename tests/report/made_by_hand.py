@@ -56,6 +56,7 @@ SCORES: dict[str, dict[str, Any]] = {
         "samples": 20,
         "skipped": 0,
     },
+    "folder": JF | A2D,
 }
 """What metrics/eval holds, dataset by dataset."""
 NO_SAMPLE = {"samples": 0, "skipped": 3}

@@ -123,7 +123,7 @@ def test_identifiers_are_unique_and_each_is_found(whole):
     ids = [value for _, name, value in attributes if name == "id"]
     links = {value[1:] for _, name, value in attributes if name == "href" and value[0] == "#"}
     assert links <= set(ids)
-    assert len([one for one in ids if one.startswith(("dataset", "training", "stages"))]) == 7
+    assert len([one for one in ids if one.startswith(("dataset", "training", "stages"))]) == 8
 
 
 def test_a_dataset_without_a_sample(tmp_path):
