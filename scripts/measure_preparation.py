@@ -39,6 +39,7 @@ from losh.flow.raft import new_network  # noqa: E402
 from losh.frames.packing import pack_video  # noqa: E402
 from losh.media.resizing import resize_frame  # noqa: E402
 from losh.params import Params, load_params  # noqa: E402
+from losh.testing.drawn_clip import Clip  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +84,9 @@ def real_clips(frames: np.ndarray, size: tuple[int, int], drawn: object) -> obje
     images = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) for frame in frames]
     order = [*range(len(images)), *range(len(images) - 2, 0, -1)]
 
-    def draw(
-        number: int, num_frames: int, _: object = None, absent: object = None
-    ) -> fixtures.Clip:
+    def draw(number: int, num_frames: int, _: object = None, absent: object = None) -> Clip:
         objects = drawn(number, num_frames, size, absent).objects
-        return fixtures.Clip(
-            np.stack([images[order[t % len(order)]] for t in range(num_frames)]), objects
-        )
+        return Clip(np.stack([images[order[t % len(order)]] for t in range(num_frames)]), objects)
 
     return draw
 

@@ -315,7 +315,7 @@ def main() -> None:
         "--log", type=Path, required=True, help="folder of training.csv and curves.png"
     )
     parser.add_argument(
-        "--steps", type=int, nargs="+", default=[4000, 7000], help="of each cycle of the rate"
+        "--steps", type=int, nargs="+", default=[4000, 7000, 6000], help="of each cycle of the rate"
     )
     parser.add_argument(
         "--early",

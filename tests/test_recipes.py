@@ -126,6 +126,7 @@ FREE = {
     "model.backbone.num_heads",
     "model.backbone.window_size",
     "train.sampling_weights",  # of several training datasets
+    "train.pseudo_clips",  # of pictures
     "train.compile",
     "train.checkpoint_blocks",  # the same result with less memory
     "train.validation_every",  # nothing is held out

@@ -79,11 +79,13 @@ def missing_modules(text: str) -> list[str]:
 
 
 def missing_parameters(text: str) -> list[str]:
-    """Dotted parameters that params.yaml lacks; `model.cross_attention*` stands for several."""
+    """Dotted parameters that params.yaml lacks; `model.cross_attention*` stands for several, and
+    what is called, `model.segment(frames)`, is Python.
+    """
     parameters = yaml.safe_load(text_of(ROOT / "params.yaml"))
     sections = "|".join(name for name in parameters if name != "datasets")
     faults = []
-    for name in re.findall(rf"(?<![\w./])(?:{sections})(?:\.[a-z_]+)+\b(?![\w/])\*?", text):
+    for name in re.findall(rf"(?<![\w./])(?:{sections})(?:\.[a-z_]+)+\b(?![\w/(])\*?", text):
         *parents, last = name.split(".")
         part = functools.reduce(lambda node, key: (node or {}).get(key), parents, parameters)
         known = fnmatch.filter(part or {}, last)

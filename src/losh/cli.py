@@ -3,69 +3,65 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import signal
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
-from losh import __version__
-from losh.errors import friendly
-from losh.params import load_params
+from losh.commands.repository import require_repository
+from losh.errors import UserError, friendly
+from losh.own_video.arguments import add_predict
 
-DEFAULT_MODEL = Path("data/model/model.safetensors")
+STOPPED = 128
+"""A process that a signal ends exits with this and the signal's number."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line with a remedy, as all of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message}", f"`{self.prog} --help` shows what it takes")
+
+
+class _Version(argparse.Action):
+    """Print the version, torch's, and the device; only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from losh.commands.this_machine import version_line
+
+        print(version_line())
+        parser.exit()
 
 
 @friendly
 def main(argv: list[str] | None = None) -> None:
-    """Parse the command line and run one command."""
-    arguments = _parser().parse_args(argv)
-    arguments.run(arguments)
+    """Parse the command line and run one command; Ctrl-C ends it quietly."""
+    # As Ctrl-C, so that nothing half-written stays.
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        arguments = parser().parse_args(argv)
+        arguments.run(arguments)
+    except KeyboardInterrupt:
+        raise SystemExit(STOPPED + signal.SIGINT) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _terminated(number: int, _: object) -> NoReturn:
+    raise SystemExit(STOPPED + number)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = _Parser(
         prog="losh",
         description="Referring video object segmentation; the workflow itself runs with `dvc "
         "repro`.",
     )
-    parser.add_argument("--version", action="version", version=f"losh {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="versions and device")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    one = commands.add_parser("predict", help="mask what a sentence refers to in a video of yours")
-    one.add_argument("clip", type=Path, help="a video file, or a folder of .jpg or .png frames")
-    one.add_argument("sentence", help='for instance "the man in white on the left"')
-    one.add_argument("-o", "--out", type=Path, required=True, help="the overlay video, .mp4")
-    one.add_argument(
-        "--model", type=Path, default=DEFAULT_MODEL, help="checkpoint (default: %(default)s)"
-    )
-    one.add_argument("--short", help="short expression (default: made by the workflow's rule)")
-    one.add_argument("--masks", type=Path, help="folder for one 0/255 PNG per frame")
-    one.add_argument(
-        "--rate",
-        type=float,
-        default=10.0,
-        help="frames per second of the overlay (default: %(default)s)",
-    )
-    one.add_argument(
-        "--rule",
-        choices=["long", "product", "intersection", "mean"],
-        default="mean",
-        help="how the masks of both streams become one (default: %(default)s)",
-    )
-    one.add_argument(
-        "--threshold",
-        type=_fraction,
-        default=0.5,
-        help="probability above which a pixel belongs to the mask (default: %(default)s)",
-    )
-    one.add_argument(
-        "--chunk", type=_count, default=24, help="frames at once (default: %(default)s)"
-    )
-    one.add_argument(
-        "--mode",
-        choices=["subject", "subject_with_position"],
-        default="subject_with_position",
-        help="of the short expression that is made (default: %(default)s)",
-    )
-    one.set_defaults(run=_predict)
+    add_predict(commands)
 
     one = commands.add_parser(
         "check-data", help="say what is wrong in a folder of your own data (docs/own_data.md)"
@@ -175,42 +171,19 @@ def _parser() -> argparse.ArgumentParser:
         "summary", help="print the last run's scores and where its pictures are"
     )
     one.set_defaults(run=_summary)
+
+    one = commands.add_parser(
+        "check",
+        help="what this machine has, what of data and weights is here, and the next command",
+        description="What this machine has, what of data and weights is here, and the next "
+        "command. (The workflow's stage of that name is another thing: it checks params.yaml.)",
+    )
+    one.set_defaults(run=_check)
+
+    one = commands.add_parser("completion", help="print a shell's completion of this command")
+    one.add_argument("shell", choices=["bash", "zsh", "tcsh"])
+    one.set_defaults(run=_completion)
     return parser
-
-
-def _fraction(text: str) -> float:
-    """A number from 0 to 1."""
-    if not 0 <= float(text) <= 1:
-        raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
-    return float(text)
-
-
-def _count(text: str) -> int:
-    """A whole number of at least 1."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return int(text)
-
-
-def _predict(arguments: argparse.Namespace) -> None:
-    from losh.inference.predict import Settings, predict
-
-    names = (field.name for field in dataclasses.fields(Settings))
-    found = predict(
-        arguments.clip,
-        arguments.sentence,
-        arguments.out,
-        arguments.model,
-        arguments.short,
-        arguments.masks,
-        Settings(**{name: getattr(arguments, name) for name in names}),
-    )
-    print(f"short expression: {found['short']}")
-    print(
-        f"score {found['score']:.3f}; the masks cover {100 * found['covered']:.1f} % of the "
-        f"pixels of {found['frames']} frames"
-    )
-    print(f"wrote {arguments.out}" + (f" and {arguments.masks}/" if arguments.masks else ""))
 
 
 def _check_data(arguments: argparse.Namespace) -> None:
@@ -221,14 +194,15 @@ def _check_data(arguments: argparse.Namespace) -> None:
 
 
 def _flow(arguments: argparse.Namespace) -> None:
-    from losh.inference.predict import show_flow
+    from losh.own_video.show_flow import show_flow
+    from losh.params import load_params
 
     found = show_flow(arguments.clip, arguments.out, load_params().flow)
-    height, width = found["size"]
-    print(
-        f"{found['pairs']} pairs at {width} x {height}, mean length {found['mean_length']:.2f} "
-        f"px\nwrote {arguments.out}"
-    )
+    height, width = found.size
+    print(f"{found.pairs} pairs at {width} x {height}, mean length {found.mean_length:.2f} px")
+    for note in found.notes:
+        print(f"note: {note}")
+    print(f"wrote {arguments.out}")
 
 
 def _short_text(arguments: argparse.Namespace) -> None:
@@ -260,6 +234,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _recipe(arguments: argparse.Namespace) -> None:
+    require_repository("losh recipe")
     from losh.commands.recipe import list_recipes, use_recipe
 
     if arguments.name is None:
@@ -269,6 +244,7 @@ def _recipe(arguments: argparse.Namespace) -> None:
 
 
 def _ablation(arguments: argparse.Namespace) -> None:
+    require_repository("losh ablation")
     from losh.commands.ablation import queue, show
 
     if arguments.what == "queue":
@@ -279,20 +255,46 @@ def _ablation(arguments: argparse.Namespace) -> None:
 
 def _probe(arguments: argparse.Namespace) -> None:
     from losh.commands.probe import probe
+    from losh.params import load_params
 
     probe(arguments.models, arguments.dataset, load_params().evaluate)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
+    require_repository("losh compare")
     from losh.commands.compare import compare
 
     compare(arguments.all)
 
 
 def _summary(arguments: argparse.Namespace) -> None:
+    require_repository("losh summary")
     from losh.commands.summary import print_summary
 
     print_summary()
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from losh.commands.this_machine import print_check
+
+    print_check()
+
+
+def _completion(arguments: argparse.Namespace) -> None:
+    import shtab
+
+    whole = parser()
+    for command in _commands(whole):
+        for action in command._actions:
+            if action.type is Path:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]  # where shtab looks
+    print(shtab.complete(whole, arguments.shell))
+
+
+def _commands(whole: argparse.ArgumentParser) -> Iterable[argparse.ArgumentParser]:
+    """Return the parser of each command."""
+    found = [one for one in whole._actions if isinstance(one, argparse._SubParsersAction)]
+    return [command for one in found for command in one.choices.values()]
 
 
 if __name__ == "__main__":

@@ -75,6 +75,10 @@ class Section(BaseModel):
         return self
 
 
+PICTURES = ("refcoco", "refcoco_plus", "refcocog")
+"""Kinds of datasets whose videos are single pictures."""
+
+
 class MovingShapesParams(Section):
     """The generated dataset."""
 
@@ -90,7 +94,16 @@ class MovingShapesParams(Section):
 class PublishedParams(Section):
     """A published dataset that the user has, as archives or as an unpacked folder."""
 
-    kind: Literal["a2d_sentences", "jhmdb_sentences", "refer_youtube_vos", "refer_davis17"]
+    kind: Literal[
+        "a2d_sentences",
+        "jhmdb_sentences",
+        "refer_youtube_vos",
+        "refer_davis17",
+        "refcoco",
+        "refcoco_plus",
+        "refcocog",
+        "mevis",
+    ]
     source: str | None = None
     """Folder or archive (or a folder of archives); null: the environment variable LOSH_<NAME>, else
     data/sources/<name>.
@@ -239,6 +252,8 @@ class ConsistencyParams(Section):
 
 class TrainParams(Section):
     datasets: list[str] = Field(min_length=1)
+    pseudo_clips: bool
+    """Whether a picture becomes a clip of frames.window frames, by moved copies of it."""
     sampling_weights: list[Positive] | None
     epochs: Count
     batch_size: Count
@@ -333,6 +348,12 @@ class Params(Section):
                 raise ValueError(
                     f"train.datasets names {name!r}, which `datasets` does not have "
                     f"({', '.join(self.datasets)})"
+                )
+            pictures = self.datasets[name].kind in PICTURES
+            if pictures and self.frames.window > 1 and not self.train.pseudo_clips:
+                raise ValueError(
+                    f"train.datasets names {name!r}, which has pictures, but frames.window is "
+                    f"{self.frames.window}. Set frames.window to 1, or train.pseudo_clips to true"
                 )
         if self.model.cross_attention_blocks > self.pipeline.encoder_layers:
             raise ValueError(
@@ -483,6 +504,8 @@ def _explain(error: ValidationError, section: str = "") -> str:
         "jhmdb_sentences",
         "refer_youtube_vos",
         "refer_davis17",
+        *PICTURES,
+        "mevis",
         "folder",
     }
     # pydantic adds the discriminator's tag to the place; it is no key of the file.

@@ -33,7 +33,9 @@ from losh.testing.dataset_fixtures import (
     make_refer_youtube_vos,
     write_palette,
 )
+from losh.testing.drawn_clip import draw_clip
 from losh.testing.literal_davis import literal_f
+from losh.testing.mevis_fixture import BOTH, make_mevis
 from losh.testing.tiny_training import tiny_params
 
 FRAMES = FramesParams(window=4, short_side=None, jpeg_quality=95, on_error="stop")
@@ -199,3 +201,30 @@ def test_masks_of_some_valid_videos_are_scored_and_said(setup, tmp_path, capsys)
     assert "4 of 8 expressions have public masks and are scored here" in capsys.readouterr().out
     draw_cases(context.store, result, 3, tmp_path / "pictures")
     assert len(list((tmp_path / "pictures").iterdir())) == 3
+
+
+def test_mevis_scores_unions_and_sentences_without_objects_and_submits_valid(
+    setup, tmp_path, capsys
+) -> None:
+    root = make_mevis(tmp_path / "m", train=0, valid_u=1, num_frames=1, empty=True)
+    both = draw_clip(0, 1).objects[0] > 0
+    context, expressions = setup(
+        root, "mevis", lambda sentence: both if sentence == BOTH else np.zeros_like(both)
+    )
+    result = videos.evaluate_youtube_vos(context, expressions)
+    js = {row.expression_id: row.j for row in result.rows if row.video == "validu000000"}
+    # Two shapes that were not found, their union twice in the same words, and nobody.
+    assert js == {"0": 0, "1": 0, "2": 1, "3": 1, "4": 1}
+    assert result.metrics == {"j": 3 / 5, "f": 3 / 5, "j_and_f": 3 / 5}
+    assert "5 of 10 expressions have public masks" in (said := capsys.readouterr().out)
+    assert "the submission holds those of valid" in said
+    with zipfile.ZipFile(context.out / "submission.zip") as archive:
+        assert archive.namelist() == [f"valid000000/{e}/00000.png" for e in range(5)]
+
+
+def test_mevis_without_valid_leaves_no_submission(setup, tmp_path) -> None:
+    root = make_mevis(tmp_path / "m", train=0, valid_u=1, valid=0, num_frames=1)
+    context, expressions = setup(root, "mevis", lambda _: box(0, 0, 9, 9))
+    (context.out / "submission.zip").write_bytes(b"an older one")
+    assert videos.evaluate_youtube_vos(context, expressions).metrics["j"] > 0
+    assert list(context.out.iterdir()) == []

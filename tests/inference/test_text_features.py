@@ -18,10 +18,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
 from losh.evaluate.evaluation import evaluate
-from losh.inference.predict import predict
 from losh.inference.text_features import TextFeatures
 from losh.model.structures import TextFeats
 from losh.model.text_encoder import TextEncoder
+from losh.own_video.predict import Files, predict
 from losh.pipelines.mttr.network import Pipeline
 from losh.testing.tiny_training import tiny_params
 from losh.train.training import train
@@ -190,7 +190,7 @@ def test_prediction_does_not_depend_on_case(trained: dict[str, Path], tmp_path: 
         cv2.imwrite(str(clip / f"{t}.png"), frame)
     model = trained["plain"] / "model" / "model.safetensors"
     scores = [
-        predict(clip, sentence, tmp_path / "out.mp4", model)["score"]
+        predict(clip, [sentence], Files(tmp_path / "out.mp4"), model).scores
         for sentence in (WRITTEN, READ)
     ]
     assert scores[0] == scores[1]

@@ -57,6 +57,12 @@ SCORES: dict[str, dict[str, Any]] = {
         "skipped": 0,
     },
     "folder": JF | A2D,
+    "refcoco": {
+        "val": {key: A2D[key] for key in ("overall_iou", "mean_iou", "mean_iou_interval")},
+        "testA": {"overall_iou": 0.5551, "mean_iou": 0.5662},
+        "samples": 30,
+        "skipped": 0,
+    },
 }
 """What metrics/eval holds, dataset by dataset."""
 NO_SAMPLE = {"samples": 0, "skipped": 3}

@@ -70,9 +70,10 @@ def make_batch(loaded: list[LoadedClip], device: torch.device, multiple: int = 1
     targets = []
     for clip in loaded:
         masks, visible = clip.masks.to(device), clip.visible.to(device)
+        chosen = clip.rows or [list(range(len(masks)))] * len(clip.referred)
         targets += [
-            Targets(masks, referred, seen)
-            for referred, seen in zip(clip.referred, visible, strict=True)
+            Targets(masks if len(own) == len(masks) else masks[own], own.index(referred), seen)
+            for own, referred, seen in zip(chosen, clip.referred, visible, strict=True)
         ]
     counts = [len(clip.samples) for clip in loaded]
     shared = max(counts) > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from losh.clips import transforms
+from losh.clips.pseudo_clip import pseudo_clip
 from losh.clips.samples import Sample
 from losh.errors import UserError
 from losh.flow import FlowStore
@@ -19,6 +21,10 @@ from losh.media.resizing import InputSize, resize_flow, resize_mask
 
 FLOW_STRIDE = 4
 """Flow reaches the model on the grid of its finest features."""
+
+
+Read = tuple[list[np.ndarray], list[dict[str, np.ndarray]]]
+"""Frames uint8 [H, W, 3]; of each annotated one, instance -> bool [H, W]."""
 
 
 @dataclass
@@ -42,6 +48,8 @@ class LoadedClip:
     """
     long: list[str]
     short: list[str]
+    rows: list[list[int]] | None = None
+    """Of each expression, which of `masks` are its targets; None: all of them."""
 
 
 @dataclass(frozen=True)
@@ -81,23 +89,22 @@ class ClipDataset(Dataset):
         """
         order = order if isinstance(order, ClipRequest) else ClipRequest(order, None)
         try:
-            clip = self._load(self.groups[order.index])
+            clip = self._load(self.groups[order.index], order.seed)
         except UserError as error:
             return error
         flips = order.seed is not None and np.random.default_rng(order.seed).random() < self.flip
         return mirror_clip(clip) if flips else clip
 
-    def _load(self, group: list[Sample]) -> LoadedClip:
+    def _load(self, group: list[Sample], seed: tuple[int, ...] | None) -> LoadedClip:
         sample = group[0]  # all share its window
-        store = self.frames[sample.dataset]
-        row = store.videos[sample.video]
+        row = self.frames[sample.dataset].videos[sample.video]
         size = self.input_size.size_of(row["height"], row["width"])
-        decoded: dict[int, np.ndarray] = {}  # clamped and short windows repeat frames
-        for t in sample.window:
-            if t not in decoded:
-                decoded[t] = self.input_size.resize(store.frame(sample.video, t), size)
-        frames = np.stack([decoded[t] for t in sample.window])
-        targets = [store.masks(sample.video, sample.window[p]) for p in sample.annotated]
+        read = self._read_picture(sample, seed) if sample.picture else self._read_window(sample)
+        frames, targets = read
+        resized: dict[int, np.ndarray] = {}  # clamped and short windows repeat frames
+        for frame in frames:
+            if id(frame) not in resized:
+                resized[id(frame)] = self.input_size.resize(frame, size)
         # Instances without a pixel in any annotated frame of the window are no targets.
         names = sorted({name for target in targets for name, mask in target.items() if mask.any()})
         for one in group:
@@ -121,14 +128,32 @@ class ClipDataset(Dataset):
         )
         return LoadedClip(
             group,
-            torch.from_numpy(frames),
+            torch.from_numpy(np.stack([resized[id(frame)] for frame in frames])),
             torch.from_numpy(masks),
             [names.index(one.instance) for one in group],
             torch.from_numpy(visible),
             self._flow(sample, size),
             [one.long for one in group],
             [one.short for one in group],
+            target_rows(names, [one.instance for one in group], row.get("unions", {})),
         )
+
+    def _read_window(self, sample: Sample) -> Read:
+        """Return a window's frames and the masks of its annotated frames, as they are stored."""
+        store = self.frames[sample.dataset]
+        decoded = {t: store.frame(sample.video, t) for t in sorted(set(sample.window))}
+        masks = [store.masks(sample.video, sample.window[p]) for p in sample.annotated]
+        return [decoded[t] for t in sample.window], masks
+
+    def _read_picture(self, sample: Sample, seed: tuple[int, ...] | None) -> Read:
+        """Return a pseudo clip of the sample's picture; without a seed the picture repeats."""
+        store = self.frames[sample.dataset]
+        picture, masks = store.frame(sample.video, 0), store.masks(sample.video, 0)
+        count = len(sample.window)
+        if seed is None:
+            return [picture] * count, [masks] * count
+        # Another stream than that of the flip.
+        return pseudo_clip(picture, masks, count, np.random.default_rng((*seed, 1)))
 
     def _flow(self, sample: Sample, size: tuple[int, int]) -> dict[str, np.ndarray] | None:
         if not self.flows:
@@ -190,4 +215,34 @@ def mirror_clip(clip: LoadedClip) -> LoadedClip:
         flow,
         [transforms.mirror_words(text) for text in clip.long],
         [transforms.mirror_words(text) for text in clip.short],
+        clip.rows,
     )
+
+
+def target_rows(
+    names: list[str], referred: list[str], unions: Mapping[str, Sequence[str]]
+) -> list[list[int]] | None:
+    """Choose the targets of each expression among a window's instances.
+
+    They are the referred instance and all objects apart from it: where it is a union of objects
+    (MeViS), those that it covers are no targets again, and the unions of other expressions never
+    are.
+
+    Args:
+        names: the instances of the window.
+        referred: of each expression.
+        unions: instance -> the objects that it covers, of those that are unions.
+
+    Returns:
+        Indices into `names` for each expression; None where all are targets of all.
+    """
+    if not unions:
+        return None
+    objects = [name for name in names if name not in unions]
+    return [
+        sorted(
+            {names.index(own)}
+            | {names.index(name) for name in objects if name not in unions.get(own, ())}
+        )
+        for own in referred
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Sample:
     """Frame indices of the window, clamped to the video."""
     annotated: tuple[int, ...]
     """Positions in the window that have a target."""
+    picture: bool = False
+    """Whether all frames of the window are made of one picture (losh.clips.pseudo_clip)."""
 
 
 def read_expressions(path: Path) -> pd.DataFrame:
@@ -53,8 +55,9 @@ def build_samples(
     The split is the training split, or with `train` false the other one.
 
     a2d protocol: one sample for each (expression, annotated frame) in which the instance has a
-    mask. Others: one for each (expression, window) in which the instance appears at all; every
-    frame of the window is a target.
+    mask. refcoco: one for each expression, a pseudo clip to train on, the picture alone otherwise.
+    Others: one for each (expression, window) in which the instance appears at all; every frame of
+    the window is a target.
     """
     window, protocol, name = store.index["window"], store.index["protocol"], store.index["name"]
     left_out: Counter = Counter()
@@ -72,6 +75,9 @@ def build_samples(
                 (t, tuple(window_around(t, window, video["usable_frames"])), (window // 2,))
                 for t in video["annotated"]
             ]
+        elif protocol == "refcoco":
+            frames_made = window if train else 1
+            spans = [(0, (0,) * frames_made, tuple(range(frames_made)))]
         else:
             spans = [
                 (w[0], tuple(w), tuple(range(window)))
@@ -97,6 +103,7 @@ def build_samples(
                         row.short_text,
                         frames,
                         positions,
+                        protocol == "refcoco",
                     )
                 )
         if not found:
@@ -112,6 +119,11 @@ def _sample_id(protocol: str, row: Any, start: int) -> str:
     if protocol == "a2d":
         return f"v_{row.video}_f_{start + 1}_i_{row.instance}_e_{row.expression_id}"
     return f"v_{row.video}_f_{start}_{row.expression_set}_e_{row.expression_id}"
+
+
+def without_copies(sample: Sample) -> Sample:
+    """Return the sample as it is scored: of a picture, that one frame instead of a pseudo clip."""
+    return replace(sample, window=(0,), annotated=(0,)) if sample.picture else sample
 
 
 def group_samples(samples: list[Sample], most: int) -> list[list[Sample]]:

@@ -5,8 +5,8 @@ Nothing after it knows the dataset.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +22,7 @@ class Video:
     video: str
     """Published id; may hold any character that a file name may."""
     split: str
-    """train, test or valid."""
+    """train, or as the publication calls it: test, valid, val, testA, testB, valid_u."""
     media: Path
     """The video file, or the folder of its frames."""
     frame_names: tuple[str, ...]
@@ -34,6 +34,10 @@ class Video:
     masked: int | None = None
     """How many frames, from the first, the one file of the video's masks covers (JHMDB-Sentences):
     windows stay within them. None: no such limit.
+    """
+    unions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Instance id -> the instances that it stands for together (MeViS: a sentence of several
+    objects). It has masks of its own, their union.
     """
 
 
@@ -68,6 +72,8 @@ class Inventory:
     """Videos that the publication ships and leaves out of the splits that we use."""
     unknown: frozenset[str] = frozenset()
     """Videos that expressions name and no table lists."""
+    release: str = ""
+    """Which of several releases it is, where that can be told (MeViS)."""
 
 
 class FrameReader(Protocol):
@@ -79,7 +85,7 @@ class FrameReader(Protocol):
 
     @property
     def protocol(self) -> str:
-        """a2d, youtube_vos or davis."""
+        """a2d, youtube_vos, davis, refcoco or mevis."""
 
     def frames(self, video: Video) -> Iterator[tuple[bytes | np.ndarray, str]]:
         """Yield the frames in order, each with its file's name for errors.

@@ -42,6 +42,19 @@ KHOREVA_PAGE = (
 )
 KHOREVA = "https://www.mpi-inf.mpg.de/fileadmin/inf/d2/khoreva"
 
+COCO_PAGE = "https://cocodataset.org/#download (one copy serves all three)"
+REFER_PAGE = "https://github.com/lichengunc/refer"
+MEVIS_PAGE = "https://github.com/henghuiding/MeViS"
+
+
+def _refcoco(name: str) -> tuple[Item, ...]:
+    """RefCOCO, RefCOCO+ or RefCOCOg: never fetched alone, since the images are 13 GB for all."""
+    return (
+        Item("train2014.zip", COCO_PAGE, ("images",)),
+        Item(f"{name}.zip", REFER_PAGE, ("refs", "instances")),
+    )
+
+
 CATALOGUE: dict[str, tuple[Item, ...]] = {
     "a2d_sentences": (
         Item(
@@ -105,7 +118,17 @@ CATALOGUE: dict[str, tuple[Item, ...]] = {
             f"{KHOREVA}/davis_text_annotations.zip",
         ),
     ),
+    "refcoco": _refcoco("refcoco"),
+    "refcoco_plus": _refcoco("refcoco+"),
+    "refcocog": _refcoco("refcocog"),
+    "mevis": (
+        Item("train", MEVIS_PAGE, ("train_frames", "train_text", "train_masks")),
+        Item("valid_u", MEVIS_PAGE, ("valid_u_frames", "valid_u_text", "valid_u_masks")),
+        Item("valid", MEVIS_PAGE, ("valid_frames", "valid_text")),
+    ),
 }
+PAGES = {"refcoco_plus": "refcoco", "refcocog": "refcoco"}
+"""Kinds that share another's page in docs/datasets/."""
 
 
 def instructions(kind: str, folder: str, variable: str, found: dict[str, str]) -> str:
@@ -121,4 +144,4 @@ def instructions(kind: str, folder: str, variable: str, found: dict[str, str]) -
         f"put these files, packed or unpacked, into {folder}, or name the folder that has them in "
         f"{variable}:"
     )
-    return "\n".join([where, *lines, f"docs/datasets/{kind}.md says more."])
+    return "\n".join([where, *lines, f"docs/datasets/{PAGES.get(kind, kind)}.md says more."])

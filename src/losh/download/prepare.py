@@ -181,6 +181,7 @@ def _describe(report: Report, media: str, parts: dict[str, str]) -> dict[str, An
         "expected": report.expected,
         "found": report.found,
         "faults": faults,
+        **({"release": report.release} if report.release else {}),
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from losh.datasets.listing import FileListing
+from losh.datasets.mevis import NOTHING
 from losh.datasets.published import EXPECTED
 from losh.datasets.reader import DatasetReader, Video
 from losh.errors import UserError
@@ -40,6 +41,8 @@ class Report:
     unreadable: list[str] = field(default_factory=list)
     manifest: dict[str, int] = field(default_factory=dict)
     """Relative path -> bytes of every file that will be read."""
+    release: str = ""
+    """Which of several releases it is; empty where there is but one."""
 
     @property
     def complete(self) -> bool:
@@ -68,6 +71,8 @@ class Report:
             f"{count:,} {what}" for what, count in self.found.items() if what not in self.expected
         ]
         lines = [f"{self.name}: {self.state}, {', '.join(counts)} (checked: {self.verified})"]
+        if self.release:
+            lines.append(f"release: {self.release}")
         for title, names in (
             ("videos that are not there", self.missing),
             ("videos that the publication does not list", self.surplus),
@@ -100,7 +105,15 @@ def verify(
             "Check what was unpacked there",
         )
     report = Report(reader.name, thorough, expected_counts(reader.kind, len(inventory.unused)), {})
-    report.found = dict(sorted(_count(videos, len(expressions)).items()))
+    report.release = inventory.release
+    noun = "images" if reader.protocol == "refcoco" else "videos"
+    counts = _count(videos, len(expressions), noun)
+    # By split only where they are published so: A2D-Sentences counts both together.
+    by_split = Counter(f"{one.split} expressions" for one in expressions)
+    counts.update({what: n for what, n in by_split.items() if what in report.expected})
+    if reader.protocol == "mevis":
+        counts.update("expressions without an object" for e in expressions if e.instance == NOTHING)
+    report.found = dict(sorted(counts.items()))
     report.missing = sorted(set(inventory.listed) - {video.video for video in videos})
     report.surplus = sorted(inventory.present - set(inventory.listed) - inventory.unused)
     report.unknown = sorted(inventory.unknown)
@@ -122,15 +135,15 @@ def expected_counts(kind: str, unused: int) -> dict[str, int]:
     return counts
 
 
-def _count(videos: list[Video], expressions: int) -> Counter[str]:
+def _count(videos: list[Video], expressions: int, noun: str) -> Counter[str]:
     counts = Counter(
         {
-            "videos": len(videos),
+            noun: len(videos),
             "expressions": expressions,
             "annotated frames": sum(len(video.annotated) for video in videos),
         }
     )
-    counts.update(f"{video.split} videos" for video in videos)
+    counts.update(f"{video.split} {noun}" for video in videos)
     # Public for some videos of a split alone, if at all.
     counts.update("valid videos with masks" for v in videos if v.split == "valid" and v.annotated)
     return counts

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from losh.clips.samples import build_samples, read_expressions
 from losh.errors import UserError
 from losh.evaluate.protocols.annotated_frames import evaluate_a2d
+from losh.evaluate.protocols.refcoco import evaluate_by_split
 from losh.evaluate.protocols.setup import EvaluationSetup, Result, predictor_of
 from losh.evaluate.protocols.videos import (
     evaluate_davis,
@@ -78,13 +81,11 @@ def _evaluate(setup: EvaluationSetup, name: str) -> Result:
         )
         return Result.empty()
     if index["protocol"] == "a2d":
-        samples, left_out = build_samples(setup.store, expressions, train=False)
-        _say(
-            setup.processes,
-            f"evaluate {name}: {len(samples)} samples"
-            + "".join(f"; {n} expressions left out: {why}" for why, n in sorted(left_out.items())),
+        return _evaluate_samples(setup, expressions, name)
+    if index["protocol"] == "refcoco":
+        return evaluate_by_split(
+            expressions, lambda rows, split: _evaluate_samples(setup, rows, f"{name} {split}")
         )
-        return evaluate_a2d(setup, samples) if samples else Result.empty()
     held_out = expressions[expressions["split"] != "train"]
     here = held_out["video"].isin(setup.store.videos)
     _say(
@@ -99,6 +100,17 @@ def _evaluate(setup: EvaluationSetup, name: str) -> Result:
     if index["kind"] == "folder":
         return evaluate_whole_videos(setup, held_out[here])
     return evaluate_youtube_vos(setup, held_out[here])
+
+
+def _evaluate_samples(setup: EvaluationSetup, expressions: pd.DataFrame, what: str) -> Result:
+    """Score one annotated frame for each sample of the expressions that are not for training."""
+    samples, left_out = build_samples(setup.store, expressions, train=False)
+    _say(
+        setup.processes,
+        f"evaluate {what}: {len(samples)} samples"
+        + "".join(f"; {n} expressions left out: {why}" for why, n in sorted(left_out.items())),
+    )
+    return evaluate_a2d(setup, samples) if samples else Result.empty()
 
 
 def _check_window(store: FrameStore, window: int) -> None:

@@ -28,8 +28,8 @@ def compute_flow(
 
     A video that is finished waits in scratch/compute_flow/<name>/ under the fingerprint of its
     frames, of the recipe and of the stage's code, so a killed run goes on where it stopped, and a
-    video is computed again only when one of these changes. A dataset without training videos gets
-    an index without videos; neither torch nor ptlflow is imported for it.
+    video is computed again only when one of these changes. A dataset without training videos, or
+    of pictures, gets an index without videos; neither torch nor ptlflow is imported for it.
 
     Args:
         frames_root: data/frames/<name>.
@@ -45,10 +45,11 @@ def compute_flow(
     """
     frames = FrameStore(frames_root)
     items = scratch / "compute_flow" / frames_root.name
+    pictures = frames.index["protocol"] == "refcoco"  # there is no flow, and nothing to write
     wanted = {
         video: neighbour_pairs(row["annotated"], row["stored"])
         for video, row in frames.videos.items()
-        if row["split"] == "train"
+        if row["split"] == "train" and not pictures
     }
     recipe = _recipe(params) if wanted else {}
     code = stage_digest("compute_flow")

@@ -65,7 +65,7 @@ def pack_video(
             add_to_zip(archive, f"frames/{t:06d}{suffix_of(encoded[t])}", encoded[t])
         for t in targets:
             masks = reader.masks(video, sources[t])
-            if reader.protocol == "a2d":
+            if reader.protocol in ("a2d", "refcoco"):
                 # An absent object is not listed at all there, so an empty mask is a fault.
                 without_pixels += [
                     f"{reader.mask_place(video, sources[t])}: the mask of instance {name} has no "
@@ -90,6 +90,7 @@ def pack_video(
         "without_pixels": without_pixels,
         "clamped": clamped,
         "sha256": sha256_of(target),
+        **({"unions": video.unions} if video.unions else {}),
     }
 
 

@@ -111,7 +111,7 @@ class Predictor:
 
         Args:
             frame: 0 to K - 1.
-            protocol: whose mask rule counts: a2d, youtube_vos or davis.
+            protocol: whose mask rule counts, such as a2d.
         """
         mask_rule = self.model.base.mask_rule(protocol)
         logits = [stream[frame] for stream in prediction.logits]
@@ -120,15 +120,16 @@ class Predictor:
 
 
 def _batches(groups: list[list[Sample]], size: int) -> list[list[int]]:
-    """Groups in order, as many at once as hold at most `size` samples, and the same number of
-    annotated frames.
+    """Groups in order, as many at once as hold at most `size` samples, and the same numbers of
+    frames and of annotated frames.
     """
     batches: list[list[int]] = []
-    count, kind = 0, None
+    count, kind = 0, (0, 0)
     for i, group in enumerate(groups):
-        if not batches or count + len(group) > size or kind != len(group[0].annotated):
+        own = (len(group[0].window), len(group[0].annotated))
+        if not batches or count + len(group) > size or kind != own:
             batches.append([])
-            count, kind = 0, len(group[0].annotated)
+            count, kind = 0, own
         batches[-1].append(i)
         count += len(group)
     return batches

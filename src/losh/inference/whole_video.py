@@ -132,7 +132,7 @@ def track(
 
     Args:
         chunk: frames at once; None: the whole video, as published.
-        protocol: whose mask rule counts: a2d, youtube_vos or davis.
+        protocol: whose mask rule counts, such as davis.
         scratch: where the temporary files go; None: the system's temporary folder.
     """
     if scratch is not None:

@@ -1,16 +1,9 @@
-"""Pictures of masks: overlays on frames, videos that any player shows."""
+"""Pictures of masks: overlays on frames."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from fractions import Fraction
-from pathlib import Path
-
-import av
 import cv2
 import numpy as np
-
-from losh.runtime.files import atomic_write
 
 COLOUR = (255, 64, 64)
 """Red in RGB: seen on most footage."""
@@ -59,31 +52,3 @@ def caption(frame: np.ndarray, text: str) -> np.ndarray:
         cv2.LINE_AA,
     )
     return strip
-
-
-def write_video(frames: Iterable[np.ndarray], path: Path, rate: float = 10.0) -> int:
-    """Write uint8 [H, W, 3] RGB frames as H.264 mp4, and return how many.
-
-    Frames take the size of the first, made even.
-    """
-    count = 0
-    with atomic_write(path) as part, av.open(str(part), "w", format="mp4") as container:
-        stream = container.add_stream(
-            "libx264", rate=Fraction(rate).limit_denominator(1000), options={"crf": "18"}
-        )
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            if count == 0:
-                stream.height, stream.width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
-            if frame.shape[:2] != (stream.height, stream.width):
-                frame = cv2.resize(
-                    frame, (stream.width, stream.height), interpolation=cv2.INTER_AREA
-                )
-            for packet in stream.encode(
-                av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            ):
-                container.mux(packet)
-            count += 1
-        for packet in stream.encode():
-            container.mux(packet)
-    return count

@@ -82,8 +82,8 @@ class DeformablePipeline(RVOSPipeline):
 
     @staticmethod
     def folds_text(protocol: str, training: bool) -> bool:
-        """See RVOSPipeline: released inference on the two video datasets gives sentences as they
-        are.
+        """See RVOSPipeline: released inference gives sentences as they are, but for A2D's (those
+        of RefCOCO are in lower case already).
         """
         return training or protocol == "a2d"
 

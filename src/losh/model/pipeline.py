@@ -156,7 +156,7 @@ class RVOSPipeline(nn.Module, ABC):
         """Whether sentences are lower-cased and their white space folded before the tokenizer.
 
         Args:
-            protocol: a2d, youtube_vos or davis.
+            protocol: a2d, youtube_vos, davis, refcoco or mevis.
         """
         return True
 
@@ -242,7 +242,7 @@ class RVOSPipeline(nn.Module, ABC):
 
     @abstractmethod
     def mask_rule(self, protocol: str) -> MaskRule:
-        """Return the published mask rule of a protocol: a2d, youtube_vos or davis."""
+        """Return the published mask rule of a protocol (see `folds_text`)."""
 
 
 class PipelineClass(Protocol):

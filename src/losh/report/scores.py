@@ -105,5 +105,9 @@ def numbers(values: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def _interval(values: dict[str, Any], key: str) -> tuple[float, float] | None:
-    found = values.get(key + INTERVAL)
+    """Of a score by its dotted key; it lies beside the score."""
+    *sections, name = key.split(".")
+    for section in sections:
+        values = values[section]
+    found = values.get(name + INTERVAL)
     return (found["low"], found["high"]) if found else None

@@ -1,8 +1,6 @@
 """Tiny datasets in the published layouts, quirks included, for tests and measurements.
 
-Each clip shows two coloured shapes on a textured ground: object 1 a red square that moves right,
-object 2 a green disc that moves left. The masks are exact. All sizes are in pixels; all is
-determined by the arguments.
+Those of RefCOCO and of MeViS have files of their own; losh.testing.drawn_clip says what is shown.
 """
 
 from __future__ import annotations
@@ -10,11 +8,10 @@ from __future__ import annotations
 import csv
 import json
 import random
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import av
-import cv2
 import h5py
 import numpy as np
 import scipy.io
@@ -23,52 +20,12 @@ from PIL import Image
 from losh.datasets import DatasetReader, make_reader
 from losh.datasets.listing import FileListing
 from losh.datasets.published import LAYOUTS
+from losh.testing.drawn_clip import QUERIES, SHORT, SIZE, draw_clip, write_jpegs
+from losh.testing.mevis_fixture import make_mevis
+from losh.testing.refcoco_fixture import make_refcoco
 
-SIZE = (48, 64)
-QUERIES = {1: "the red square is moving right", 2: "the green disc that is moving left"}
-SHORT = {1: "the red square", 2: "the green disc"}
-COLOURS = {1: (210, 40, 40), 2: (40, 190, 60)}
 COPIED_VIDEO = "T6bNPuKV-wY"
 PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0] + [0] * 756
-
-
-@dataclass(frozen=True)
-class Clip:
-    """Frames uint8 [T, H, W, 3] RGB and object indices uint8 [T, H, W], 0 where there is none."""
-
-    frames: np.ndarray
-    objects: np.ndarray
-
-
-def draw_clip(
-    number: int,
-    num_frames: int,
-    size: tuple[int, int] = SIZE,
-    absent: dict[int, set[int]] | None = None,
-) -> Clip:
-    """Draw two shapes that move towards each other.
-
-    `absent`: object -> frames in which it is not in the picture.
-    """
-    height, width = size
-    rows, columns = np.mgrid[:height, :width]
-    ground = (
-        (90 + 40 * np.sin((columns + 3 * number) / 5) + 20 * np.cos(rows / 4))
-        .clip(0, 255)
-        .astype(np.uint8)
-    )
-    radius = height // 6
-    frames = np.repeat(np.repeat(ground[None, :, :, None], num_frames, 0), 3, 3)
-    objects = np.zeros((num_frames, height, width), np.uint8)
-    for t in range(num_frames):
-        x = radius + (number + t) % max(1, width - 2 * radius)
-        square = (abs(columns - x) <= radius) & (abs(rows - height // 3) <= radius)
-        disc = (columns - (width - 1 - x)) ** 2 + (rows - 3 * height // 4) ** 2 <= radius**2
-        for one, shape in ((1, square), (2, disc)):
-            if t not in (absent or {}).get(one, set()):
-                objects[t][shape] = one
-                frames[t][shape] = COLOURS[one]
-    return Clip(frames, objects)
 
 
 def make_a2d(
@@ -236,7 +193,7 @@ def make_refer_youtube_vos(
             )
             clip = draw_clip(number, length, size, absent)
             names = [f"{5 * t:05d}" for t in range(length)]
-            _write_jpegs(root / split / "JPEGImages" / video, clip, names)
+            write_jpegs(root / split / "JPEGImages" / video, clip, names)
             expressions = {
                 str(2 * (one - 1) + i): {"exp": text[one]}
                 for one in (1, 2)
@@ -301,7 +258,7 @@ def make_refer_davis17(
         for number, video in enumerate(split_videos[split]):
             names = [f"{t:05d}" for t in range(num_frames)]
             clip = draw_clip(number, num_frames, size, {2: {0}} if number == 0 else {})
-            _write_jpegs(davis / "JPEGImages" / "480p" / video, clip, names)
+            write_jpegs(davis / "JPEGImages" / "480p" / video, clip, names)
             for t, name in enumerate(names):
                 write_palette(
                     davis / "Annotations_unsupervised" / "480p" / video / f"{name}.png",
@@ -327,12 +284,6 @@ def make_refer_davis17(
     return root
 
 
-def _write_jpegs(folder: Path, clip: Clip, names: list[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in zip(names, clip.frames, strict=True):
-        (folder / f"{name}.jpg").write_bytes(cv2.imencode(".jpg", frame[:, :, ::-1])[1].tobytes())
-
-
 def write_palette(path: Path, objects: np.ndarray) -> None:
     """Return a PNG whose palette indices are the objects' ids."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -351,6 +302,10 @@ MAKERS = {
     "jhmdb_sentences": make_jhmdb,
     "refer_youtube_vos": make_refer_youtube_vos,
     "refer_davis17": make_refer_davis17,
+    "mevis": make_mevis,
+    "refcoco": make_refcoco,
+    "refcoco_plus": partial(make_refcoco, kind="refcoco_plus"),
+    "refcocog": partial(make_refcoco, kind="refcocog"),
 }
 
 

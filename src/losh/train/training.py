@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from losh.clips.dataset import ClipDataset
 from losh.clips.sampler import GlobalBatches
-from losh.clips.samples import Sample, group_samples
+from losh.clips.samples import Sample, group_samples, without_copies
 from losh.clips.transforms import mirror_words
 from losh.errors import UserError
 from losh.frames import FrameStore
@@ -114,6 +114,7 @@ def _train(
     training, validation = split_validation(
         samples, params.train.validation_fraction, params.train.seed
     )
+    validation = [without_copies(sample) for sample in validation]
     _announce(training, validation, left_out, processes)
     torch.manual_seed(params.train.seed)
     model = build_model(params.model, params.pipeline)

@@ -1,6 +1,7 @@
 """The A2D-Sentences protocol: one annotated frame per sample.
 
-JHMDB-Sentences and MovingShapes have it too.
+JHMDB-Sentences and MovingShapes have it too, and each split of RefCOCO, where a picture is a window
+of one frame.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class EvaluationSetup:
 
     @property
     def protocol(self) -> str:
-        """The dataset's: a2d, youtube_vos or davis."""
+        """The dataset's: a2d, youtube_vos, davis, refcoco or mevis."""
         return self.store.index["protocol"]
 
 

@@ -1,4 +1,6 @@
-"""Whole-video protocols: Refer-YouTube-VOS (submission, J and F) and Refer-DAVIS17 (label maps)."""
+"""Whole-video protocols: Refer-YouTube-VOS and MeViS (submission, J and F), and Refer-DAVIS17
+(label maps).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,12 @@ from losh.evaluate.protocols.davis import (
 )
 from losh.evaluate.protocols.setup import EvaluationSetup, Result, ShownMask
 from losh.evaluate.protocols.stream_masks import stream_masks
-from losh.evaluate.protocols.youtube_vos import SubmissionWriter, local_scores, merge_submissions
+from losh.evaluate.protocols.youtube_vos import (
+    SUBMISSIONS,
+    SubmissionWriter,
+    local_scores,
+    merge_submissions,
+)
 from losh.evaluate.report.table import ExpressionRow
 from losh.inference.overlap import Overlap
 from losh.inference.whole_video import Trajectory, track
@@ -37,21 +44,27 @@ FRAMES_AT_ONCE = 16
 
 
 def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
-    """Write the submission zip, and score locally every expression whose masks are public."""
+    """Write the submission zip, and score locally every expression whose masks are public.
+
+    No zip is written where nothing is for the server (MeViS without the split valid).
+    """
     processes, result = setup.processes, Result.empty()
-    part = setup.out / f"part{processes.rank}.zip"
-    with SubmissionWriter(part) as submission:
+    part, server = setup.out / f"part{processes.rank}.zip", SUBMISSIONS[setup.protocol]
+    with SubmissionWriter(part, server.folder) as submission:
 
         def score(video: str, rows: list[Any], tracks: list[Trajectory]) -> None:
             for row, found in zip(rows, tracks, strict=True):
-                _add(result, _score_expression(setup, video, row, found, submission))
+                taken = submission if server.takes(row.split) else None
+                _add(result, _score_expression(setup, video, row, found, taken))
 
         _each_video(setup, expressions, result, score)
     total = _gathered(setup, result)
     processes.wait()
     if processes.is_main:
         parts = sorted(setup.out.glob("part*.zip"))
-        merge_submissions(parts, setup.out / "submission.zip")
+        (setup.out / "submission.zip").unlink(missing_ok=True)
+        if any(server.takes(split) for split in expressions["split"]):
+            merge_submissions(parts, setup.out / "submission.zip")
         for path in parts:
             path.unlink()
     scored = [
@@ -61,9 +74,10 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
     ]
     total.metrics = local_scores(scored) if scored else {}
     if processes.is_main and len(scored) < len(total.rows):
+        whose = f"those of {server.split}" if server.split else "all of them"
         print(
             f"{len(scored)} of {len(total.rows)} expressions have public masks and are scored "
-            f"here; the submission holds all of them"
+            f"here; the submission holds {whose}"
         )
     return total
 

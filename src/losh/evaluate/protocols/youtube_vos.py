@@ -1,10 +1,13 @@
-"""The Refer-YouTube-VOS protocol: the submission, and local scores where masks are public."""
+"""The protocols of Refer-YouTube-VOS and MeViS: the submission, and local scores where masks are
+public.
+"""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -16,18 +19,35 @@ from losh.evaluate.protocols.davis import ObjectScore
 from losh.runtime.files import add_to_zip, atomic_write
 
 
+@dataclass(frozen=True)
+class Submission:
+    """What a benchmark's server takes."""
+
+    folder: str
+    """Above the videos, with its slash; empty where they lie at the top level."""
+    split: str | None
+    """The one split that it scores; None: all that are evaluated."""
+
+    def takes(self, split: str) -> bool:
+        """Whether the server scores the expressions of a split."""
+        return self.split in (None, split)
+
+
+SUBMISSIONS = {"youtube_vos": Submission("Annotations/", None), "mevis": Submission("", "valid")}
+
+
 class SubmissionWriter:
     """Writes the masks of expressions into a submission zip, frame by frame.
 
-    Entries are `Annotations/<video>/<expression>/<frame>.png`, 8-bit grey, 0 or 255.
+    Entries are `<folder><video>/<expression>/<frame>.png`, 8-bit grey, 0 or 255.
 
     The same masks in the same order give the same bytes. Memory is flat but for the zip's own list
     of entries (some 500 bytes each, written at its end). Use as a context manager: the file appears
     when the block ends well.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, folder: str = "Annotations/") -> None:
+        self.path, self.folder = path, folder
         self._stack = ExitStack()
         self._names: set[str] = set()
 
@@ -53,7 +73,7 @@ class SubmissionWriter:
         Raises:
             ValueError: the frame was added before, or a name would leave the folder.
         """
-        name = entry_name(video, expression, frame)
+        name = self.folder + entry_name(video, expression, frame)
         if name in self._names:
             raise ValueError(f"{name} was added twice")
         self._names.add(name)
@@ -61,11 +81,11 @@ class SubmissionWriter:
 
 
 def entry_name(video: str, expression: str, frame: str) -> str:
-    """The path of a frame's PNG in the submission; ValueError for names that are not plain."""
+    """A frame's PNG below the submission's folder; ValueError for names that are not plain."""
     for part in (video, expression, frame):
         if not part or part in (".", "..") or "/" in part or "\\" in part:
             raise ValueError(f"{part!r} cannot be part of a submission's path")
-    return f"Annotations/{video}/{expression}/{frame}.png"
+    return f"{video}/{expression}/{frame}.png"
 
 
 def png_of(mask: np.ndarray) -> bytes:

@@ -1,8 +1,8 @@
 """ReferFormer's ways from mask logits to masks of the original size.
 
-They differ by protocol: A2D-Sentences and JHMDB-Sentences enlarge to the network's input, cut, and
-go to the annotation's size by nearest neighbour; the video datasets enlarge the logits to the
-original size at once.
+They differ by protocol: A2D-Sentences, JHMDB-Sentences and RefCOCO enlarge to the network's input,
+cut, and go to the annotation's size by nearest neighbour; the video datasets enlarge the logits to
+the original size at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MASK_STRIDE = 4
 
 
 class EnlargeAndCut(MaskRule):
-    """A2D-Sentences and JHMDB-Sentences."""
+    """A2D-Sentences, JHMDB-Sentences and RefCOCO."""
 
     def probabilities(self, logits: Tensor, sizes: FrameSizes) -> Tensor:
         """See MaskRule: four times as large, in pixels of the network's input; cut to the clip."""
@@ -37,7 +37,7 @@ class EnlargeAndCut(MaskRule):
 
 
 class StraightToOriginal(MaskRule):
-    """Refer-YouTube-VOS and Refer-DAVIS17.
+    """Refer-YouTube-VOS, Refer-DAVIS17 and MeViS.
 
     All cells that hold a part of the clip are stretched to the original size: where a side of the
     clip is no multiple of 4, that is up to 3 px more than the frame (released behaviour).
@@ -58,5 +58,5 @@ class StraightToOriginal(MaskRule):
 
 
 def mask_rule(protocol: str) -> MaskRule:
-    """Return the rule of a protocol: a2d, youtube_vos or davis."""
-    return EnlargeAndCut() if protocol == "a2d" else StraightToOriginal()
+    """Return the rule of a protocol: a2d, youtube_vos, davis, refcoco or mevis."""
+    return EnlargeAndCut() if protocol in ("a2d", "refcoco") else StraightToOriginal()

@@ -1,0 +1,74 @@
+"""Frames in, masks out, chunk by chunk: memory does not grow with the clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from losh.inference.forward import Predictor
+from losh.inference.whole_video import track
+from losh.own_video.clips import Frame
+from losh.own_video.spoken import Expression
+
+PROTOCOL = "youtube_vos"
+"""Whose rules count for a person's own clip."""
+
+
+@dataclass(frozen=True)
+class MaskedFrame:
+    """What the network says of one frame."""
+
+    frame: Frame
+    masks: np.ndarray
+    """bool [N, H, W], one a sentence, at the frame's own size."""
+    scores: np.ndarray
+    """float32 [N]: what the network gives the chosen query, 0 to 1. It is not calibrated: trained
+    where every sentence has its object, it is high where there is none, too.
+    """
+
+
+def segment_frames(
+    predictor: Predictor,
+    frames: Iterable[Frame],
+    sentences: Sequence[Expression],
+    chunk: int,
+    window: int,
+) -> Iterator[MaskedFrame]:
+    """Mask each frame, `chunk` frames at once.
+
+    The query is chosen in each chunk anew, as the published systems choose it in a clip: choosing
+    it over the whole video would mean to keep every query's masks until the end (ours). A last
+    piece of fewer frames than a window gets frames before it as company.
+
+    Args:
+        window: frames that the model saw at once in training.
+    """
+    pairs = [(one.long, one.short) for one in sentences]
+    company: list[Frame] = []
+    for piece in pieces(frames, chunk):
+        missing = max(0, min(window, chunk) - len(piece))
+        before = company[len(company) - missing :] if missing else []
+        images = [frame.image for frame in (*before, *piece)]
+        with track(predictor, images.__getitem__, len(images), pairs, None, PROTOCOL) as found:
+            for t, frame in enumerate(piece, len(before)):
+                size = (frame.image.shape[0], frame.image.shape[1])
+                # Probabilities at the frame's size first, then the cut: a mask that is cut at the
+                # network's size and enlarged has steps.
+                masks = [one.probability(t, size) > predictor.threshold for one in found]
+                scores = [one.scores[t, one.query] for one in found]
+                yield MaskedFrame(frame, np.stack(masks), np.array(scores, np.float32))
+        company = piece[-window:]
+
+
+def pieces(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    """Cut a stream into lists of `size` frames; the last may be shorter."""
+    piece: list[Frame] = []
+    for frame in frames:
+        piece.append(frame)
+        if len(piece) == size:
+            yield piece
+            piece = []
+    if piece:
+        yield piece

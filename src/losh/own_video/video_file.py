@@ -1,0 +1,148 @@
+"""A video file as a clip: upright, with square pixels, each frame with its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from losh.errors import UserError
+from losh.own_video.clips import Frame
+
+DEFAULT_RATE = Fraction(25)
+"""Where a file does not tell (a bare H.264 stream)."""
+CUT_SHORT = 0.9
+"""A file with less than this part of the frames that its header promises ends early (our choice:
+headers may promise a few that an edit list hides).
+"""
+
+
+class VideoFile:
+    """The first video stream of a file."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the header.
+
+        Raises:
+            UserError: the file does not open as a video.
+        """
+        try:
+            with av.open(str(path), metadata_errors="ignore") as container:
+                if not container.streams.video:
+                    raise UserError(f"{path} holds no picture", "Give a video file")
+                stream = container.streams.video[0]
+                self.rate = Fraction(stream.average_rate or stream.guessed_rate or DEFAULT_RATE)
+                self.time_base = Fraction(stream.time_base or 1 / self.rate)
+                self.start = Fraction(container.start_time or 0, av.time_base)
+                self.sound = path if container.streams.audio else None
+                self.count = stream.frames or _estimate(stream, container, self.rate)
+                self.exact = bool(stream.frames)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise UserError(
+                f"{path} does not open as a video ({reason(error)})",
+                "Give a video file that ffmpeg plays, or a folder of images",
+            ) from None
+        self.path, self.name, self.notes = path, str(path), list[str]()
+
+    def frames(self) -> Iterator[Frame]:
+        """See Clip. Where the file is damaged it ends, and `notes` says so.
+
+        Raises:
+            UserError: no frame decodes, or the picture's size changes on the way.
+        """
+        count, size = 0, None
+        for frame in self._decoded():
+            if size not in (None, frame.image.shape):
+                raise UserError(
+                    f"{self.path} changes its picture's size at frame {count + 1}",
+                    "Bring it to one size first: ffmpeg -i IN -vf scale=1280:720 OUT.mp4",
+                )
+            size = frame.image.shape
+            count += 1
+            yield frame
+        if count == 0:
+            raise UserError(
+                f"{self.path} holds no frame that decodes",
+                "Give a video file that ffmpeg plays, or a folder of images",
+            )
+        if not self.notes and self.exact and count < CUT_SHORT * (self.count or 0):
+            self.notes.append(f"{self.path} ends early: {count} of {self.count} frames decode")
+
+    def _decoded(self) -> Iterator[Frame]:
+        last = -1
+        try:
+            with av.open(str(self.path), metadata_errors="ignore") as container:
+                stream = container.streams.video[0]
+                stream.thread_type = "AUTO"
+                for t, frame in enumerate(container.decode(stream)):
+                    if frame.is_corrupt:
+                        self.notes.append(
+                            f"{self.path} is damaged from frame {t + 1} on: cut there"
+                        )
+                        return
+                    last = max(last + 1, self._time(frame, t))
+                    yield Frame(_picture(frame, stream), last, int(frame.duration or 0))
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            if last >= 0:
+                self.notes.append(
+                    f"{self.path} is damaged after {_seconds(last * self.time_base)} "
+                    f"({reason(error)}): cut there"
+                )
+
+    def _time(self, frame: av.VideoFrame, t: int) -> int:
+        """Return the frame's time from the clip's start; by its place where the file has none."""
+        if frame.pts is None:
+            return round(t / self.rate / self.time_base)
+        return frame.pts - round(self.start / self.time_base)
+
+
+def _estimate(
+    stream: av.VideoStream, container: av.container.InputContainer, rate: Fraction
+) -> int | None:
+    """Return about how many frames there are, from the duration."""
+    if stream.duration and stream.time_base:
+        return round(stream.duration * stream.time_base * rate)
+    return round(Fraction(container.duration, av.time_base) * rate) if container.duration else None
+
+
+def _picture(frame: av.VideoFrame, stream: av.VideoStream) -> np.ndarray:
+    """Return a frame as people see it: uint8 [H, W, 3] RGB, upright, with square pixels."""
+    aspect = stream.sample_aspect_ratio
+    if aspect and aspect > 0 and aspect != 1:
+        image = frame.to_ndarray(format="rgb24", width=max(1, round(frame.width * aspect)))
+    else:
+        image = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(upright(image, display_matrix(frame)))
+
+
+def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+    """Return the display matrix's numbers a b u c d v x y w, int32 [9]; None: there is none."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    return None if data is None else np.frombuffer(bytes(data), np.int32)
+
+
+def upright(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
+    """Turn and mirror an image [H, W, 3] as its display matrix says, to the nearest quarter turn.
+
+    The matrix brings (x, y), y down, to (a x + c y, b x + d y).
+    """
+    if matrix is None:
+        return image
+    a, b, c, d = (float(matrix[i]) for i in (0, 1, 3, 4))
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        image, a, d = image.swapaxes(0, 1), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+def reason(error: Exception) -> str:
+    """Return an error's text without the path that our message already has."""
+    text = getattr(error, "strerror", None) or str(error)
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _seconds(time: Fraction) -> str:
+    return f"{float(time):.1f} s"
