@@ -81,7 +81,9 @@ def make_root(root: Path, scores: dict[str, dict[str, Any]], **changes: Any) -> 
         "width": 80,
     }
     datasets = {name: KINDS.get(name, shapes) for name in scores}
-    raw = tiny_raw(datasets, train__datasets=list(datasets)[:1], **changes)
+    # Whatever is named first is trained on: of RefCOCO, its pictures.
+    changes |= {"train__datasets": list(datasets)[:1], "train__pseudo_clips": True}
+    raw = tiny_raw(datasets, **changes)
     root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     for name, values in scores.items():

@@ -21,7 +21,7 @@ EARLIER = "earlier"
 MARKERS = "sD^v"
 SMALL = (3.3, 2.1)
 """Inches; two stand side by side on a desktop."""
-WIDE = (6.8, 2.6)
+WIDTH_OF_KINDS = 4.6
 STYLE = {
     "svg.fonttype": "none",  # text stays text: it can be searched and takes the page's font
     "svg.hashsalt": "losh",  # the same chart is the same bytes
@@ -74,13 +74,19 @@ def bar_chart(bars: Points, width: float, title: str, x_label: str) -> Markup:
 def interval_chart(rows: list[ScoreRow], predictors: list[str], title: str) -> Markup:
     """A row of dots each: this run's value with its interval, the earlier one, the predictors'."""
     with matplotlib.rc_context(STYLE):
-        figure, axis = _axis((WIDE[0], 0.9 + 0.32 * len(rows)), title, "mean IoU")
+        figure, axis = _axis((WIDTH_OF_KINDS, 1.4 + 0.3 * len(rows)), title, "mean IoU")
         for i, name in enumerate(predictors):
             marker = MARKERS[i % len(MARKERS)]
             places = [
                 (row.trivial[i], y) for y, row in enumerate(rows) if row.trivial[i] is not None
             ]
-            axis.plot(*zip(*places, strict=True), marker, color=GREY, markersize=4, label=name)
+            axis.plot(
+                *zip(*places, strict=True),
+                marker,
+                color=GREY,
+                markersize=4,
+                label=name.replace("_", " "),
+            )
         earlier = [(row.earlier, y) for y, row in enumerate(rows) if row.earlier is not None]
         if earlier:
             axis.plot(
@@ -92,8 +98,8 @@ def interval_chart(rows: list[ScoreRow], predictors: list[str], title: str) -> M
             axis.plot(row.value, y, "o", color=BLUE, label="this run" if y == 0 else None)
         axis.set_yticks(range(len(rows)), [row.name for row in rows])
         axis.invert_yaxis()
-        axis.set_xlim(0, 1)
-        axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+        axis.set_xlim(-0.02, 1.02)  # a mark at an end is whole
+        figure.legend(fontsize=7, loc="outside lower left", ncols=2)
         return _inline(figure, title)
 
 
