@@ -90,9 +90,7 @@ def dataset_section(name: str, places: Places, params: dict[str, Any]) -> Datase
         kind_predictors=beside,
         charts=_charts(places.root / places.metrics / "plots" / name, before),
         kinds_chart=(
-            interval_chart(kinds, beside, f"{name}: mean IoU by kind, 95 % intervals")
-            if kinds
-            else Markup()
+            interval_chart(kinds, beside, "Mean IoU, 95 % intervals") if kinds else Markup()
         ),
         cases=read_cases(places.root / places.data / "evaluate" / name / "cases"),
         steps=read_examples(places.root / places.data / "short_text" / f"{name}.csv"),

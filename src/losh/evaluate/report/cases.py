@@ -111,5 +111,5 @@ def _written(tile: Tile, out: Path, number: int) -> dict[str, object]:
     name = f"{number}-{tile.name}.jpg"
     with atomic_write(out / name) as part:
         cv2.imwrite(str(part), tile.picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    iou = {} if tile.iou is None else {"iou": round(tile.iou, DIGITS)}
-    return {"name": tile.name, "label": tile.label, "file": name} | iou
+    entry: dict[str, object] = {"name": tile.name, "label": tile.label, "file": name}
+    return entry if tile.iou is None else entry | {"iou": round(tile.iou, DIGITS)}
