@@ -53,6 +53,10 @@ LARGEST = {
     "pictures": 10_000,
     "long_side": 8192,
     "short_side": 8192,
+    "short_sides": 8192,
+    "final_short_sides": 8192,
+    "final_long_side": 8192,
+    "sides": 8192,
 }
 """The largest value of a size, in whichever section it is: above it there is a slip of the finger,
 which would end in a machine without memory."""
@@ -142,6 +146,8 @@ class FramesParams(Section):
     short_side: Annotated[int, Field(ge=32)] | None
     jpeg_quality: JpegQuality
     """Of frames that were decoded; published JPEGs are stored as they are."""
+    keep: Literal["windows", "all"] = "windows"
+    """Which frames of sparsely annotated training videos are stored; sparse clips need all."""
     on_error: OnError
 
 
@@ -250,7 +256,77 @@ class ConsistencyParams(Section):
     stop_gradient: Literal["none", "target", "neighbour"]
 
 
+Side = Annotated[int, Field(ge=32)]
+
+
+class ColourParams(Section):
+    """Photometric distortion, drawn for each frame (losh.augmentation.colour)."""
+
+    probability: Fraction = 0.0
+    brightness: float = Field(default=32.0, ge=0, le=255)
+    contrast: Fraction = 0.5
+    saturation: Fraction = 0.5
+    hue: float = Field(default=18.0, ge=0, le=180)
+    permutation: Fraction = 0.0
+    clip: Literal["never", "after_brightness", "always"] = "never"
+    when: Literal["before_resizing", "after_resizing"] = "before_resizing"
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a frame may change."""
+        return self.probability > 0 or self.permutation > 0
+
+
+class CropParams(Section):
+    """A resize, a crop and another resize, drawn for each clip (losh.augmentation.sizes)."""
+
+    probability: Fraction = 0.0
+    short_sides: list[Side] = Field(default=[400, 500, 600], min_length=1)
+    sides: list[Side] = Field(default=[384, 600], min_length=2, max_length=2)
+    keeps: Literal["some", "whole"] = "some"
+    final_short_sides: list[Side] = []
+    final_long_side: Side | None = None
+
+    @model_validator(mode="after")
+    def crops_fit(self) -> CropParams:
+        if self.sides[0] > self.sides[1]:
+            raise ValueError(f"sides is the smallest and the largest side, not {self.sides}")
+        if self.sides[0] > min(self.short_sides):
+            raise ValueError(
+                f"a crop has sides of at least {self.sides[0]} px, which is larger than a frame "
+                f"with a short side of {min(self.short_sides)}. Lower sides or raise short_sides"
+            )
+        return self
+
+
+class AugmentationParams(Section):
+    """What training changes of a clip besides `flip`; all off unless asked for."""
+
+    clips: Literal["windows", "sparse"] = "windows"
+    reach: int = Field(default=3, ge=1, le=64)
+    reverse: Fraction = 0.0
+    short_sides: list[Side] = []
+    long_side: Side | None = None
+    crop: CropParams = CropParams()
+    colour: ColourParams = ColourParams()
+
+    @model_validator(mode="after")
+    def sides_agree(self) -> AugmentationParams:
+        crop = self.crop
+        for name, limit, sides in (
+            ("long_side", self.long_side, self.short_sides),
+            ("crop.final_long_side", crop.final_long_side, crop.final_short_sides),
+        ):
+            if limit is not None and limit < max(sides, default=0):
+                raise ValueError(f"{name} is {limit}, less than a short side of {max(sides)}")
+        return self
+
+
 class TrainParams(Section):
+    start_from: str | None = None
+    """A model file of ours whose weights training starts from."""
+    start_without: list[str] = []
+    """Parts of it that start afresh: how their weights' names begin."""
     datasets: list[str] = Field(min_length=1)
     pseudo_clips: bool
     """Whether a picture becomes a clip of frames.window frames, by moved copies of it."""
@@ -263,6 +339,7 @@ class TrainParams(Section):
     long_side: int = Field(ge=32)
     resize_filter: Literal["area", "pil_bilinear"]
     flip: Fraction
+    augmentation: AugmentationParams = AugmentationParams()
     learning_rate: Positive
     backbone_learning_rate: NotNegative
     text_encoder_learning_rate: NotNegative
@@ -286,6 +363,13 @@ class TrainParams(Section):
     def parts_agree(self) -> TrainParams:
         if self.long_side < self.short_side:
             raise ValueError("long_side is at least short_side")
+        if self.start_without and self.start_from is None:
+            raise ValueError("start_without needs start_from. Name a model file, or give []")
+        if self.start_from is not None and Path(self.start_from).parts[:2] == ("data", "model"):
+            raise ValueError(
+                f"start_from names {self.start_from}, which the stage train replaces: DVC deletes "
+                "it before the training starts. Copy it to another folder, such as checkpoints/"
+            )
         if self.sampling_weights is not None and len(self.sampling_weights) != len(self.datasets):
             raise ValueError("sampling_weights needs one number for each of train.datasets")
         if self.schedule == "milestones" and max(self.milestones, default=1) > self.epochs:
@@ -355,6 +439,11 @@ class Params(Section):
                     f"train.datasets names {name!r}, which has pictures, but frames.window is "
                     f"{self.frames.window}. Set frames.window to 1, or train.pseudo_clips to true"
                 )
+        if self.train.augmentation.clips == "sparse" and self.frames.window == 2:
+            raise ValueError(
+                "train.augmentation.clips is sparse, and frames.window is 2: a sparse clip has a "
+                "frame, one before and one after it. Set frames.window to 3 or more, or to 1"
+            )
         if self.model.cross_attention_blocks > self.pipeline.encoder_layers:
             raise ValueError(
                 "model.cross_attention_blocks is at most "

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from plain_windows import cut_windows, join_windows, plain_attention, regions
 from torch import Tensor
 
 from losh.backbones import biased_attention as attention
 from losh.backbones.video_swin import PRESETS, VideoSwin
 from losh.backbones.video_swin_blocks import (
-    MASKED,
     SwinBlock,
-    cut_windows,
-    fit_window,
-    join_windows,
+    WindowAttention,
     relative_position_index,
-    shift_masks,
 )
+from losh.backbones.windows import MASKED, WindowKind, WindowPlan, fit_window, window_plan
 from losh.testing.parity_fixture import INPUTS, RECIPES, arrays, needs_fixture, recipe
 
 CPU = torch.device("cpu")
@@ -152,31 +151,67 @@ def test_a_clamped_window_takes_the_corner_of_the_full_index() -> None:
     assert fit_window((2, 3, 3), (2, 3, 3), (1, 1, 1)) == ((2, 3, 3), (0, 0, 0))
 
 
-@pytest.mark.parametrize(
-    ("grid", "window", "shift"),
-    [
-        ((2, 2, 2), (2, 3, 4), (1, 1, 2)),
-        ((1, 3, 2), (2, 3, 3), (0, 1, 1)),
-        ((2, 1, 1), (4, 2, 2), (2, 0, 0)),
-    ],
-)
-def test_shift_masks_separate_what_the_roll_brought_together(
-    grid: tuple, window: tuple, shift: tuple
+SHIFTED = [
+    ((4, 6, 8), (2, 3, 4), (1, 1, 2)),
+    ((2, 9, 6), (2, 3, 3), (0, 1, 1)),
+    ((8, 2, 2), (4, 2, 2), (2, 0, 0)),
+    ((5, 7, 9), (4, 3, 4), (2, 1, 2)),  # padding that begins before the last window
+]
+
+
+@pytest.mark.parametrize(("size", "window", "shift"), SHIFTED)
+def test_windows_hold_every_token_once_and_separate_what_the_roll_brought_together(
+    size: tuple, window: tuple, shift: tuple
 ) -> None:
-    """Against the plain construction: number the regions of the whole map, roll, cut, compare."""
-    size = tuple(cells * length for cells, length in zip(grid, window, strict=True))
-    region = torch.zeros(1, *size, 1)
-    for axis, (length, step) in enumerate(zip(size, shift, strict=True)):
-        # Places that the roll takes from the front to the back of the map are another region than
-        # all others.
-        wrapped = torch.arange(length) < step
-        region += wrapped.view([-1 if a == axis + 1 else 1 for a in range(5)]) * 10.0**axis
-    # [G, N]
-    cut = cut_windows(region.roll([-step for step in shift], (1, 2, 3)), window)[0, :, :, 0]
-    expected = (cut[:, :, None] != cut[:, None, :]) * MASKED
-    masks, kinds = shift_masks(grid, window, shift, CPU)
-    assert len(masks) <= 8
-    assert torch.equal(masks[kinds], expected)
+    """Against the plain construction: number the tokens and the regions, pad, roll, cut."""
+    whole = tuple(cells + -cells % reach for cells, reach in zip(size, window, strict=True))
+    numbers = torch.arange(math.prod(size)).view(1, *size, 1) + 1.0
+    numbers = F.pad(
+        numbers, (0, 0, 0, whole[2] - size[2], 0, whole[1] - size[1], 0, whole[0] - size[0])
+    )
+    numbers = cut_windows(numbers.roll([-step for step in shift], (1, 2, 3)), window)[0, :, :, 0]
+    region = regions(whole, window, shift)
+    expected = {
+        tuple(int(n) - 1 for n in row if n): (row, beyond)
+        for row, beyond in zip(numbers, region, strict=True)
+    }
+    plan = window_plan(1, size, window, shift, CPU)
+    assert torch.equal(plan.order.sort().values, torch.arange(math.prod(size)))
+    assert torch.equal(plan.order[plan.inverse], torch.arange(math.prod(size)))
+    parts = plan.order.split([kind.windows * kind.tokens for kind in plan.kinds])
+    for kind, part in zip(plan.kinds, parts, strict=True):
+        for tokens in part.view(kind.windows, kind.tokens).tolist():
+            row, beyond = expected.pop(tuple(tokens))
+            places = torch.cat([row.nonzero()[:, 0], (row == 0).nonzero()[:, 0]])
+            assert kind.padded == bool((row == 0).any())
+            assert kind.places is None or torch.equal(kind.places, places)
+            beyond = beyond[places]
+            apart = (beyond[: kind.tokens, None] != beyond[None]) * MASKED
+            assert torch.equal(apart if kind.regions is None else kind.regions, apart)
+    assert not expected
+
+
+@pytest.mark.parametrize("clips", [1, 2])
+@pytest.mark.parametrize("grad", [False, True], ids=["fused", "blocked"])
+@pytest.mark.parametrize(("size", "window", "shift"), [*SHIFTED, ((3, 2, 5), (4, 3, 3), (2, 1, 1))])
+@pytest.mark.parametrize("qkv_bias", [True, False])
+def test_attention_without_padding_is_the_published_one(
+    size: tuple, window: tuple, shift: tuple, grad: bool, clips: int, qkv_bias: bool
+) -> None:
+    """Value and every gradient, in float64."""
+    torch.manual_seed(0)
+    module = WindowAttention(8, 2, window, shift, qkv_bias).double()
+    for parameter in module.parameters():
+        parameter.data.normal_()
+    x = torch.randn(clips, *size, 8, dtype=torch.double, requires_grad=True)
+    with torch.set_grad_enabled(grad):
+        ours, plain = module(x), plain_attention(module, x)
+    assert torch.allclose(ours, plain, atol=1e-12)
+    if grad:
+        wanted, weight = [x, *module.parameters()], torch.randn_like(ours)
+        each = [torch.autograd.grad((out * weight).sum(), wanted) for out in (ours, plain)]
+        for a, b in zip(*each, strict=True):
+            assert torch.allclose(a, b, atol=1e-10)
 
 
 def test_masks_made_in_inference_mode_serve_training() -> None:
@@ -203,28 +238,40 @@ def test_windows_are_cut_in_row_major_order_and_joined_again() -> None:
 
 
 @pytest.mark.parametrize("block", [1, 200, 10**6], ids=["rows", "some windows", "all"])
-def test_blocked_attention_is_plain_attention(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("padded", [False, True])
+def test_blocked_attention_is_plain_attention(
+    block: int, padded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Value and every gradient, in float64, whatever the cut."""
     monkeypatch.setattr(attention, "BLOCK", block)
     torch.manual_seed(0)
-    q, k, v = (torch.randn(3, 5, 6, 4, dtype=torch.double, requires_grad=True) for _ in range(3))
-    bias = torch.randn(5, 6, 6, dtype=torch.double, requires_grad=True)
-    weight = torch.randn(3, 5, 6, 4, dtype=torch.double)
+    windows, tokens, heads, width = 3, 6, 5, 4
+    kind = WindowKind(windows, tokens, torch.arange(tokens + 2) if padded else None, None)
+    anywhere = torch.arange(windows * tokens)
+    plan = WindowPlan([kind], anywhere, anywhere)
+    sizes = [
+        (windows * tokens, 3 * heads * width),
+        (3 * heads * width,),
+        (heads, tokens, 6 + padded),
+    ]
+    qkv, padding, bias = (torch.randn(s, dtype=torch.double, requires_grad=True) for s in sizes)
+    weight = torch.randn(windows * tokens, heads * width, dtype=torch.double)
     results = []
     for function in (
-        attention.biased_attention,
-        lambda q, k, v, b: F.scaled_dot_product_attention(q, k, v, attn_mask=b[None]),
+        lambda: attention.window_attention(qkv, padding, [bias], plan),
+        lambda: attention.fused_attention(qkv, padding, bias, kind),
     ):
-        out = function(q, k, v, bias)
-        results.append([out, *torch.autograd.grad((out * weight).sum(), (q, k, v, bias))])
+        out = function()
+        wanted = (qkv, padding, bias) if padded else (qkv, bias)
+        results.append([out, *torch.autograd.grad((out * weight).sum(), wanted)])
     for ours, plain in zip(*results, strict=True):
         assert torch.allclose(ours, plain, atol=1e-12)
 
 
 def test_the_blocked_form_is_what_training_on_a_cpu_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[int, ...]] = []
+    calls: list[object] = []
     whole = attention.blocks
-    monkeypatch.setattr(attention, "blocks", lambda *sizes: calls.append(sizes) or whole(*sizes))
+    monkeypatch.setattr(attention, "blocks", lambda *given: calls.append(given) or whole(*given))
     model, frames = small(), torch.randn(1, 2, 3, 16, 16)
     with torch.no_grad():
         model(frames)
@@ -241,7 +288,7 @@ def test_padding_after_the_norm_is_attended_to() -> None:
     with torch.no_grad():
         ours = block.attn(x)
         wide = block.attn(F.pad(x, (0, 0, 0, 1)))[:, :, :, :5]
-    assert torch.equal(ours, wide)
+    assert torch.allclose(ours, wide, atol=1e-6)
 
 
 def test_drop_path_grows_over_the_published_blocks() -> None:

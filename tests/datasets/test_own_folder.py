@@ -14,9 +14,10 @@ from PIL import Image
 from losh.cli import main
 from losh.datasets import open_reader
 from losh.datasets.folder.check_folder import check_folder
-from losh.datasets.folder.video_files import natural, read_frames
+from losh.datasets.folder.video_files import read_frames
 from losh.download import download
 from losh.errors import UserError
+from losh.media.natural_order import natural
 from losh.params import FolderParams
 from losh.testing.dataset_fixtures import write_video
 from losh.testing.own_folder_fixture import ROWS, clip_of, make_own_folder, write_rows

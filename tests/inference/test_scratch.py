@@ -10,8 +10,6 @@ import pandas as pd
 import pytest
 
 from losh.evaluate.protocols import videos
-from losh.inference import predict
-from losh.model.build import build_model
 from losh.testing.tiny_training import tiny_params
 
 
@@ -19,9 +17,7 @@ class Seen(Exception):
     """The folder that `track` was given."""
 
 
-def test_evaluation_and_prediction_name_a_folder_in_scratch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_evaluation_names_a_folder_in_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     @contextmanager
     def track(*arguments: object):
         raise Seen(arguments[-1])
@@ -44,16 +40,3 @@ def test_evaluation_and_prediction_name_a_folder_in_scratch(
     with pytest.raises(Seen) as evaluation:
         videos._each_video(setup, rows, None, None)
     assert evaluation.value.args == (Path("scratch/evaluate"),)
-
-    @contextmanager
-    def extracted(clip: Path):
-        yield store, "v"
-
-    config = {"short_side": 48, "long_side": 576, "window": 4}
-    model = build_model(params.model, params.pipeline)
-    monkeypatch.setattr(predict, "track", track)
-    monkeypatch.setattr(predict, "extracted", extracted)
-    monkeypatch.setattr(predict, "load_model", lambda path: (model, config))
-    with pytest.raises(Seen) as prediction:
-        predict.predict(tmp_path, "the disc", tmp_path / "o.mp4", tmp_path, short="the disc")
-    assert prediction.value.args == (Path("scratch/predict"),)

@@ -7,9 +7,21 @@ import torch
 
 from losh.layers.boxes import boxes_of_masks
 from losh.layers.query_losses import box_losses, class_loss
-from losh.model.mask_losses import dice_loss, focal_loss
+from losh.model.criterion import Criterion
+from losh.model.intersection import coefficient
+from losh.model.mask_losses import dice_loss, focal_loss, resized
+from losh.model.matching import joint_costs
 from losh.model.one_object import Grid, OneObject
 from losh.model.structures import LayerPred, Targets
+from losh.testing.small_models import (
+    consistency_params,
+    loss_params,
+    random_targets,
+    run,
+    small_clips,
+    small_model,
+    words,
+)
 
 SIZE = (16, 24)
 WEIGHTS = {"reference": 2.0, "box": 5.0, "giou": 2.0, "focal": 2.0, "dice": 5.0}
@@ -56,7 +68,8 @@ def test_targets_are_the_referred_instance_with_its_box() -> None:
 
 
 def test_counts_are_of_visible_frames() -> None:
-    assert objective().count(targets()) == {"visible_frames": 1, "pairs": 2}
+    assert objective().count(targets()) == {"visible_frames": 1, "pairs": 1}
+    assert objective().count(targets((True, True))) == {"visible_frames": 2, "pairs": 2}
 
 
 def test_the_cheapest_query_is_the_one_that_is_right() -> None:
@@ -118,3 +131,40 @@ def test_without_any_object_losses_are_finite_and_have_a_gradient() -> None:
 def test_boxes_are_of_the_mask_that_the_loss_compares() -> None:
     here = objective().prepare_targets(targets((True, True)), SIZE)[0]
     assert torch.equal(here.boxes[0, 0], boxes_of_masks(here.masks[0, 0, :12, :20].bool()))
+
+
+@pytest.mark.parametrize("base", ["referformer", "sgmg"])
+@pytest.mark.parametrize("visible", [(True, False), (False, False), (True, True)])
+def test_the_streams_meet_only_where_the_object_is_visible(
+    base: str, visible: tuple[bool, bool]
+) -> None:
+    """The intersection loss and its part of the matching cost, against the coefficient of the
+    visible frames alone (ours).
+    """
+    network, size = small_model(base=base), (64, 96)
+    output = run(network, small_clips(clips=1, size=size), words((5,)), words((2,), seed=1))
+    [many] = random_targets((2,), size=size)
+    target = Targets(many.masks, 1, torch.tensor(visible))
+    criterion = Criterion(network.base, loss_params(intersection_form="soft"), consistency_params())
+    found = criterion(output, [target])["intersection"]
+    [(query, _)] = criterion.match(output, [target])
+    grid = criterion.objective.comparison_size(size)
+    rows = torch.zeros_like(query)
+    long, short = (
+        resized(network.base.refine(stream[-1], rows, query, output.selected)[0][:, None], grid)[
+            :, 0
+        ]
+        for stream in (output.long, output.short)
+    )
+    outside = 1 - coefficient(long, short, "soft")
+    expected = outside[list(visible)].sum() / max(sum(visible), 1)
+    torch.testing.assert_close(found, expected)
+    prepared = criterion.objective.prepare_targets([target], size)
+    streams = [output.long[-1], output.short[-1]]
+    costs = [
+        joint_costs(streams, prepared, size, criterion.objective, loss_params(**changes))[0][:, 0]
+        for changes in ({"intersection_form": "soft"}, {"intersection": 0.0})
+    ]
+    each = coefficient(*(resized(s.masks[0], grid) for s in streams), "soft")  # [K, N]
+    mean = each[list(visible)].sum(0) / max(sum(visible), 1)
+    torch.testing.assert_close(costs[1] - costs[0], 0.8 * mean, atol=1e-5, rtol=1e-5)

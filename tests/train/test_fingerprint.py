@@ -84,7 +84,7 @@ def test_a_hub_name_stands_for_the_commit_in_use(tmp_path: Path, monkeypatch: py
         model__backbone__name="video_swin_t",
         model__backbone__checkpoint="torchvision",
     )
-    named = named_weights(params.model)
+    named = named_weights(params)
     assert named["model.text_encoder"] == commit
     assert named["model.backbone.checkpoint"].endswith("swin3d_t-7615ae03.pth")
 

@@ -2,81 +2,18 @@
 
 import csv
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from project import Project
 
 ROOT = Path(__file__).parents[2]
 DATASET_STAGES = ["download", "extract_frames", "compute_flow", "parse_text", "evaluate"]
-
-
-class Project:
-    """A small git and DVC repository with the real dvc.yaml and params.yaml."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.environment = {
-            **os.environ,
-            "DVC_NO_ANALYTICS": "1",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        }
-        for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
-            shutil.copy(ROOT / name, root / name)
-        with (root / ".gitignore").open("a") as file:
-            file.write("ran.log\n")
-        shutil.copytree(
-            ROOT / "src" / "losh",
-            root / "src" / "losh",
-            ignore=shutil.ignore_patterns("__pycache__", "weights"),
-        )
-        (root / "stages").mkdir()
-        for script in (ROOT / "stages").glob("*.py"):
-            # `check` is quick and runs for real.
-            source = script if script.stem == "check" else ROOT / "tests" / "workflow" / "stub.py"
-            shutil.copy(source, root / "stages" / script.name)
-        shutil.copytree(
-            ROOT / ".dvc",
-            root / ".dvc",
-            ignore=shutil.ignore_patterns("cache", "tmp", "config.local"),
-        )
-        self.run("git", "init", "-q")
-        self.run("git", "config", "user.email", "test@example.invalid")
-        self.run("git", "config", "user.name", "test")
-
-    def run(self, *command: str, fails: bool = False) -> str:
-        """Run a command that must end well, or (`fails`) must not; its output."""
-        done = subprocess.run(
-            command, cwd=self.root, env=self.environment, capture_output=True, text=True
-        )
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout + (done.stderr if fails else "")
-
-    def dvc(self, *command: str, fails: bool = False) -> str:
-        return self.run(sys.executable, "-m", "dvc", *command, fails=fails)
-
-    def repro(self) -> list[str]:
-        """Run what needs to run; the stages that did."""
-        log = self.root / "ran.log"
-        log.unlink(missing_ok=True)
-        self.dvc("repro", "-q")
-        return log.read_text().split() if log.exists() else []
-
-    def set(self, path: str, value: object) -> None:
-        file = self.root / "params.yaml"
-        params = yaml.safe_load(file.read_text())
-        part = params
-        *parents, last = path.split(".")
-        for key in parents:
-            part = part[key]
-        part[last] = value
-        file.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 @pytest.fixture(scope="module")

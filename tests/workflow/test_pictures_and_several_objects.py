@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from losh.clips.dataset import ClipDataset, ClipRequest
+from losh.augmentation.clips import AugmentedClips
+from losh.clips.dataset import ClipRequest
 from losh.clips.samples import Sample, without_copies
 from losh.download import download
 from losh.errors import UserError
@@ -24,7 +25,7 @@ from losh.flow.compute import compute_flow
 from losh.frames import FrameStore
 from losh.frames.extract import extract_frames
 from losh.media.resizing import InputSize
-from losh.params import Params, check_params, load_params
+from losh.params import AugmentationParams, Params, check_params, load_params
 from losh.short_text.parse import parse_text
 from losh.testing.mevis_fixture import make_mevis
 from losh.testing.refcoco_fixture import make_refcoco
@@ -96,7 +97,8 @@ def samples_of(root: Path, name: str) -> list[Sample]:
 
 
 def loaded(root: Path, sample: Sample, seed: tuple[int, ...] | None = None, **more: object):
-    clips = ClipDataset(root / "data", [[sample]], InputSize(48, 576), **more)
+    size, nothing = InputSize(48, 576), AugmentationParams()
+    clips = AugmentedClips(root / "data", [[sample]], size, 0.0, nothing, **more)
     clip = clips[ClipRequest(0, seed)]
     if isinstance(clip, UserError):
         raise clip

@@ -1,103 +1,173 @@
 """Attention of many small windows with a learned bias: PyTorch's kernels, or a blocked one of ours.
 
-Shapes: M windows that share biases, R rows of biases (heads, or windows x heads), N tokens of a
-window, d channels of a head.
+Shapes: L tokens in all, M windows of a kind, n tokens of each, S keys of each (n, and one more
+where the windows are padded), h heads, d channels of a head, C = h * d.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from losh.backbones.windows import WindowKind, WindowPlan
+
 BLOCK = 2**18
 """Logits worked on at once: 1 MiB, which stays in a core's cache through all the passes over it."""
 
 
-def biased_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) v.
+def window_attention(
+    qkv: Tensor, padding: Tensor, biases: list[Tensor], plan: WindowPlan
+) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v in each window.
 
     PyTorch's fused CPU kernel gives no gradient for the bias, and its fallback writes all logits to
     memory several times: there the blocked form is more than twice as fast. Everywhere else
     PyTorch's kernels are used.
 
     Args:
-        q, k, v: [M, R, N, d].
-        bias: [R, N, N].
+        qkv: [L, 3 C], queries, keys and values of all tokens in the plan's order, head by head.
+        padding: [3 C], those of padding.
+        biases: [h, n, S] of each kind of window.
 
     Returns:
-        [M, R, N, d].
+        [L, C], in the plan's order.
     """
-    bias = bias.to(q.dtype)
+    biases = [bias.to(qkv.dtype) for bias in biases]
     if (
-        q.device.type == "cpu"
+        qkv.device.type == "cpu"
         and torch.is_grad_enabled()
-        and bias.requires_grad
+        and any(bias.requires_grad for bias in biases)
         and not torch.compiler.is_compiling()
     ):
-        return BlockedAttention.apply(q * q.shape[-1] ** -0.5, k, v, bias)
+        return BlockedAttention.apply(qkv, padding, plan, *biases)
     if not torch.is_grad_enabled():
         # a bias that could learn keeps PyTorch from its fused CPU kernel even where no gradient is
         # asked for
-        bias = bias.detach()
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
-
-
-def blocks(windows: int, rows: int, tokens: int) -> list[tuple[slice, slice]]:
-    """Cut windows x rows into pieces of about BLOCK logits.
-
-    A piece is whole windows, or part of the rows of one window.
-    """
-    step = max(1, min(rows, BLOCK // tokens**2))
-    together = max(1, BLOCK // (rows * tokens**2)) if step == rows else 1
-    return [
-        (slice(m, m + together), slice(r, r + step))
-        for r in range(0, rows, step)
-        for m in range(0, windows, together)
+        biases = [bias.detach() for bias in biases]
+    parts = qkv.split([kind.windows * kind.tokens for kind in plan.kinds])
+    found = [
+        fused_attention(part, padding, bias, kind)
+        for part, bias, kind in zip(parts, biases, plan.kinds, strict=True)
     ]
+    return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def fused_attention(qkv: Tensor, padding: Tensor, bias: Tensor, kind: WindowKind) -> Tensor:
+    """Attention of one kind of window by PyTorch's kernels: [M * n, 3 C] -> [M * n, C]."""
+    heads = len(bias)
+    q, k, v = qkv.view(-1, kind.tokens, 3, heads, qkv.shape[1] // 3 // heads).permute(2, 0, 3, 1, 4)
+    if kind.padded:
+        _, key, value = padding.view(3, 1, heads, 1, -1).expand(-1, len(k), -1, -1, -1)
+        k, v = torch.cat([k, key], 2), torch.cat([v, value], 2)
+    found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
+    return found.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some windows of one kind, which are worked on together."""
+
+    kind: WindowKind
+    bias: int
+    """Number of the kind."""
+    rows: slice
+    """Their tokens."""
+    heads: list[slice]
+    """How many heads at once."""
+
+
+def blocks(plan: WindowPlan, biases: Sequence[Tensor]) -> Iterator[Block]:
+    """Cut windows x heads into pieces of about BLOCK logits.
+
+    A piece is all heads of some windows, or some heads of one window.
+    """
+    first = 0
+    for i, (kind, bias) in enumerate(zip(plan.kinds, biases, strict=True)):
+        heads, logits = len(bias), bias[0].numel()
+        step = max(1, min(heads, BLOCK // logits))
+        together = max(1, BLOCK // (heads * logits)) if step == heads else 1
+        pieces = [slice(head, head + step) for head in range(0, heads, step)]
+        for window in range(0, kind.windows, together):
+            last = min(window + together, kind.windows)
+            rows = slice(first + window * kind.tokens, first + last * kind.tokens)
+            yield Block(kind, i, rows, pieces)
+        first += kind.windows * kind.tokens
 
 
 class BlockedAttention(torch.autograd.Function):
-    """softmax(q k^T + bias) v block by block.
+    """`window_attention` block by block: all that a block needs stays in the core's cache.
 
     The backward pass computes the probabilities again instead of keeping them.
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-        """[M, R, N, d] (three times), [R, N, N] -> [M, R, N, d]; q comes scaled."""
-        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-        out = torch.empty_like(q)
-        for m, r in blocks(*q.shape[:3]):
-            out[m, r] = probabilities(q[m, r], k[m, r], bias[r]) @ v[m, r]
-        ctx.save_for_backward(q, k, v, bias)
+    def forward(
+        ctx: Any, qkv: Tensor, padding: Tensor, plan: WindowPlan, *biases: Tensor
+    ) -> Tensor:
+        """See `window_attention`."""
+        out = qkv.new_empty(len(qkv), qkv.shape[1] // 3)
+        for block in blocks(plan, biases):
+            bias = biases[block.bias]
+            q, k, v = split(qkv[block.rows], padding, block.kind, len(bias))
+            # [m, h, n, d], its memory [m, n, h, d]
+            found = out[block.rows].view(-1, block.kind.tokens, *q.shape[1::2]).transpose(1, 2)
+            for r in block.heads:
+                found[:, r] = probabilities(q[:, r], k[:, r], bias[r]) @ v[:, r]
+        ctx.save_for_backward(qkv, padding, *biases)
+        ctx.plan = plan
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Gradients of q, k, v and the bias."""
-        q, k, v, bias = ctx.saved_tensors
-        grad = grad.contiguous()
-        grad_q, grad_k, grad_v, grad_bias = (
-            torch.empty_like(q),
-            torch.empty_like(k),
-            torch.empty_like(v),
-            torch.zeros_like(bias),
-        )
-        for m, r in blocks(*q.shape[:3]):
-            p = probabilities(q[m, r], k[m, r], bias[r])
-            grad_v[m, r] = p.transpose(-1, -2) @ grad[m, r]
-            grad_p = grad[m, r] @ v[m, r].transpose(-1, -2)
-            # The softmax's Jacobian: p * (dp - sum(p * dp)).
-            grad_s = torch.ops.aten._softmax_backward_data(grad_p, p, -1, p.dtype)
-            grad_q[m, r] = grad_s @ k[m, r]
-            grad_k[m, r] = grad_s.transpose(-1, -2) @ q[m, r]
-            grad_bias[r].add_(grad_s.sum(0))
-        return grad_q, grad_k, grad_v, grad_bias
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of qkv, padding and the biases."""
+        qkv, padding, *biases = ctx.saved_tensors
+        grad_qkv, grad_padding = torch.empty_like(qkv), torch.zeros_like(padding)
+        grad_biases = [torch.zeros_like(bias) for bias in biases]
+        for block in blocks(ctx.plan, biases):
+            bias, grad_bias = biases[block.bias], grad_biases[block.bias]
+            real, heads = block.kind.tokens, len(bias)
+            q, k, v = split(qkv[block.rows], padding, block.kind, heads)
+            back = grad[block.rows].view(-1, real, heads, q.shape[-1]).transpose(1, 2).contiguous()
+            grad_q, grad_k, grad_v = (
+                x.transpose(1, 2)  # [m, h, n, d], its memory [m, n, 3, h, d]
+                for x in grad_qkv[block.rows].view(-1, real, 3, heads, q.shape[-1]).unbind(2)
+            )
+            for r in block.heads:
+                p = probabilities(q[:, r], k[:, r], bias[r])
+                values = p.transpose(-1, -2) @ back[:, r]
+                grad_p = back[:, r] @ v[:, r].transpose(-1, -2)
+                # The softmax's Jacobian: p * (dp - sum(p * dp)).
+                grad_s = torch.ops.aten._softmax_backward_data(grad_p, p, -1, p.dtype)
+                grad_q[:, r] = (grad_s @ k[:, r]).mul_(q.shape[-1] ** -0.5)
+                keys = grad_s.transpose(-1, -2) @ q[:, r]
+                grad_k[:, r], grad_v[:, r] = keys[:, :, :real], values[:, :, :real]
+                grad_bias[r].add_(grad_s[0] if len(grad_s) == 1 else grad_s.sum(0))
+                if block.kind.padded:
+                    _, key, value = grad_padding.view(3, heads, -1)[:, r]
+                    key += keys[:, :, real].sum(0)
+                    value += values[:, :, real].sum(0)
+        return grad_qkv, grad_padding, None, *grad_biases
+
+
+def split(
+    qkv: Tensor, padding: Tensor, kind: WindowKind, heads: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries, scaled, [m, h, n, d] and keys and values [m, h, S, d] of qkv [m * n, 3 C]."""
+    found = qkv.view(-1, kind.tokens, 3, heads, qkv.shape[1] // 3 // heads).permute(2, 0, 3, 1, 4)
+    q = found[0] * found.shape[-1] ** -0.5  # its memory is still [m, n, h, d]
+    if not kind.padded:
+        return q.contiguous(), found[1].contiguous(), found[2].contiguous()
+    keys = qkv.new_empty(2, *q.shape[:2], kind.tokens + 1, q.shape[-1])
+    keys[..., : kind.tokens, :] = found[1:]
+    keys[..., kind.tokens, :] = padding.view(3, 1, heads, -1)[1:]
+    return q.contiguous(), keys[0], keys[1]
 
 
 def probabilities(q: Tensor, k: Tensor, bias: Tensor) -> Tensor:
-    """softmax(q k^T + bias) of one block -> [m, r, N, N]."""
+    """softmax(q k^T + bias) of one block -> [m, r, n, S]."""
     return (q @ k.transpose(-1, -2)).add_(bias).softmax(-1)

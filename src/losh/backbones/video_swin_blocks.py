@@ -2,47 +2,25 @@
 
 Source: Liu et al., CVPR 2022, arXiv 2106.13230.
 
-Shapes: B clips, T frames, H W feature cells, C channels, G windows of a clip, N tokens of a window,
-h attention heads, d channels of a head. Features inside are channels-last, [B, T, H, W, C].
+Shapes: B clips, T frames, H W feature cells, C channels, N places of a window, h attention heads.
+Features inside are channels-last, [B, T, H, W, C].
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import stochastic_depth
 
-from losh.backbones.biased_attention import biased_attention
-
-Size3 = tuple[int, int, int]
+from losh.backbones.biased_attention import window_attention
+from losh.backbones.windows import Reordered, Size3, cached_window_plan, fit_window, size3
 
 PATCH = 4
 NORM_EPS = 1e-5
-MASKED = -1000.0
-"""Added to the logit of two tokens of different regions. The published network adds -100: then
-exp(-100) is a denormal float32, not 0, and multiplying by denormals made our attention five times
-slower on a CPU. The results are the same.
-"""
-
-
-def size3(lengths: Iterable[int]) -> Size3:
-    """Make a size of three lengths, along T, H and W."""
-    t, h, w = lengths
-    return t, h, w
-
-
-def fit_window(size: Size3, window: Size3, shift: Size3) -> tuple[Size3, Size3]:
-    """Shrink the window to the feature map.
-
-    An axis no longer than its window is one window of that length and is not shifted.
-    """
-    axes = list(zip(size, window, shift, strict=True))
-    fitted = size3(min(cells, reach) for cells, reach, _ in axes)
-    return fitted, size3(0 if cells <= reach else step for cells, reach, step in axes)
 
 
 def relative_position_index(window: Size3) -> Tensor:
@@ -55,81 +33,6 @@ def relative_position_index(window: Size3) -> Tensor:
     offsets = places[:, None] - places[None, :] + torch.tensor(window) - 1
     _, rows, columns = (2 * length - 1 for length in window)
     return (offsets[..., 0] * rows + offsets[..., 1]) * columns + offsets[..., 2]
-
-
-# The masks are kept, and training could not use what was made in inference mode.
-@torch.inference_mode(False)
-def shift_masks(
-    grid: Size3, window: Size3, shift: Size3, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return which tokens of a shifted window may see each other.
-
-    After the roll only the last window of each shifted axis holds tokens from both ends of the map,
-    so there are at most 8 different masks, whatever the size; keeping these and a number per window
-    is hundreds of times smaller than one mask per window.
-
-    Args:
-        grid: windows along T, H, W.
-
-    Returns:
-        masks: float32 [K, N, N], K <= 8; 0 inside a region, MASKED between regions.
-        kinds: int64 [G]: which mask a window has; windows in row-major order.
-    """
-    # 1 = the window holds this axis's seam: the number of a kind of window has a bit for T, H and
-    # W.
-    ends = [
-        [int(step > 0 and place == count - 1) for place in range(count)]
-        for count, step in zip(grid, shift, strict=True)
-    ]
-    kinds = [4 * t + 2 * y + x for t in ends[0] for y in ends[1] for x in ends[2]]
-    used = sorted(set(kinds))
-    masks = []
-    for kind in used:
-        # Region of each place along an axis: past the seam, or not.
-        seams = [
-            torch.arange(length) >= length - step
-            for length, step in zip(window, shift, strict=True)
-        ]
-        seams = [seam & bool(kind & bit) for seam, bit in zip(seams, (4, 2, 1), strict=True)]
-        regions = torch.cartesian_prod(*seams).reshape(-1, 3)  # [N, 3]
-        masks.append((regions[:, None] != regions[None, :]).any(-1) * MASKED)
-    return torch.stack(masks).to(device), torch.tensor(
-        [used.index(kind) for kind in kinds], device=device
-    )
-
-
-def cut_windows(x: Tensor, window: Size3) -> Tensor:
-    """Cut a feature map into windows: [B, T, H, W, C] -> [B, G, N, C].
-
-    T, H and W are multiples of the window's; windows and their tokens are in row-major order.
-    """
-    B, T, H, W, C = x.shape
-    t, h, w = window
-    x = x.view(B, T // t, t, H // h, h, W // w, w, C)
-    return x.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(B, -1, t * h * w, C)
-
-
-def join_windows(x: Tensor, window: Size3, size: Size3) -> Tensor:
-    """Return the inverse of `cut_windows`: [B, G, N, C] -> [B, *size, C]."""
-    B, C = x.shape[0], x.shape[-1]
-    grid = [cells // reach for cells, reach in zip(size, window, strict=True)]
-    x = x.view(B, *grid, *window, C)
-    return x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(B, *size, C)
-
-
-# Up to 5 MB each at the published window.
-_remembered_masks = functools.lru_cache(maxsize=16)(shift_masks)
-
-
-@torch.compiler.assume_constant_result
-def cached_shift_masks(
-    grid: Size3, window: Size3, shift: Size3, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return `shift_masks`, kept for the sizes that were last used.
-
-    To torch.compile, which does not see such caches, it is a constant.
-    """
-    return _remembered_masks(grid, window, shift, device)
 
 
 class WindowAttention(nn.Module):
@@ -168,37 +71,20 @@ class WindowAttention(nn.Module):
         """[B, T, H, W, C] -> the same shape."""
         size = size3(x.shape[1:4])
         window, shift = fit_window(size, self.window, self.shift)
-        missing = [-cells % reach for cells, reach in zip(size, window, strict=True)]
-        if any(missing):
-            # Zeros after the norm, attended to like any token: so was the published network
-            # trained.
-            x = F.pad(x, (0, 0, 0, missing[2], 0, missing[1], 0, missing[0]))
-        if any(shift):
-            x = x.roll([-step for step in shift], (1, 2, 3))
-        padded = size3(x.shape[1:4])
-        x = cut_windows(x, window)
-        B, G, N, C = x.shape
-        h = self.num_heads
-        bias = self.bias(N)
-        qkv = self.qkv(x)
-        if any(shift):
-            grid = size3(cells // reach for cells, reach in zip(padded, window, strict=True))
-            masks, kinds = cached_shift_masks(grid, window, shift, x.device)
-            # [K, h, N, N] -> [G * h, N, N]
-            bias = (bias + masks.to(bias.dtype)[:, None]).index_select(0, kinds).flatten(0, 1)
-            # [B, G * h, N, d] each
-            q, k, v = qkv.view(B, G, N, 3, h, -1).permute(3, 0, 1, 4, 2, 5).flatten(2, 3)
-            x = biased_attention(q, k, v, bias).view(B, G, h, N, -1)
-            x = x.transpose(2, 3).reshape(B, G, N, C)
-        else:
-            q, k, v = qkv.view(B * G, N, 3, h, -1).permute(2, 0, 3, 1, 4)  # [B * G, h, N, d] each
-            x = biased_attention(q, k, v, bias).transpose(1, 2).reshape(B, G, N, C)
-        x = join_windows(x, window, padded)
-        if any(shift):
-            x = x.roll(shift, (1, 2, 3))
-        if any(missing):
-            x = x[:, : size[0], : size[1], : size[2]]
-        return self.proj(x)  # after the crop: it works token by token, so padded ones need none
+        plan = cached_window_plan(len(x), size, window, shift, x.device)
+        bias = self.bias(math.prod(window))
+        biases = [kind.attention_bias(bias) for kind in plan.kinds]
+        tokens = Reordered.apply(x.flatten(0, 3), plan.order, plan.inverse)
+        qkv = self.qkv(tokens)  # [B * T * H * W, 3 C]
+        read = window_attention(qkv, self.padding(qkv), biases, plan)
+        return self.proj(Reordered.apply(read, plan.inverse, plan.order)).view(x.shape)
+
+    def padding(self, qkv: Tensor) -> Tensor:
+        """Query, key and value of a padded token, [3 C]: zeros after the norm, attended to like any
+        token, for so was the published network trained.
+        """
+        bias = self.qkv.bias
+        return qkv.new_zeros(qkv.shape[1]) if bias is None else bias.to(qkv.dtype)
 
 
 class Mlp(nn.Module):

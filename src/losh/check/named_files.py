@@ -62,6 +62,14 @@ def named_files(params: Params) -> Iterator[NamedFile]:
             ("train", "evaluate"),  # the tokenizer is read from it each time
             "Give embedded, the folder of a Hugging Face encoder, or a name such as roberta-base",
         )
+    if params.train.start_from is not None:
+        yield NamedFile(
+            "train.start_from",
+            at_home(Path(params.train.start_from)),
+            ("train",),
+            "Give a model file, such as `losh import-checkpoint` writes or a copy of "
+            "data/model/model.safetensors, or null",
+        )
     if params.evaluate.checkpoint is not None:
         yield NamedFile(
             "evaluate.checkpoint",

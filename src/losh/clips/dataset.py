@@ -1,4 +1,4 @@
-"""Loading of samples: frames, targets and flow of a window, at the network's size, augmented."""
+"""Loading of samples: frames, targets and flow of a window, at the network's size."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from losh.clips import transforms
-from losh.clips.pseudo_clip import pseudo_clip
+from losh.clips.geometry import Geometry
 from losh.clips.samples import Sample
+from losh.clips.transforms import mirror_words
 from losh.errors import UserError
 from losh.flow import FlowStore
 from losh.frames import FrameStore
-from losh.media.resizing import InputSize, resize_flow, resize_mask
+from losh.media.resizing import InputSize
 
 FLOW_STRIDE = 4
 """Flow reaches the model on the grid of its finest features."""
@@ -63,6 +63,24 @@ class ClipRequest:
     seed: tuple[int, ...] | None
 
 
+@dataclass(frozen=True)
+class View:
+    """How the frames of a clip become the network's input."""
+
+    geometry: Geometry
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether an instance may be gone from frames that it is in: then the transformed masks say
+        where it is visible.
+        """
+        return self.geometry.crop is not None
+
+    def frame(self, place: int, frame: np.ndarray) -> np.ndarray:
+        """Transform the frame of a place in the window, uint8 [H, W, 3]."""
+        return self.geometry.frame(frame)
+
+
 class ClipDataset(Dataset):
     """Groups of samples (each of one window) of several datasets as one sequence."""
 
@@ -71,10 +89,9 @@ class ClipDataset(Dataset):
         root: Path,
         groups: list[list[Sample]],
         input_size: InputSize,
-        flip: float = 0.0,
         with_flow: bool = False,
     ) -> None:
-        self.groups, self.input_size, self.flip = groups, input_size, flip
+        self.groups, self.input_size = groups, input_size
         names = sorted({group[0].dataset for group in groups})
         self.frames = {name: FrameStore(root / "frames" / name) for name in names}
         self.flows = {name: FlowStore(root / "flow" / name) for name in names} if with_flow else {}
@@ -83,60 +100,20 @@ class ClipDataset(Dataset):
         return len(self.groups)
 
     def __getitem__(self, order: ClipRequest | int) -> LoadedClip | UserError:
-        """Return a clip, or why it cannot be read.
+        """Return a clip as it is, or why it cannot be read.
 
         An exception that left a loader's worker would lose its one line to a traceback.
         """
-        order = order if isinstance(order, ClipRequest) else ClipRequest(order, None)
+        group = self.groups[order.index if isinstance(order, ClipRequest) else order]
+        row = self.frames[group[0].dataset].videos[group[0].video]
+        size = self.input_size.size_of(row["height"], row["width"])
+        view = View(Geometry(size, resize_filter=self.input_size.resize_filter))
         try:
-            clip = self._load(self.groups[order.index], order.seed)
+            clip = self._load(group, self._read_window(group[0]), view)
         except UserError as error:
             return error
-        flips = order.seed is not None and np.random.default_rng(order.seed).random() < self.flip
-        return mirror_clip(clip) if flips else clip
-
-    def _load(self, group: list[Sample], seed: tuple[int, ...] | None) -> LoadedClip:
-        sample = group[0]  # all share its window
-        row = self.frames[sample.dataset].videos[sample.video]
-        size = self.input_size.size_of(row["height"], row["width"])
-        read = self._read_picture(sample, seed) if sample.picture else self._read_window(sample)
-        frames, targets = read
-        resized: dict[int, np.ndarray] = {}  # clamped and short windows repeat frames
-        for frame in frames:
-            if id(frame) not in resized:
-                resized[id(frame)] = self.input_size.resize(frame, size)
-        # Instances without a pixel in any annotated frame of the window are no targets.
-        names = sorted({name for target in targets for name, mask in target.items() if mask.any()})
-        for one in group:
-            if one.instance not in names:
-                raise UserError(
-                    f"{one.dataset}: {one.sample_id} refers to instance {one.instance!r}, which "
-                    f"has no mask in its window"
-                )
-        absent = np.zeros(size, bool)
-        masks = np.stack(
-            [
-                [
-                    resize_mask(target[name], size) if name in target else absent
-                    for target in targets
-                ]
-                for name in names
-            ]
-        )
-        visible = np.array(
-            [[bool(target.get(one.instance, absent).any()) for target in targets] for one in group]
-        )
-        return LoadedClip(
-            group,
-            torch.from_numpy(np.stack([resized[id(frame)] for frame in frames])),
-            torch.from_numpy(masks),
-            [names.index(one.instance) for one in group],
-            torch.from_numpy(visible),
-            self._flow(sample, size),
-            [one.long for one in group],
-            [one.short for one in group],
-            target_rows(names, [one.instance for one in group], row.get("unions", {})),
-        )
+        assert clip is not None
+        return clip
 
     def _read_window(self, sample: Sample) -> Read:
         """Return a window's frames and the masks of its annotated frames, as they are stored."""
@@ -145,45 +122,88 @@ class ClipDataset(Dataset):
         masks = [store.masks(sample.video, sample.window[p]) for p in sample.annotated]
         return [decoded[t] for t in sample.window], masks
 
-    def _read_picture(self, sample: Sample, seed: tuple[int, ...] | None) -> Read:
-        """Return a pseudo clip of the sample's picture; without a seed the picture repeats."""
-        store = self.frames[sample.dataset]
-        picture, masks = store.frame(sample.video, 0), store.masks(sample.video, 0)
-        count = len(sample.window)
-        if seed is None:
-            return [picture] * count, [masks] * count
-        # Another stream than that of the flip.
-        return pseudo_clip(picture, masks, count, np.random.default_rng((*seed, 1)))
+    def _load(
+        self, group: list[Sample], read: Read, view: View, may_be_absent: bool = False
+    ) -> LoadedClip | None:
+        """Make a clip of what was read of the window that a group of samples shares.
 
-    def _flow(self, sample: Sample, size: tuple[int, int]) -> dict[str, np.ndarray] | None:
+        Args:
+            may_be_absent: leave out expressions whose instance the view does not show, and return
+                None where none is left; else that is an error.
+
+        Raises:
+            UserError: flow that cannot be read, or an instance without a mask.
+        """
+        frames, targets = read
+        masks, seen = _transformed(targets, view)
+        # Instances without a pixel in any annotated frame of the window are no targets.
+        names = sorted(name for name, visible in seen.items() if any(visible))
+        shown = [one for one in group if one.instance in names]
+        if len(shown) < len(group) and not may_be_absent:
+            one = next(one for one in group if one.instance not in names)
+            raise UserError(
+                f"{one.dataset}: {one.sample_id} refers to instance {one.instance!r}, which "
+                f"has no mask in its window"
+            )
+        if not shown:
+            return None
+        says = mirror_words if view.geometry.mirrored else str
+        return LoadedClip(
+            shown,
+            torch.from_numpy(np.stack([view.frame(p, frame) for p, frame in enumerate(frames)])),
+            torch.from_numpy(np.stack([masks[name] for name in names])),
+            [names.index(one.instance) for one in shown],
+            torch.tensor([seen[one.instance] for one in shown]),
+            self._flow(group[0], view.geometry),
+            [says(one.long) for one in shown],
+            [says(one.short) for one in shown],
+            target_rows(names, [one.instance for one in shown], self._unions(group[0])),
+        )
+
+    def _unions(self, sample: Sample) -> Mapping[str, Sequence[str]]:
+        """Instances of the sample's video that are unions of objects -> those objects."""
+        return self.frames[sample.dataset].videos[sample.video].get("unions", {})
+
+    def _flow(self, sample: Sample, geometry: Geometry) -> dict[str, np.ndarray] | None:
+        """Flow between the sample's annotated frames and those beside them in its window that are
+        their neighbours in the video; in a clip that runs backwards the previous one is t + 1.
+        """
         if not self.flows:
             return None
-        store = self.flows[sample.dataset]
-        grid = (-(-size[0] // FLOW_STRIDE), -(-size[1] // FLOW_STRIDE))
-        count = len(sample.annotated)
+        store, window = self.flows[sample.dataset], sample.window
+        count, grid = len(sample.annotated), [-(-side // FLOW_STRIDE) for side in geometry.size]
         fields: dict[str, Any] = {
             way: np.zeros((count, 2, 2, *grid), np.float32) for way in ("forward", "backward")
         }
         neighbour, valid = np.zeros((count, 2), np.int64), np.zeros((count, 2), bool)
         for k, position in enumerate(sample.annotated):
-            t = sample.window[position]
-            for side, step in enumerate((-1, 1)):
-                # Where the window is clamped its next entry is the same frame: no neighbour.
-                place = position + step
-                if (
-                    not 0 <= place < len(sample.window)
-                    or sample.window[place] != t + step
-                    or not store.has(sample.video, t, t + step)
-                ):
+            for side, place in enumerate((position - 1, position + 1)):
+                if not 0 <= place < len(window):
                     continue
-                fields["forward"][k, side] = resize_flow(
-                    store.flow(sample.video, t, t + step), grid
-                )
-                fields["backward"][k, side] = resize_flow(
-                    store.flow(sample.video, t + step, t), grid
-                )
+                here, there = window[position], window[place]
+                # Clamped windows repeat a frame and sparse ones leave frames out: no neighbour.
+                if abs(there - here) != 1 or not store.has(sample.video, here, there):
+                    continue
+                for way, pair in (("forward", (here, there)), ("backward", (there, here))):
+                    field = store.flow(sample.video, *pair)
+                    fields[way][k, side] = geometry.flow(field, FLOW_STRIDE)
                 neighbour[k, side], valid[k, side] = place, True
         return {**fields, "neighbour": neighbour, "valid": valid}
+
+
+def _transformed(
+    targets: list[dict[str, np.ndarray]], view: View
+) -> tuple[dict[str, np.ndarray], dict[str, list[bool]]]:
+    """Of each instance the masks [K, H, W] at the network's input, and in which frames it is
+    visible.
+    """
+    absent = np.zeros(view.geometry.size, bool)
+    masks, seen = {}, {}
+    for name in {name for target in targets for name in target}:
+        made = [view.geometry.mask(t[name]) if name in t else absent for t in targets]
+        decisive = made if view.may_lose else [t.get(name, absent) for t in targets]
+        masks[name], seen[name] = np.stack(made), [bool(mask.any()) for mask in decisive]
+    return masks, seen
 
 
 def readable(loaded: list[LoadedClip | UserError], on_error: str = "stop") -> list[LoadedClip]:
@@ -195,28 +215,6 @@ def readable(loaded: list[LoadedClip | UserError], on_error: str = "stop") -> li
         if isinstance(item, UserError) and on_error == "stop":
             raise item
     return [item for item in loaded if not isinstance(item, UserError)]
-
-
-def mirror_clip(clip: LoadedClip) -> LoadedClip:
-    """Return the clip as in a mirror: frames, masks, flow and the words left and right."""
-    flow = clip.flow
-    if flow is not None:
-        flow = {
-            **flow,
-            "forward": transforms.mirror_flow(flow["forward"]),
-            "backward": transforms.mirror_flow(flow["backward"]),
-        }
-    return LoadedClip(
-        clip.samples,
-        clip.frames.flip(-2),
-        clip.masks.flip(-1),
-        clip.referred,
-        clip.visible,
-        flow,
-        [transforms.mirror_words(text) for text in clip.long],
-        [transforms.mirror_words(text) for text in clip.short],
-        clip.rows,
-    )
 
 
 def target_rows(

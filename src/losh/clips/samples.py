@@ -48,7 +48,7 @@ def read_expressions(path: Path) -> pd.DataFrame:
 
 
 def build_samples(
-    store: FrameStore, expressions: pd.DataFrame, train: bool
+    store: FrameStore, expressions: pd.DataFrame, train: bool, sparse: bool = False
 ) -> tuple[list[Sample], Counter]:
     """Return the samples of a split, and how many expressions were left out, by reason.
 
@@ -58,6 +58,10 @@ def build_samples(
     mask. refcoco: one for each expression, a pseudo clip to train on, the picture alone otherwise.
     Others: one for each (expression, window) in which the instance appears at all; every frame of
     the window is a target.
+
+    With `sparse` only the first annotated frame of a sample's window counts: augmentation draws a
+    window around it. The published samples are then the same of a2d, and of others each expression
+    with each T-th frame of its video, those without the instance included.
     """
     window, protocol, name = store.index["window"], store.index["protocol"], store.index["name"]
     left_out: Counter = Counter()
@@ -78,17 +82,24 @@ def build_samples(
         elif protocol == "refcoco":
             frames_made = window if train else 1
             spans = [(0, (0,) * frames_made, tuple(range(frames_made)))]
+        elif sparse:
+            count = video["num_frames"]
+            spans = [
+                (t, tuple(window_around(t + window // 2, window, count)), tuple(range(window)))
+                for t in range(0, count, window)
+            ]
         else:
             spans = [
                 (w[0], tuple(w), tuple(range(window)))
                 for w in consecutive_windows(video["num_frames"], window)
             ]
         found = 0
+        anywhere = any(row.instance in names for names in video["instances"].values())
         for start, frames, positions in spans:
             seen = any(
                 row.instance in video["instances"].get(str(frames[p]), []) for p in positions
             )
-            if seen:
+            if seen or (sparse and protocol != "a2d" and anywhere):
                 found += 1
                 sample_id = _sample_id(protocol, row, start)
                 samples.append(

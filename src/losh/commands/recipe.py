@@ -26,7 +26,7 @@ def list_recipes(folder: Path = RECIPES) -> None:
     """Print each recipe with what it is: the first line of its comment."""
     for path in sorted(folder.glob("*.yaml")):
         what = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-        print(f"{path.stem:31}{SHIPPED if path.stem == DEFAULT else what}")
+        print(f"{path.stem + '  ':31}{SHIPPED if path.stem == DEFAULT else what}")
 
 
 def use_recipe(

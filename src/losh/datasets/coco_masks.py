@@ -48,13 +48,13 @@ def mask_of_code(code: Any) -> np.ndarray:
         and isinstance(code.get("counts"), str)
     ):
         raise ValueError("a mask is no compressed run-length code with size and counts")
-    runs = _runs(code["counts"])
+    runs = run_lengths(code["counts"])
     if (runs < 0).any() or runs.sum() != size[0] * size[1]:
         raise ValueError("the runs of a mask do not add up to its size")
     return coco_mask.decode(code).astype(bool)
 
 
-def _runs(counts: str) -> np.ndarray:
+def run_lengths(counts: str) -> np.ndarray:
     """Return the run lengths of a compressed code, int64.
 
     A character holds five bits of a number, from 48 on; its sixth bit says that more follow, and

@@ -25,6 +25,7 @@ from losh.model.checkpoint import load_model
 from losh.params import EvaluateParams, FlowParams
 from losh.runtime.distributed import Processes, start, stop
 from losh.runtime.files import write_json
+from losh.runtime.folders import keepers_of
 from losh.runtime.home import at_home
 
 DIGITS = 4
@@ -58,13 +59,13 @@ def evaluate(
     try:
         network = network.to(processes.device)
         out = root / "evaluate" / name
-        out.mkdir(parents=True, exist_ok=True)
+        processes = keepers_of(out, processes)
         store = FrameStore(root / "frames" / name)
         predictor = predictor_of(network, config, params, store, processes.device)
         setup = EvaluationSetup(predictor, store, root, params, processes, out)
         _check_window(store, config["window"])
         result = _evaluate(setup, name)
-        if processes.is_main:
+        if processes.keeps:
             return _write(setup, result, name, metrics, flow)
         return {}
     finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from losh.frames import FrameStore
 from losh.media.resizing import resize_frame
 from losh.params import FlowParams
 from losh.runtime.files import quoted, read_json, sha256_of, write_json
+from losh.runtime.parallel import Need, map_items
 from losh.runtime.resume import SCRATCH, fingerprint, link, prune, stage_digest
 
 if TYPE_CHECKING:
@@ -57,30 +60,20 @@ def compute_flow(
         v: f"{quoted(v)}.{fingerprint(code, recipe, frames.videos[v]['sha256'], pairs)}"
         for v, pairs in wanted.items()
     }
-    missing = [v for v in wanted if not _finished(items / names[v], params)]
-    if any(wanted[v] for v in missing):
-        estimator = _new_estimator(params)
-    with tqdm(
-        total=sum(len(wanted[v]) for v in missing),
-        desc=f"flow {frames_root.name}",
-        unit="pair",
-        disable=not progress,
-    ) as bar:
-        for video in missing:
-            _compute_video(
-                frames,
-                video,
-                wanted[video],
-                params,
-                estimator if wanted[video] else None,
-                items / names[video],
-                bar.update,
-            )
-    rows = {video: read_json(_record(items / name), "dvc repro") for video, name in names.items()}
+    rows = _rows_of_finished(items, names, params)
+    missing = [
+        Task(video, pairs, items / names[video])
+        for video, pairs in wanted.items()
+        if video not in rows
+    ]
+    job = Job(frames_root.absolute(), sha256_of(frames_root / "index.json"), params, recipe)
+    for task, row in _compute_all(job, missing, progress):
+        rows[task.video] = row
     out.mkdir(parents=True, exist_ok=True)
     for stale in [out / "index.json", *out.glob("*.h5")]:
         # Without an index nobody takes a half-linked folder for a whole one.
         stale.unlink(missing_ok=True)
+    rows = {video: rows[video] for video in names}
     for video, name in names.items():
         link(_file(items / name), out / f"{quoted(video)}.h5")
     prune(items, {path(items / name).name for name in names.values() for path in (_file, _record)})
@@ -98,6 +91,25 @@ def compute_flow(
     }
     write_json(out / "index.json", index)
     return index
+
+
+def _compute_all(
+    job: Job, tasks: list[Task], progress: bool
+) -> Iterator[tuple[Task, dict[str, Any]]]:
+    """Each task with its row, in order, worked on by all GPUs or by a cluster."""
+    pairs = sum(len(task.pairs) for task in tasks)
+    name = f"flow {job.frames_root.name}"
+    work = partial(_compute_video, job)
+    try:
+        with (
+            tqdm(total=pairs, desc=name, unit="pair", disable=not progress) as bar,
+            map_items(work, tasks, Need(worth=1, gpu=True)) as made,
+        ):
+            for task, row in zip(tasks, made, strict=True):
+                yield task, row
+                bar.update(len(task.pairs))
+    finally:
+        _estimators.clear()
 
 
 def neighbour_pairs(annotated: list[int], stored: list[int]) -> list[Pair]:
@@ -145,6 +157,18 @@ def _recipe(params: FlowParams) -> dict[str, Any]:
     return {**asked, "weights": weights, "ptlflow": importlib.metadata.version("ptlflow")}
 
 
+_estimators: dict[str, FlowEstimator] = {}
+"""The one that this process has, by its recipe: building one takes seconds."""
+
+
+def _estimator_of(job: Job) -> FlowEstimator:
+    key = fingerprint(job.params.checkpoint, job.recipe)
+    if key not in _estimators:
+        _estimators.clear()
+        _estimators[key] = _new_estimator(job.params)
+    return _estimators[key]
+
+
 def _new_estimator(params: FlowParams) -> FlowEstimator:
     from losh.flow.estimator import FlowEstimator
     from losh.runtime.machine import pick_device
@@ -160,58 +184,92 @@ def _record(item: Path) -> Path:
     return item.with_name(item.name + ".json")
 
 
-def _finished(item: Path, params: FlowParams) -> bool:
-    """Whether the item is whole.
+def _rows_of_finished(
+    items: Path, names: dict[str, str], params: FlowParams
+) -> dict[str, dict[str, Any]]:
+    """The rows of the videos that are whole.
 
     One that left pairs out is done anew when a fault shall stop the stage.
     """
-    if not (_file(item).exists() and _record(item).exists()):
-        return False
-    return params.on_error == "skip" or not read_json(_record(item), "dvc repro")["skipped"]
+    # One listing: no file is asked for that may come later, since a network file system may
+    # remember that there was none.
+    present = {path.name for path in items.iterdir()} if items.is_dir() else set()
+    whole = {
+        video: read_json(_record(items / name), "dvc repro")
+        for video, name in names.items()
+        if {_file(items / name).name, _record(items / name).name} <= present
+    }
+    return {
+        video: row
+        for video, row in whole.items()
+        if params.on_error == "skip" or not row["skipped"]
+    }
 
 
-def _compute_video(
-    frames: FrameStore,
-    video: str,
-    pairs: list[Pair],
-    params: FlowParams,
-    estimator: FlowEstimator | None,
-    item: Path,
-    advance: Callable[[int], Any],
-) -> None:
-    """Write a video's .h5 and then its record, whose presence says that the item is whole."""
+@dataclass(frozen=True)
+class Job:
+    """What the videos of a dataset have in common."""
+
+    frames_root: Path
+    index_digest: str
+    params: FlowParams
+    recipe: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A video whose flow is missing."""
+
+    video: str
+    pairs: list[Pair]
+    item: Path
+    """Its place in scratch, without the suffix."""
+
+
+@lru_cache(maxsize=1)
+def _frames_of(frames_root: Path, index_digest: str) -> FrameStore:
+    """Open the frames once in a process, and again where another index lies there."""
+    return FrameStore(frames_root)
+
+
+def _compute_video(job: Job, task: Task) -> dict[str, Any]:
+    """Write a video's .h5 and then its record, whose presence says that the item is whole.
+
+    Returns:
+        The record: the video's row of the index, and the pairs that were left out.
+    """
+    frames, params = _frames_of(job.frames_root, job.index_digest), job.params
     fields: dict[Pair, np.ndarray] = {}
-    skipped: list[tuple[Pair, str]] = []
-    for start in range(0, len(pairs), params.batch_size):
-        batch = pairs[start : start + params.batch_size]
+    skipped: list[tuple[list[int], str]] = []
+    for start in range(0, len(task.pairs), params.batch_size):
+        batch = task.pairs[start : start + params.batch_size]
         numbers = sorted({t for pair in batch for t in pair})
-        images = np.stack([_frame(frames, video, t, params) for t in numbers])
-        assert estimator is not None, "a video with pairs has its estimator"
-        both = estimator.estimate_both(
+        images = np.stack([_frame(frames, task.video, t, params) for t in numbers])
+        both = _estimator_of(job).estimate_both(
             images, [(numbers.index(a), numbers.index(b)) for a, b in batch]
         )
         forward, backward = (to_stored_grid(way, params.stored_stride) for way in both)
         for (a, b), there, back in zip(batch, forward, backward, strict=True):
             try:
-                quantise(there, video, (a, b))
-                quantise(back, video, (b, a))
+                quantise(there, task.video, (a, b))
+                quantise(back, task.video, (b, a))
             except NotStorable as error:
                 if params.on_error == "stop":
                     raise
-                skipped.append(((a, b), str(error)))
+                skipped.append(([a, b], str(error)))
                 continue
             fields[a, b], fields[b, a] = there, back
-        advance(len(batch))
-    write_fields(_file(item), video, fields)
+    write_fields(_file(task.item), task.video, fields)
     size = next(iter(fields.values())).shape[1:] if fields else (0, 0)
     row = {
-        "pairs": sorted(fields),
+        "pairs": [list(pair) for pair in sorted(fields)],
         "height": size[0],
         "width": size[1],
-        "sha256": sha256_of(_file(item)),
+        "sha256": sha256_of(_file(task.item)),
         "skipped": skipped,
     }
-    write_json(_record(item), row)
+    write_json(_record(task.item), row)
+    return row
 
 
 def _frame(frames: FrameStore, video: str, t: int, params: FlowParams) -> np.ndarray:

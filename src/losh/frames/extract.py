@@ -16,7 +16,7 @@ from losh.errors import UserError
 from losh.frames.packing import pack_video
 from losh.params import FramesParams
 from losh.runtime.files import quoted, read_json, write_json
-from losh.runtime.parallel import map_in_processes
+from losh.runtime.parallel import map_items
 from losh.runtime.resume import SCRATCH, fingerprint, link, prune, stage_digest
 
 SKIPPING = {
@@ -87,7 +87,7 @@ def _pack_all(reader: DatasetReader, raw: Path, items: Path, params: FramesParam
     videos, outcome = reader.videos(), _Outcome()
     items.mkdir(parents=True, exist_ok=True)
     work = partial(_extract_or_explain, raw, items, params, stage_digest("extract_frames"))
-    with map_in_processes(work, videos) as results:
+    with map_items(work, videos) as results:
         for video, (row, fault) in zip(
             videos,
             tqdm(results, total=len(videos), desc=f"frames {reader.name}", unit="video"),
@@ -129,6 +129,7 @@ def _extract_or_explain(
             params.window,
             params.short_side,
             params.jpeg_quality,
+            params.keep,
             reader.protocol,
             video.split,
             _identity(reader, video),

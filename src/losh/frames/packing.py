@@ -36,6 +36,11 @@ def needed_frames(
     return sorted(wanted)
 
 
+def keeps_all(video: Video, params: FramesParams) -> bool:
+    """Whether frames that no window reads are stored too: sparse clips are for training alone."""
+    return params.keep == "all" and video.split == "train"
+
+
 def pack_video(
     reader: FrameReader, video: Video, params: FramesParams, target: Path
 ) -> dict[str, Any]:
@@ -58,6 +63,8 @@ def pack_video(
     sources, clamped = _clamp(video, usable)
     targets = tuple(sorted(sources))
     stored = needed_frames(targets, usable, params.window, reader.protocol)
+    if keeps_all(video, params):
+        stored = list(range(usable))
     instances: dict[str, list[str]] = {}
     without_pixels: list[str] = []
     with atomic_write(target) as part, zipfile.ZipFile(part, "w") as archive:
@@ -112,7 +119,7 @@ def _encoded_frames(
     for count, (frame, name) in enumerate(reader.frames(video), start=1):
         if count == 1:
             size = stored_size(frame, name, params)
-        if reader.protocol != "a2d" or count - 1 in near:
+        if reader.protocol != "a2d" or keeps_all(video, params) or count - 1 in near:
             encoded[count - 1] = encode_frame(frame, name, params)
         else:
             tail.append((count - 1, frame, name))

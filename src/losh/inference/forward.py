@@ -50,7 +50,9 @@ class Predictor:
         """Run one forward pass in evaluation mode."""
         self.model.eval()
         with self.autocast(clips.frames.device):
-            return self.model(clips, self.texts.inputs(long), self.texts.inputs(short), video)
+            texts = self.texts.inputs(long), self.texts.inputs(short)
+            joint = self.rule != "long"
+            return self.model(clips, *texts, video, joint=joint, last_only=True)
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Return the context of mixed precision."""

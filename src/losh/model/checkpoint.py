@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 from transformers import AutoConfig
 
 from losh.errors import UserError
@@ -29,6 +30,10 @@ from losh.runtime.files import atomic_write
 
 METADATA = "losh"
 TEXT_CONFIG = "text_encoder_config"
+ADVICE = (
+    "Bring it back with `dvc checkout`, or make it with `dvc repro train` or "
+    "`losh import-checkpoint`"
+)
 
 
 def save_model(path: Path, model: LoSh, config: dict[str, Any]) -> None:
@@ -40,7 +45,7 @@ def save_model(path: Path, model: LoSh, config: dict[str, Any]) -> None:
         config: JSON values; `config["model"]` is the `model` section of params.yaml, and
             `config["pipeline"]` that of the base pipeline.
     """
-    _sections(config)
+    sections_of(config)
     whole = {**config, TEXT_CONFIG: text_config(model.text_encoder)}
     # One metadata key: safetensors writes several in an order of chance.
     metadata = {METADATA: json.dumps(whole, sort_keys=True)}
@@ -50,6 +55,27 @@ def save_model(path: Path, model: LoSh, config: dict[str, Any]) -> None:
             part,
             metadata,
         )
+
+
+def read_model_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the configuration and the weights of a model file, without building a model.
+
+    Raises:
+        UserError: a missing file, or one that is not ours.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing", ADVICE)
+    try:
+        with safe_open(path, "pt") as file:
+            config = json.loads((file.metadata() or {})[METADATA])
+            names = list(file.keys())
+            return config, {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise _not_ours(path, error) from None
+
+
+def _not_ours(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is no model file of ours ({str(error).splitlines()[0]})", ADVICE)
 
 
 def load_model(path: Path, tokenizer: bool = True) -> tuple[LoSh, dict[str, Any]]:
@@ -62,21 +88,11 @@ def load_model(path: Path, tokenizer: bool = True) -> tuple[LoSh, dict[str, Any]
         UserError: a missing file, one that is not ours, one whose weights do not fit its own
             configuration, or no tokenizer.
     """
-    advice = (
-        "Bring it back with `dvc checkout`, or make it with `dvc repro train` or "
-        "`losh import-checkpoint`"
-    )
-    if not path.is_file():
-        raise UserError(f"{path} is missing", advice)
+    config, state = read_model_file(path)
     try:
-        with safe_open(path, "pt") as file:
-            config = json.loads((file.metadata() or {})[METADATA])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         model = model_from(config)
-    except (SafetensorError, KeyError, json.JSONDecodeError, ValidationError) as error:
-        raise UserError(
-            f"{path} is no model file of ours ({str(error).splitlines()[0]})", advice
-        ) from None
+    except (KeyError, ValidationError) as error:
+        raise _not_ours(path, error) from None
     wanted = {name: value.shape for name, value in model.state_dict().items()}
     faults = sorted(
         name
@@ -85,7 +101,7 @@ def load_model(path: Path, tokenizer: bool = True) -> tuple[LoSh, dict[str, Any]
     )
     if faults:
         raise UserError(
-            f"{path}: weights do not fit the configuration in it: {', '.join(faults)}", advice
+            f"{path}: weights do not fit the configuration in it: {', '.join(faults)}", ADVICE
         )
     model.load_state_dict(state, assign=True)
     if tokenizer:
@@ -100,7 +116,7 @@ def model_from(config: dict[str, Any]) -> LoSh:
         config: `model` and `pipeline` (the sections of params.yaml) and `text_encoder_config`
             (Hugging Face's).
     """
-    params, pipeline = _sections(config)
+    params, pipeline = sections_of(config)
     # The weights come from the file: what the backbone started from is of no matter now, and may
     # not be there.
     params = params.model_copy(
@@ -110,7 +126,7 @@ def model_from(config: dict[str, Any]) -> LoSh:
     return build_model(params, pipeline, text_encoder_from(config[TEXT_CONFIG], pooled))
 
 
-def _sections(config: dict[str, Any]) -> tuple[ModelParams, PipelineParams]:
+def sections_of(config: dict[str, Any]) -> tuple[ModelParams, PipelineParams]:
     """Return the checked `model` section of a configuration and that of its base pipeline."""
     params = ModelParams.model_validate(config["model"])
     if params.base not in names():

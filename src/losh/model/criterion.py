@@ -130,7 +130,11 @@ class Criterion:
         if len(streams) == 2 and self.losses.intersection:
             grid = self.objective.comparison_size(size)
             long, short = (resized(x.flatten(0, 1)[:, None], grid)[:, 0] for x in masks)
-            sums["intersection"] = intersection_loss(long, short, self.losses.intersection_form)
+            frames = torch.stack([self.objective.intersects(target) for target in targets])
+            counted = frames.to(rows.device)[rows].flatten()  # [E, K] -> [P * K]
+            sums["intersection"] = intersection_loss(
+                long, short, self.losses.intersection_form, counted
+            )
         return sums
 
 

@@ -138,7 +138,12 @@ class DeformablePipeline(RVOSPipeline):
         return layer(x, tokens.pos, _pyramid(tokens))
 
     def decode(
-        self, memory: Tensor, tokens: Tokens, video: VideoFeats, text: TextFeats
+        self,
+        memory: Tensor,
+        tokens: Tokens,
+        video: VideoFeats,
+        text: TextFeats,
+        last_only: bool = False,
     ) -> list[LayerPred]:
         """See RVOSPipeline. The content of every query is the sentence, its place is learned."""
         clips, frames = video.pad.shape[:2]
@@ -153,7 +158,8 @@ class DeformablePipeline(RVOSPipeline):
         features = self.mask_features(given, video, self._words(text))
         sizes = video.clip_sizes.repeat_interleave(frames, 0)  # [M, 2]
         preds = []
-        for layer, class_head in zip(layers, self.class_heads, strict=True):
+        read = slice(-1 if last_only else 0, None)
+        for layer, class_head in zip(layers[read], self.class_heads[read], strict=True):
             with torch.autocast(memory.device.type, enabled=False):
                 found = class_head(layer.states.float()), self._masks(layer, features, sizes)
             scores, masks, boxes = (x.unflatten(0, (clips, frames)) for x in (*found, layer.boxes))

@@ -32,10 +32,16 @@ def coefficient(long: Tensor, short: Tensor, form: Form) -> Tensor:
     return ((a * b).sum((-2, -1)) + 1) / (a.sum((-2, -1)) + 1)
 
 
-def intersection_loss(long: Tensor, short: Tensor, form: Form) -> Tensor:
+def intersection_loss(
+    long: Tensor, short: Tensor, form: Form, counted: Tensor | None = None
+) -> Tensor:
     """Sum of 1 - coefficient over matched pairs: logits [P, H, W] at the network's size -> scalar.
 
     Divided by the number of pairs it is the released loss, 1 - mean(coefficient). An empty long
     mask costs nothing.
+
+    Args:
+        counted: bool [P], which pairs count; None: all.
     """
-    return (1 - coefficient(long, short, form)).sum()
+    outside = 1 - coefficient(long, short, form)
+    return outside.sum() if counted is None else (outside * counted).sum()

@@ -60,7 +60,14 @@ class LoSh(nn.Module):
         return self.base.text_encoder
 
     def forward(
-        self, clips: Clips, long: Text, short: Text | None = None, video: VideoFeats | None = None
+        self,
+        clips: Clips,
+        long: Text,
+        short: Text | None = None,
+        video: VideoFeats | None = None,
+        *,
+        joint: bool = True,
+        last_only: bool = False,
     ) -> LoShOutput:
         """Segment what the expressions refer to.
 
@@ -72,6 +79,9 @@ class LoSh(nn.Module):
                 ValueError). Ignored where it is.
             video: `base.encode_video` of these clips, where it was already computed (several
                 expressions on one video).
+            joint: False: the short stream's predictions are not read. It is then run only as far as
+                the long stream reads it.
+            last_only: only the last decoder layer's predictions are read.
 
         Returns:
             Predictions of both streams in the K annotated frames, and the visual encoder's features
@@ -87,33 +97,47 @@ class LoSh(nn.Module):
         everything = self.base.encode_video(clips.frames, clips.pad) if video is None else video
         selected = self.base.select_frames(everything, clips.annotated, clips.rows)
         texts = [self.base.encode_text(long)]
-        if self.short_stream:
-            if short is None:
-                raise ValueError("the short stream is on: LoSh needs short expressions")
+        if self.short_stream and short is None:
+            raise ValueError("the short stream is on: LoSh needs short expressions")
+        if short is not None and self.short_stream and (joint or self.one_batch):
             texts.append(self.base.encode_text(short))
         common = (everything, clips.annotated, selected)
         if not self.one_batch:
             # Each by itself: long's numbers are then to the bit those of the pipeline alone, which
             # a doubled batch would round in another way.
-            streams = [self._run(selected, text) for text in texts]
+            streams = [self._stream(selected, text, last_only) for text in texts]
             layers, kept = zip(*streams, strict=True)
             return LoShOutput(layers[0], layers[1] if len(layers) > 1 else None, *common, [*kept])
-        doubled = self._run(selected.repeat_batch(2), TextFeats.join(*texts))  # long rows first
-        longs, shorts = zip(*(layer.halves() for layer in doubled[0]), strict=True)
-        by_stream = list(zip(*(x.chunk(2) for x in doubled[1]), strict=True)) or [(), ()]
+        doubled, text = selected.repeat_batch(2), TextFeats.join(*texts)  # long rows first
+        memory, tokens = self._encode(doubled, text)
+        if not joint:
+            memory, tokens = memory.chunk(2)[0], tokens.halves()[0]
+            alone, kept = self._decode(memory, tokens, selected, texts[0], last_only)
+            return LoShOutput(alone, None, *common, [kept])
+        both, kept = self._decode(memory, tokens, doubled, text, last_only)
+        longs, shorts = zip(*(layer.halves() for layer in both), strict=True)
+        by_stream = list(zip(*(x.chunk(2) for x in kept), strict=True)) or [(), ()]
         return LoShOutput(list(longs), list(shorts), *common, by_stream)
 
-    def _run(
-        self, video: VideoFeats, text: TextFeats
+    def _stream(
+        self, video: VideoFeats, text: TextFeats, last_only: bool
     ) -> tuple[list[LayerPred], tuple[Tensor, ...]]:
-        """One stream, or both as a doubled batch: what each decoder layer predicts, and what the
-        pipeline keeps of its encoder.
-        """
+        """One stream by itself, see `_decode`."""
+        return self._decode(*self._encode(video, text), video, text, last_only)
+
+    def _encode(self, video: VideoFeats, text: TextFeats) -> tuple[Tensor, Tokens]:
+        """Encoder of one stream, or of both as a doubled batch: its memory and what went in."""
         tokens = self.base.fuse(video, text)
         memory = self.base.encode(tokens, self._cross if len(self.cross_blocks) else None)
-        if self.cross_after is not None:
-            memory = self._after(memory, tokens)
-        layers = self.base.decode(memory, tokens, video, text)
+        return memory if self.cross_after is None else self._after(memory, tokens), tokens
+
+    def _decode(
+        self, memory: Tensor, tokens: Tokens, video: VideoFeats, text: TextFeats, last_only: bool
+    ) -> tuple[list[LayerPred], tuple[Tensor, ...]]:
+        """What each decoder layer predicts (or the last alone), and what the pipeline keeps of its
+        encoder.
+        """
+        layers = self.base.decode(memory, tokens, video, text, last_only)
         return layers, self.base.encoder_outputs(memory, tokens, video.pad.shape[0])
 
     def _cross(self, i: int, x: Tensor, tokens: Tokens) -> Tensor:

@@ -27,7 +27,8 @@ def joint_costs(
     """Compute the cost of all streams together -> [N, n] per expression.
 
     Minus the intersection coefficient of the two streams, one number per query, is added to every
-    instance's cost with the weight of the intersection loss.
+    instance's cost with the weight of the intersection loss: its mean over the frames that the
+    objective names (`intersects`).
 
     Args:
         streams: one decoder layer of the long and, where it is on, of the short stream.
@@ -41,7 +42,9 @@ def joint_costs(
         for b, cost in enumerate(costs):
             long, short = (resized(stream.masks[b], grid) for stream in streams)
             inside = coefficient(long, short, losses.intersection_form)  # [K, N]
-            cost -= losses.intersection * inside.mean(0)[:, None]
+            frames = objective.intersects(targets[b]).to(inside.device)[:, None]  # [K, 1]
+            inside = (inside * frames).sum(0) / frames.sum().clamp(min=1)
+            cost -= losses.intersection * inside[:, None]
     return costs
 
 

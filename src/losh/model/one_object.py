@@ -73,13 +73,18 @@ class OneObject(Objective):
 
         Returns:
             `visible_frames`: frames in which the object is visible (`num_boxes` of the published
-            code); `pairs`: frames of all matched pairs.
+            code); `pairs`: the same frames, see `intersects`.
         """
-        found = [t for t in targets if t.referred >= 0]
-        return {
-            "visible_frames": float(sum(int(t.visible.sum()) for t in found)),
-            "pairs": float(sum(len(t.visible) for t in found)),
-        }
+        visible = float(sum(int(t.visible.sum()) for t in targets if t.referred >= 0))
+        return {"visible_frames": visible, "pairs": visible}
+
+    def intersects(self, target: Targets) -> Tensor:
+        """See Objective: where the object is visible (ours).
+
+        Elsewhere both masks should be empty, and one pixel of the long one would count as if it
+        lay outside of an object.
+        """
+        return target.visible
 
     def prepare_targets(self, targets: list[Targets], size: tuple[int, int]) -> list[Targets]:
         """See Objective: the referred instance's mask and box."""

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from losh.backbones.backbone import Backbone
@@ -62,6 +63,12 @@ class Objective(ABC):
     @abstractmethod
     def comparison_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns at which two streams' masks are compared, for an input of `size`."""
+
+    def intersects(self, target: Targets) -> Tensor:
+        """Say in which frames the two streams' masks of a prepared target are held against each
+        other, bool [K]: in the matching and in the intersection loss. In all by default (released).
+        """
+        return torch.ones_like(target.visible)
 
     @abstractmethod
     def match_cost(
@@ -215,9 +222,18 @@ class RVOSPipeline(nn.Module, ABC):
 
     @abstractmethod
     def decode(
-        self, memory: Tensor, tokens: Tokens, video: VideoFeats, text: TextFeats
+        self,
+        memory: Tensor,
+        tokens: Tokens,
+        video: VideoFeats,
+        text: TextFeats,
+        last_only: bool = False,
     ) -> list[LayerPred]:
-        """Run object queries, heads and masks: one prediction per decoder layer."""
+        """Run object queries, heads and masks: one prediction per decoder layer.
+
+        Args:
+            last_only: the others will not be read, and may be left out.
+        """
 
     def refine(self, pred: LayerPred, rows: Tensor, queries: Tensor, video: VideoFeats) -> Tensor:
         """Return the final mask logits of chosen queries; by default those of `pred`.

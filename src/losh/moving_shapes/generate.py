@@ -17,7 +17,7 @@ from losh.moving_shapes.truth import truth_as_json
 from losh.moving_shapes.video import RATE, write_video
 from losh.params import MovingShapesParams
 from losh.runtime.files import atomic_write, write_json
-from losh.runtime.parallel import map_in_processes
+from losh.runtime.parallel import map_items
 
 SPLITS = ("train", "test")  # in the order of A2D's subset numbers
 SEEDS_A_SPLIT = 1_000_000
@@ -55,7 +55,7 @@ def generate(params: MovingShapesParams, out: Path, progress: bool = True) -> No
     scenes: dict[str, dict] = {}
     videos, texts = [], []
     clips = [(split, index) for split in SPLITS for index in range(counts[split])]
-    with map_in_processes(partial(_make_clip, params, out), clips) as made:
+    with map_items(partial(_make_clip, params, out), clips) as made:
         bar = tqdm(
             made, total=len(clips), desc="generating clips", unit="clip", disable=not progress
         )

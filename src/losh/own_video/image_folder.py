@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from losh.errors import UserError
+from losh.media.natural_order import natural
 from losh.own_video.clips import Frame
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
@@ -44,7 +44,7 @@ class ImageFolder:
                 f"{path} holds no image ({' '.join(sorted(IMAGES))})",
                 "Give a video file, or a folder of images",
             )
-        self.files = sorted(found, key=natural)
+        self.files = sorted(found, key=lambda file: natural(file.name))
         self.name, self.count, self.rate = str(path), len(found), rate
         self.time_base, self.start, self.notes = 1 / rate, Fraction(0), list[str]()
         self.size = _size(self.files[0])
@@ -74,12 +74,6 @@ class ImageFolder:
                 "Frames of one clip have one size: resize them, or put them in folders of their "
                 "own",
             )
-
-
-def natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key: digits in a name count as numbers, so that 2 comes before 10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def _size(file: Path) -> tuple[int, int]:

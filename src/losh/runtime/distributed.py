@@ -11,7 +11,7 @@ Why there is a launcher here beside torchrun, which `relaunch` leaves alone wher
 - The exit code is that of the first process that failed, 143 after a SIGTERM for one; torchrun's is
   its own.
 
-A training over several nodes needs torchrun: `torchrun --nnodes ... stages/train.py`.
+Over several nodes torchrun is in charge: `torchrun --nnodes ... stages/train.py` (docs/cluster.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -52,11 +51,18 @@ class Processes:
     rank: int
     world: int
     device: torch.device
+    keeper: bool | None = None
+    """Whether it keeps its folder (`losh.runtime.folders.keepers_of`); None: only the main does."""
 
     @property
     def is_main(self) -> bool:
-        """Only this one writes files and shows progress."""
+        """Only this one shows progress."""
         return self.rank == 0
+
+    @property
+    def keeps(self) -> bool:
+        """Only such ones write files: one in each folder that some of the processes share."""
+        return self.is_main if self.keeper is None else self.keeper
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Sum of a tensor over all processes, on all of them."""
@@ -72,6 +78,12 @@ class Processes:
         gathered: list = [None] * self.world
         dist.all_gather_object(gathered, value)
         return gathered
+
+    def broadcast(self, values: torch.Tensor, source: int) -> torch.Tensor:
+        """Return the tensor of process `source`, on the CPU; all give one of its size and type."""
+        values = values.to(self.device)
+        dist.broadcast(values, source)
+        return values.cpu()
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -90,43 +102,13 @@ def start() -> Processes:
         torch.cuda.set_device(device)
     if world > 1 and not dist.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
+        _end_with_parent()
         if RENDEZVOUS_FILE in os.environ:
-            _end_with_parent()
             where = f"file://{os.environ[RENDEZVOUS_FILE]}"
             dist.init_process_group(backend, init_method=where, rank=rank, world_size=world)
         else:
             dist.init_process_group(backend)
     return Processes(rank, world, device)
-
-
-def require_shared_folder(folder: Path, processes: Processes) -> None:
-    """Make `folder` and check that all processes see this very one.
-
-    Raises:
-        UserError: on all of them: they name other folders, or lie on machines that share none.
-    """
-    names = processes.gather(folder.name)
-    if len(set(names)) > 1:
-        raise UserError(
-            "the processes read different code, parameters or data",
-            "Give all machines the same copy of the repository",
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    # A new name each time: a network file system may remember that there was no such file.
-    token = folder / f".seen-by-all-{processes.gather(secrets.token_hex(8))[0]}"
-    if processes.is_main:
-        token.touch()
-    processes.wait()
-    places = processes.gather((token.exists(), socket.gethostname()))
-    if processes.is_main:
-        token.unlink()
-    for rank, (seen, host) in enumerate(places):
-        if not seen:
-            raise UserError(
-                f"process {rank} (on {host}) does not see what process 0 (on {places[0][1]}) "
-                f"writes in {folder.parent}",
-                "Keep the repository on a disk that all machines share",
-            )
 
 
 def stop() -> None:

@@ -18,6 +18,7 @@ def check_numbers() -> None:
         whole_number(name)
     whole_number("LOSH_WORKERS", least=0)
     seconds("LOSH_SAVE_EVERY", 0.0)
+    seconds("LOSH_CLUSTER_WAIT", 0.0)
 
 
 def whole_number(name: str, least: int = 1) -> int | None:

@@ -1,16 +1,24 @@
-"""Independent items worked on by every core."""
+"""Independent items worked on at once: by the cores or GPUs of this machine, or by a cluster.
+
+`executor` is the one place that chooses. All preparing stages go through `map_items`, so that the
+cores of one machine and the workers of a cluster (`LOSH_CLUSTER`) run the very same functions on
+the very same items, and their results are taken in the items' order.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import cv2
 
-from losh.runtime.machine import worker_count
+from losh.runtime.machine import pick_device, worker_count
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -18,28 +26,126 @@ SHARE = 8
 """Items that a worker takes at once, where there are many; fewer are not worth a worker's start (a
 second or two).
 """
+PARTS = 64
+"""Parts that the items are cut into at least, where there are enough: all workers end together."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What items ask of a worker."""
+
+    worth: int = SHARE
+    """Items that are worth the start of a process on this machine."""
+    gpu: bool = False
+    """Each needs a GPU, where there is one; else one process has all cores for its threads."""
 
 
 @contextmanager
-def map_in_processes(
-    work: Callable[[Item], Made], items: Sequence[Item]
+def map_items(
+    work: Callable[[Item], Made], items: Sequence[Item], need: Need | None = None
 ) -> Iterator[Iterator[Made]]:
-    """Gives `work` of each item, in order, from one process a core with one thread each; few items
-    are worked on right here.
+    """Gives `work` of each item, in order.
 
-    What no worker has begun when the caller leaves the context, by an error for one, is dropped.
+    An item that a lost worker had begun is begun again: what `work` writes must be whole or absent
+    (`losh.runtime.files`) and must have a name that the item decides. What no worker has begun when
+    the caller leaves the context, by an error for one, is dropped.
+
+    Args:
+        work: a function of a module of ours, or a `functools.partial` of one: workers import it.
     """
-    workers = worker_count(len(items) // SHARE)
+    if not items:
+        yield iter(())
+        return
+    size = max(1, min(SHARE, len(items) // PARTS))
+    parts = [items[start : start + size] for start in range(0, len(items), size)]
+    with executor(len(items), need or Need()) as pool:
+        waiting: deque[Future[list[Made]]] = deque()
+        # Right here an item is worked on when it is asked for, and after an error none is.
+        ahead = 1 if isinstance(pool, RightHere) else len(parts)
+        try:
+            yield _in_order(pool, work, parts, waiting, ahead)
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _in_order(
+    pool: Executor,
+    work: Callable[[Item], Made],
+    parts: Sequence[Sequence[Item]],
+    waiting: deque[Future[list[Made]]],
+    ahead: int,
+) -> Iterator[Made]:
+    """Yield results, having handed out `ahead` parts at most that are not yielded yet."""
+    for part in parts:
+        waiting.append(pool.submit(work_on, work, part))
+        if len(waiting) == ahead:
+            yield from waiting.popleft().result()
+    while waiting:
+        yield from waiting.popleft().result()
+
+
+def work_on(work: Callable[[Item], Made], part: Sequence[Item]) -> list[Made]:
+    """Work on a part of the items: what one worker does at once."""
+    return [work(item) for item in part]
+
+
+@contextmanager
+def executor(items: int, need: Need) -> Iterator[Executor]:
+    """Gives the executor for so many items: the cluster's that LOSH_CLUSTER names, else processes
+    on this machine, else, where they are not worth a process, this very one.
+    """
+    address = os.environ.get("LOSH_CLUSTER", "").strip()
+    if address:
+        from losh.runtime.cluster import cluster_executor  # an optional package
+
+        with cluster_executor(address, need.gpu) as pool:
+            yield pool
+        return
+    devices = _gpus() if need.gpu else []
+    workers = worker_count(min(items, len(devices)) if need.gpu else items // need.worth)
     if workers == 1:
-        yield map(work, items)
+        yield RightHere()
         return
     # Not by fork: threads of OpenCV or torch that this process may have do not live on in a child,
     # which then waits for them for ever.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, context, initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
+    free = context.SimpleQueue()
+    for device in devices:
+        free.put(device)
+    with ProcessPoolExecutor(workers, context, _begin, (free if devices else None,)) as processes:
         try:
-            yield pool.map(work, items, chunksize=max(1, min(SHARE, len(items) // 64)))
+            yield processes
         finally:
-            pool.shutdown(cancel_futures=True)
+            processes.shutdown(cancel_futures=True)
+
+
+class RightHere(Executor):
+    """Works in this process: a task is done when it has been submitted."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run `fn` now; an error waits in the future, as other executors have it."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def _begin(free: Any) -> None:
+    """Start a worker process: one core, or one core and a GPU of the free ones."""
+    cv2.setNumThreads(1)
+    if free is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = free.get()
+
+
+def _gpus() -> list[str]:
+    """The visible GPUs, as CUDA_VISIBLE_DEVICES names them."""
+    if pick_device().type != "cuda":
+        return []
+    import torch
+
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
+    every = given.split(",") if given else [str(i) for i in range(torch.cuda.device_count())]
+    return every[: torch.cuda.device_count()]

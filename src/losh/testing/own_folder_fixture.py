@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from losh.testing.dataset_fixtures import Clip, draw_clip, write_palette, write_video
+from losh.testing.dataset_fixtures import write_palette, write_video
+from losh.testing.drawn_clip import Clip, draw_clip
 
 FRAMES = 4
 NAMES = ("walk", "ride", "jump")

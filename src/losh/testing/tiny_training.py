@@ -123,27 +123,32 @@ def prepare(root: Path) -> Path:
     """
     source = make_a2d(root / "source", train=5, test=2, num_frames=10)
     data = root / "data"
-    download(
-        "tiny",
-        PublishedParams(kind="a2d_sentences", source=str(source)),
-        data / "raw" / "tiny",
-        root / "sources",
-    )
-    os.environ["LOSH_TINY"] = str(source)  # where the linked media lie, for workers too
-    frames = FramesParams(window=4, short_side=None, jpeg_quality=95, on_error="stop")
-    extract_frames(data / "raw" / "tiny", data / "frames" / "tiny", frames, root / "scratch")
-    text = ShortTextParams(
-        mode="subject_with_position", prefer_published=False, overrides=None, on_error="stop"
-    )
-    parse_text(data / "raw" / "tiny" / "expressions.csv", data / "short_text" / "tiny.csv", text)
-    constant_flow(data)
+    prepare_dataset(root, data, "tiny", "a2d_sentences", source)
     describe_train_data(["tiny"], data / "train_data.json", data)
     return data
 
 
-def constant_flow(data: Path) -> None:
+def prepare_dataset(
+    root: Path, data: Path, name: str, kind: str, source: Path, keep: str = "windows"
+) -> None:
+    """Run the stages before training on a tiny dataset in `source`, for windows of 4 frames."""
+    published = PublishedParams.model_validate({"kind": kind, "source": str(source)})
+    download(name, published, data / "raw" / name, root / "sources")
+    os.environ[f"LOSH_{name.upper()}"] = str(source)  # where the media lie, for workers too
+    frames = FramesParams.model_validate(
+        {"window": 4, "short_side": None, "jpeg_quality": 95, "keep": keep, "on_error": "stop"}
+    )
+    extract_frames(data / "raw" / name, data / "frames" / name, frames, root / "scratch")
+    text = ShortTextParams(
+        mode="subject_with_position", prefer_published=False, overrides=None, on_error="stop"
+    )
+    parse_text(data / "raw" / name / "expressions.csv", data / "short_text" / f"{name}.csv", text)
+    constant_flow(data, name)
+
+
+def constant_flow(data: Path, name: str = "tiny") -> None:
     """Flow of one pixel to the right for all training videos, in the stage's own format."""
-    store = FrameStore(data / "frames" / "tiny")
+    store = FrameStore(data / "frames" / name)
     rows = {}
     for video, row in store.videos.items():
         if row["split"] != "train":
@@ -155,7 +160,7 @@ def constant_flow(data: Path) -> None:
             for pair in neighbour_pairs(row["annotated"], row["stored"])
             for way in (pair, pair[::-1])
         ]
-        path = data / "flow" / "tiny" / f"{quoted(video)}.h5"
+        path = data / "flow" / name / f"{quoted(video)}.h5"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_fields(path, video, dict.fromkeys(pairs, field))
         rows[video] = {
@@ -163,6 +168,5 @@ def constant_flow(data: Path) -> None:
             "height": field.shape[1],
             "width": field.shape[2],
         }
-    write_json(
-        data / "flow" / "tiny" / "index.json", {"name": "tiny", "videos": rows, "skipped": []}
-    )
+    index = {"name": name, "videos": rows, "skipped": []}
+    write_json(data / "flow" / name / "index.json", index)

@@ -11,8 +11,9 @@ from pathlib import Path
 from transformers.utils import cached_file
 
 from losh.backbones.weights import TORCHVISION
-from losh.params import ModelParams, Params
+from losh.params import Params
 from losh.runtime.files import content_digest, read_json
+from losh.runtime.home import at_home
 from losh.runtime.resume import fingerprint, stage_params
 
 WITHOUT_EFFECT = ["checkpoint_blocks"]
@@ -36,21 +37,24 @@ def training_fingerprint(params: Params, root: Path, code: str) -> str:
     # What the stage check found of the files that parameters name, where it ran.
     checked = root / "inputs" / "train.json"
     files = read_json(checked, "dvc repro check") if checked.exists() else {}
-    return fingerprint(code, decisive, data, files, named_weights(params.model))
+    return fingerprint(code, decisive, data, files, named_weights(params))
 
 
-def named_weights(params: ModelParams) -> dict[str, str]:
-    """Identify the weights that `model` names, by parameter: other weights of the same name give
-    other values.
+def named_weights(params: Params) -> dict[str, str]:
+    """Identify the weights that `model` and `train` name, by parameter: other weights of the same
+    name give other values.
 
     A file or folder is digested, a torchvision name stands for its address (which holds a digest),
     a Hugging Face name for the commit that is in use. Embedded weights are files of the stage's
     deps. What cannot be found is left out: loading it gives the user's error.
     """
     found = {}
-    checkpoint, encoder = params.backbone.checkpoint, params.text_encoder
-    if checkpoint == "torchvision" and params.backbone.name in TORCHVISION:
-        found["model.backbone.checkpoint"] = TORCHVISION[params.backbone.name].url
+    model, start = params.model, params.train.start_from
+    checkpoint, encoder = model.backbone.checkpoint, model.text_encoder
+    if start is not None and at_home(Path(start)).is_file():
+        found["train.start_from"] = content_digest(at_home(Path(start)))
+    if checkpoint == "torchvision" and model.backbone.name in TORCHVISION:
+        found["model.backbone.checkpoint"] = TORCHVISION[model.backbone.name].url
     elif checkpoint not in (None, "embedded") and Path(checkpoint).exists():
         found["model.backbone.checkpoint"] = content_digest(Path(checkpoint))
     if encoder != "embedded":

@@ -12,8 +12,14 @@ from losh.frames import FrameStore
 from losh.train.dataset_digests import DATA
 
 
-def load_train_samples(names: list[str], root: Path = DATA) -> tuple[list[Sample], Counter]:
-    """All training samples of the named datasets; and why expressions were left out."""
+def load_train_samples(
+    names: list[str], root: Path = DATA, sparse: bool = False
+) -> tuple[list[Sample], Counter]:
+    """All training samples of the named datasets; and why expressions were left out.
+
+    Args:
+        sparse: those from which sparse clips are drawn.
+    """
     samples: list[Sample] = []
     left_out: Counter = Counter()
     windows = set()
@@ -21,8 +27,10 @@ def load_train_samples(names: list[str], root: Path = DATA) -> tuple[list[Sample
         store = FrameStore(root / "frames" / name)
         windows.add(store.index["window"])
         found, missing = build_samples(
-            store, read_expressions(root / "short_text" / f"{name}.csv"), train=True
+            store, read_expressions(root / "short_text" / f"{name}.csv"), train=True, sparse=sparse
         )
+        if sparse:
+            _require_all_frames(store)
         if not found:
             raise UserError(
                 f"dataset {name} has no training sample",
@@ -36,6 +44,22 @@ def load_train_samples(names: list[str], root: Path = DATA) -> tuple[list[Sample
             "Run `dvc repro extract_frames`",
         )
     return samples, left_out
+
+
+def of_same_videos(samples: list[Sample], others: list[Sample]) -> list[Sample]:
+    """Those samples whose videos `others` have."""
+    videos = {(other.dataset, other.video) for other in others}
+    return [sample for sample in samples if (sample.dataset, sample.video) in videos]
+
+
+def _require_all_frames(store: FrameStore) -> None:
+    for video, row in store.videos.items():
+        if row["split"] == "train" and len(row["stored"]) < row["usable_frames"]:
+            raise UserError(
+                f"train.augmentation.clips is sparse, but of {store.index['name']}'s video "
+                f"{video!r} only the frames of windows were kept",
+                "Set frames.keep to all, or train.augmentation.clips to windows",
+            )
 
 
 def split_validation(

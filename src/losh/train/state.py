@@ -62,9 +62,28 @@ def load_state(path: Path, **parts: Any) -> Progress:
             value.load_state_dict(state[name])
         return Progress(**state["progress"])
     except (*UNREADABLE, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be resumed from ({reason_of(error)})", "Remove it to start afresh"
-        ) from None
+        raise _unusable(path, error) from None
+
+
+def saved_step(path: Path) -> tuple[int, int] | None:
+    """The epoch and step that a saved state has reached; None where there is none.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        progress = load_tensors(path, mmap=True)["progress"]
+        return progress["epoch"], progress["step"]
+    except (*UNREADABLE, TypeError) as error:
+        raise _unusable(path, error) from None
+
+
+def _unusable(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} cannot be resumed from ({reason_of(error)})", "Remove it to start afresh"
+    )
 
 
 class StopRequest:

@@ -16,6 +16,7 @@ from losh.inference.text_features import TextFeatures
 from losh.model.text_encoder import SentenceFeatures
 from losh.runtime.distributed import Processes
 from losh.runtime.files import atomic_write
+from losh.runtime.folders import bring
 from losh.runtime.resume import fingerprint, keep_newest, link
 
 BATCH = 64
@@ -46,15 +47,23 @@ def encode_together(
     key = fingerprint(encoder, texts.encoder.pooled, texts.device.type, ordered)
     kept = cache / f"{key}.pt"
     shared = work / "text_features.pt"
-    if not processes.gather(kept.exists())[0]:
+    if any(processes.gather(kept.exists())):
+        bring(kept, processes)
+    else:
+        if processes.keeps:  # those of a run that was killed: other sentences, or another's share
+            for part in work.glob("text_features.*.pt"):
+                part.unlink()
+        processes.wait()
         _encode_share(texts, ordered, work, processes)
         processes.wait()
-        if processes.is_main:
-            parts = [_part(work, rank) for rank in range(processes.world)]
+        parts = [_part(work, rank) for rank in range(processes.world)]
+        for part in parts:
+            bring(part, processes)
+        if processes.keeps:
             _save(kept, {name: one for part in parts for name, one in _load(part).items()})
             for part in parts:
                 part.unlink()
-    if processes.is_main:
+    if processes.keeps:
         link(kept, shared)  # the training's own: another one may remove the other name
         with contextlib.suppress(FileNotFoundError):
             os.utime(kept)  # used again: it counts as new

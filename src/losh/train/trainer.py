@@ -105,7 +105,7 @@ class Trainer:
         if len(set(steps)) > 1:
             raise UserError(
                 f"the processes read different states of the training from {self.state_path}",
-                "Keep the repository on a disk that all machines share",
+                "Run the same command again: what one machine lacks is sent to it",
             )
 
     def run_epoch(self, bar: tqdm) -> dict[str, float]:
@@ -143,8 +143,8 @@ class Trainer:
         return self.progress.epoch * self.batches.steps + self.progress.step
 
     def save(self) -> None:
-        """Save the state for a resume; the main process writes."""
-        if self.processes.is_main:
+        """Save the state for a resume; one process of each folder writes it."""
+        if self.processes.keeps:
             save_state(
                 self.state_path,
                 self.progress,

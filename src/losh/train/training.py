@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from losh.clips.dataset import ClipDataset
+from losh.augmentation.clips import AugmentedClips
 from losh.clips.sampler import GlobalBatches
 from losh.clips.samples import Sample, group_samples, without_copies
 from losh.clips.transforms import mirror_words
@@ -31,11 +31,11 @@ from losh.params import Params
 from losh.runtime.distributed import (
     Divisible,
     Processes,
-    require_shared_folder,
     start,
     stop,
 )
 from losh.runtime.files import write_json
+from losh.runtime.folders import bring, keepers_of
 from losh.runtime.resume import (
     SCRATCH,
     held,
@@ -47,7 +47,9 @@ from losh.runtime.resume import (
 from losh.train.curves import draw_curves, write_curves
 from losh.train.dataset_digests import DATA
 from losh.train.fingerprint import named_weights, training_fingerprint
-from losh.train.split import load_train_samples, split_validation
+from losh.train.split import load_train_samples, of_same_videos, split_validation
+from losh.train.start import start_from
+from losh.train.state import saved_step
 from losh.train.text_cache import encode_together
 from losh.train.trainer import Stopped, Trainer
 
@@ -78,8 +80,8 @@ def train(
     work = scratch / "train" / training_fingerprint(params, root, code)
     processes = start()
     try:
-        with _work_folder(work, processes):
-            summary = _train(params, out, metrics, root, work, processes)
+        with _work_folder(work, processes) as keepers:
+            summary = _train(params, out, metrics, root, work, keepers)
     except Stopped as stopped:
         if processes.is_main:
             print(
@@ -95,16 +97,31 @@ def train(
 
 
 @contextmanager
-def _work_folder(work: Path, processes: Processes) -> Iterator[None]:
-    """Make the training's folder, which all processes must see, and hold it; remove old ones."""
-    require_shared_folder(work, processes)
-    if not processes.is_main:
-        yield
+def _work_folder(work: Path, processes: Processes) -> Iterator[Processes]:
+    """Make the training's folder on every machine and hold it; remove old ones.
+
+    Yields the processes as keepers of theirs.
+    """
+    processes = keepers_of(work, processes)
+    _bring_state(work, processes)
+    if not processes.keeps:
+        yield processes
         return
     os.utime(work)  # a finished training that is used again counts as new
     keep_newest(work.parent, 1 + KEPT)
     with held(work):
-        yield
+        yield processes
+
+
+def _bring_state(work: Path, processes: Processes) -> None:
+    """Give each machine the newest state, and the best weights until then.
+
+    One that has lost its disk, or joined late, goes on from where the others are.
+    """
+    state, best = work / "state.pt", work / "best.safetensors"
+    reached = saved_step(state)
+    bring(best, processes, reached)
+    bring(state, processes, reached)
 
 
 def _train(
@@ -115,15 +132,27 @@ def _train(
         samples, params.train.validation_fraction, params.train.seed
     )
     validation = [without_copies(sample) for sample in validation]
+    if params.train.augmentation.clips == "sparse":
+        anchored, left_out = load_train_samples(params.train.datasets, root, sparse=True)
+        training = of_same_videos(anchored, training)
     _announce(training, validation, left_out, processes)
     torch.manual_seed(params.train.seed)
     model = build_model(params.model, params.pipeline)
+    if params.train.start_from is not None:
+        notes = start_from(model, params)
+        if processes.is_main:
+            print("\n".join(notes))
     model.base.backbone.checkpoint_blocks = params.train.checkpoint_blocks
     texts = _texts(model, samples, params, root, work, processes)
     size = InputSize(params.train.short_side, params.train.long_side, params.train.resize_filter)
     groups = group_samples(training, params.train.expressions_per_window)
-    dataset = ClipDataset(
-        root, groups, size, flip=params.train.flip, with_flow=params.train.losses.consistency > 0
+    dataset = AugmentedClips(
+        root,
+        groups,
+        size,
+        params.train.flip,
+        params.train.augmentation,
+        with_flow=params.train.losses.consistency > 0,
     )
     weights = params.train.sampling_weights
     named = dict(zip(params.train.datasets, weights, strict=True)) if weights else None
@@ -146,7 +175,7 @@ def _train(
         **asdict(size),
     }
     _epochs(trainer, params, validation, root, work, config)
-    if processes.is_main:
+    if keepers_of(out, processes).keeps:
         return _write_outputs(trainer, params, work, out, metrics)
     return {}
 
@@ -173,11 +202,12 @@ def _texts(
         # that it is encoded with, and a resumed training would meet them in other company.
         sentences = {text for sample in samples for text in (sample.long, sample.short)}
         sentences |= {mirror_words(text) for text in sentences}
-        weights = named_weights(params.model).get("model.text_encoder", "")
+        # The encoder's weights come by its name, or with those that training starts from.
+        named = named_weights(params)
+        weights = [named.get(key, "") for key in ("model.text_encoder", "train.start_from")]
         code = stage_digest("train", **params.by_section())
-        encode_together(
-            texts, sentences, [params.model.text_encoder, weights, code], work, processes
-        )
+        encoder_is = [params.model.text_encoder, *weights, *params.train.start_without, code]
+        encode_together(texts, sentences, encoder_is, work, processes)
     return texts
 
 
@@ -220,10 +250,10 @@ def _epochs(
             score = row.get("val/mean_iou", -1.0)
             if not validation or score > progress.best_score:
                 progress.best_score, progress.best_epoch = score, progress.epoch
-                if trainer.processes.is_main:
+                if trainer.processes.keeps:
                     save_model(work / "best.safetensors", trainer.model, config)
             trainer.save()
-    if trainer.processes.is_main:
+    if trainer.processes.keeps:
         save_model(work / "last.safetensors", trainer.model, config)
     trainer.stop.restore()
 

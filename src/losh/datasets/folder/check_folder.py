@@ -19,7 +19,7 @@ from losh.datasets.folder.mask_files import MASKS
 from losh.datasets.folder.video_files import VIDEOS, list_media, visible
 from losh.datasets.reader import Expression
 from losh.errors import UserError
-from losh.runtime.parallel import map_in_processes
+from losh.runtime.parallel import map_items
 
 SPARSE, DENSE = "a2d", "youtube_vos"
 """Protocols: windows around annotated frames, or whole videos."""
@@ -145,7 +145,7 @@ def _split_videos(rows: list[tuple[Row, str]], checked: Checked) -> None:
 
 def _inspect_all(root: Path, places: dict[str, str], checked: Checked) -> None:
     jobs = list(places.items())
-    with map_in_processes(partial(inspect, root), jobs) as results:
+    with map_items(partial(inspect, root), jobs) as results:
         bar = tqdm(results, total=len(jobs), desc=f"check {root.name}", unit="video")
         for (video, _), (found, faults) in zip(jobs, bar, strict=True):
             checked.videos[video] = found

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from losh.datasets.coco_masks import run_lengths
 from losh.errors import UserError
 from losh.media.decoding import VOID
 
@@ -104,7 +105,7 @@ def decode_runs(code: Any) -> np.ndarray:
     try:
         height, width = (int(side) for side in code["size"])
         counts = code["counts"]
-        lengths = _lengths(counts) if isinstance(counts, str) else [int(one) for one in counts]
+        lengths = [int(n) for n in (run_lengths(counts) if isinstance(counts, str) else counts)]
     except (KeyError, TypeError, IndexError, ValueError):
         raise ValueError('is not {"size": [H, W], "counts": ...} of COCO') from None
     if sum(lengths) != height * width or min(lengths, default=0) < 0 or min(height, width) < 1:
@@ -112,23 +113,3 @@ def decode_runs(code: Any) -> np.ndarray:
     values = np.arange(len(lengths)) % 2 == 1
     # Down each column, then to the next.
     return np.repeat(values, lengths).reshape(width, height).T
-
-
-def _lengths(text: str) -> list[int]:
-    """Decode COCO's text: 5 bits a character, from the lowest on; from the fourth length on the
-    difference to the one before the last.
-    """
-    lengths: list[int] = []
-    place = 0
-    while place < len(text):
-        value, shift, more = 0, 0, True
-        while more:
-            bits = ord(text[place]) - 48
-            if not 0 <= bits < 64:
-                raise ValueError("no character of COCO's run lengths")
-            value |= (bits & 31) << shift
-            more, shift, place = bool(bits & 32), shift + 5, place + 1
-        if bits & 16:
-            value -= 1 << shift
-        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-    return lengths

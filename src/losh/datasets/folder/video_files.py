@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,15 +12,10 @@ import numpy as np
 from losh.datasets.folder.faults import Fault, as_fault
 from losh.errors import UserError
 from losh.media.decoding import decode_image, decode_video, read_bytes, read_image
+from losh.media.natural_order import natural
 
 VIDEOS = "videos"
 IMAGES = (".jpg", ".jpeg", ".png")
-
-
-def natural(name: str) -> tuple[list[int | str], str]:
-    """Return the key of natural order: numbers in a name count as numbers, 2 before 10."""
-    parts = re.split(r"([0-9]+)", name.lower())
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
 def visible(folder: Path) -> list[Path]:

@@ -35,6 +35,7 @@ from losh.evaluate.report.table import ExpressionRow
 from losh.inference.overlap import Overlap
 from losh.inference.whole_video import Trajectory, track
 from losh.model.structures import size_of
+from losh.runtime.folders import bring
 from losh.runtime.resume import SCRATCH
 
 Compared = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -49,6 +50,10 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
     No zip is written where nothing is for the server (MeViS without the split valid).
     """
     processes, result = setup.processes, Result.empty()
+    if processes.keeps:  # those of an evaluation that was killed
+        for stale in setup.out.glob("part*.zip"):
+            stale.unlink()
+    processes.wait()
     part, server = setup.out / f"part{processes.rank}.zip", SUBMISSIONS[setup.protocol]
     with SubmissionWriter(part, server.folder) as submission:
 
@@ -60,7 +65,9 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
         _each_video(setup, expressions, result, score)
     total = _gathered(setup, result)
     processes.wait()
-    if processes.is_main:
+    for rank in range(processes.world):
+        bring(setup.out / f"part{rank}.zip", processes)
+    if processes.keeps:
         parts = sorted(setup.out.glob("part*.zip"))
         (setup.out / "submission.zip").unlink(missing_ok=True)
         if any(server.takes(split) for split in expressions["split"]):

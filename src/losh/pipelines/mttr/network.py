@@ -133,7 +133,12 @@ class MTTR(RVOSPipeline):
         return (scores.unflatten(1, tokens.shapes[0]).unflatten(0, (clips, -1)),)
 
     def decode(
-        self, memory: Tensor, tokens: Tokens, video: VideoFeats, text: TextFeats
+        self,
+        memory: Tensor,
+        tokens: Tokens,
+        video: VideoFeats,
+        text: TextFeats,
+        last_only: bool = False,
     ) -> list[LayerPred]:
         """See RVOSPipeline.
 
@@ -141,6 +146,7 @@ class MTTR(RVOSPipeline):
         """
         clips = video.levels[0].shape[0]
         states = self._query_states(memory, tokens)  # [L, M, N, D]
+        states = states[-1:] if last_only else states
         pixels = self._pixel_features(memory, tokens, video)  # [M, kernel, h, w]
         kernels = self.kernel_head(states)  # [L, M, N, kernel]
         # Clip by clip and frame by frame, memory and pyramid keep one order. The released code

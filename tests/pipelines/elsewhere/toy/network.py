@@ -173,7 +173,12 @@ class Toy(RVOSPipeline):
         return x
 
     def decode(
-        self, memory: Tensor, tokens: Tokens, video: VideoFeats, text: TextFeats
+        self,
+        memory: Tensor,
+        tokens: Tokens,
+        video: VideoFeats,
+        text: TextFeats,
+        last_only: bool = False,
     ) -> list[LayerPred]:
         clips = video.pad.shape[0]
         assert video.clip_sizes.shape == (clips, 2)

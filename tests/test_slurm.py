@@ -1,0 +1,88 @@
+"""The files for Slurm: with stand-ins for its commands they start what docs/cluster.md says.
+
+A job that is told to end passes that on, and queues again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = {
+    "scontrol": 'echo "scontrol $*" >> calls\n[ "$1" = show ] && printf "node1\\nnode2\\n"',
+    "dvc": 'echo "dvc $*" >> calls',
+    "srun": 'echo "srun $* TORCH=${TORCH_DISABLE_SHARE_RDZV_TCP_STORE:-}" >> calls\n$STEP',
+}
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> dict[str, str]:
+    """The environment of a job, in a folder where `calls` tells what was called."""
+    (tmp_path / "bin").mkdir()
+    for name, body in COMMANDS.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/bash\n{body}\nexit ${{CODE:-0}}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    job = {"JOB_ID": "7", "JOB_NODELIST": "node[1-2]", "NNODES": "2", "SUBMIT_DIR": str(tmp_path)}
+    return {
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        **{f"SLURM_{name}": value for name, value in job.items()},
+    }
+
+
+def start(slurm: dict[str, str], file: str, *arguments: str, **more: str) -> subprocess.Popen:
+    command = ["bash", str(ROOT / "scripts" / "slurm" / f"{file}.sbatch"), *arguments]
+    return subprocess.Popen(command, env={**slurm, **more}, start_new_session=True)
+
+
+def calls(slurm: dict[str, str]) -> list[str]:
+    return (Path(slurm["SLURM_SUBMIT_DIR"]) / "calls").read_text().splitlines()
+
+
+def test_a_stage_runs_on_all_nodes_and_is_recorded(slurm: dict[str, str]):
+    assert start(slurm, "stage", "evaluate", "a2d", STEP="true").wait(60) == 0
+    _, step, last = calls(slurm)
+    assert "--nnodes=2" in step and "--rdzv-endpoint=node1:29500" in step and "TORCH=1" in step
+    assert "stages/evaluate.py a2d" in step and last == "dvc commit -f evaluate@a2d"
+
+
+def test_a_stage_that_fails_is_not_recorded_nor_queued_again(slurm: dict[str, str]):
+    assert start(slurm, "stage", "train", STEP="true", CODE="3").wait(60) == 3
+    assert not [call for call in calls(slurm) if call.startswith(("dvc", "scontrol requeue"))]
+
+
+def test_a_job_that_is_told_to_end_passes_it_on_and_queues_again(slurm: dict[str, str]):
+    step = 'exec bash -c \'trap "echo told >> calls; exit 143" TERM; echo up >> calls; '
+    (Path(slurm["SLURM_SUBMIT_DIR"]) / "step").write_text(
+        f"{step} for i in {{1..600}}; do sleep 0.1; done'"
+    )
+    job = start(slurm, "stage", "train", STEP="bash step")
+    deadline = time.monotonic() + 60
+    while not (Path(slurm["SLURM_SUBMIT_DIR"]) / "calls").exists() or "up" not in calls(slurm):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # To the shell and, as srun passes it on, to the step.
+    os.killpg(job.pid, signal.SIGTERM)
+    assert job.wait(60) == 0
+    assert calls(slurm)[-2:] == ["told", "scontrol requeue 7"]
+
+
+def test_a_job_whose_steps_slurm_itself_ended_queues_again(slurm: dict[str, str]):
+    said = "stopped by signal 15; the state is saved in scratch"
+    job = start(slurm, "stage", "train", STEP="bash step", CODE="1")
+    (Path(slurm["SLURM_SUBMIT_DIR"]) / "step").write_text(f"echo '{said}' >> losh-7.log")
+    job.wait(60)
+    assert calls(slurm)[-1] == "scontrol requeue 7"
+
+
+def test_workers_join_the_scheduler_that_is_named(slurm: dict[str, str]):
+    more = {"STEP": "true", "LOSH_CLUSTER": "tls://node0:8786"}
+    assert start(slurm, "workers", **more, SLURM_GPUS_PER_TASK="1").wait(60) == 0
+    [step] = calls(slurm)
+    assert step.startswith("srun dask worker tls://node0:8786") and "--resources GPU=1" in step
+    assert start(slurm, "workers", STEP="true").wait(60) != 0
