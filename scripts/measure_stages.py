@@ -21,6 +21,7 @@ STAGES = [
     "train_data",
     "train",
     "evaluate",
+    "report",
 ]
 DATASET = "moving_shapes"
 
@@ -30,7 +31,7 @@ def main() -> None:
     print("| stage | time | peak memory of a process |\n|---|---|---|")
     total = 0.0
     for stage in STAGES:
-        name = [] if stage in ("train_data", "train") else [DATASET]
+        name = [] if stage in ("train_data", "train", "report") else [DATASET]
         shutil.rmtree(f"scratch/{stage}", ignore_errors=True)
         seconds, peak = measured([f"stages/{stage}.py", *name])
         total += seconds

@@ -14,4 +14,4 @@ from losh.runtime.stage import run_dataset_stage
 
 if __name__ == "__main__":
     friendly(relaunch)(__file__, sys.argv[1:])
-    run_dataset_stage(lambda params, name: evaluate(name, params.evaluate))
+    run_dataset_stage(lambda params, name: evaluate(name, params.evaluate, flow=params.flow))

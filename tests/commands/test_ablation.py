@@ -23,9 +23,10 @@ from losh.commands.ablation.samples import samples_of
 from losh.commands.ablation.show import BEGIN, END, write_between, write_csv
 from losh.commands.ablation.statistics import Difference, paired_interval, summaries
 from losh.commands.ablation.tables import markdown, markdown_of_parts, markdown_of_rows
-from losh.commands.experiments import Experiment, flat
+from losh.commands.experiments import Experiment
 from losh.errors import UserError
 from losh.params import load_params
+from losh.report.changed import flat
 
 ROOT = Path(__file__).parents[2]
 PARAMS = load_params(ROOT / "params.yaml")

@@ -55,6 +55,13 @@ class FixedTrajectory:
     def probability(self, t: int, size: tuple[int, int]) -> np.ndarray:
         return self.predicted.astype(np.float32)
 
+    def sizes(self, original):
+        return None
+
+    def logits_at(self, t):
+        """One stream decides alone: there is nothing to show beside its mask."""
+        return [None]
+
 
 Setup = Callable[..., tuple[EvaluationSetup, pd.DataFrame]]
 

@@ -229,6 +229,17 @@ def test_pictures_and_plots_are_there(project):
     assert "Training loss" in html and "file://" in page
 
 
+def test_the_report_shows_every_dataset_and_stage(project):
+    page = (project / "metrics/report/index.html").read_text()
+    assert re.findall(r"<h2>(.*?)</h2>", page) == [*DATASETS, "Training", "Time and memory"]
+    for name in DATASETS:
+        found = list((project / "data/evaluate" / name / "cases").glob("*.jpg"))
+        assert {path.stem.split("-")[1] for path in found} >= {"truth", "long", "short", "joint"}
+        assert f"evaluate@{name}" in page
+    cases = list((project / "data/evaluate").glob("*/cases/*.jpg"))
+    assert page.count("data:image/jpeg") == len(cases) and "-flow.jpg" in str(cases)
+
+
 def test_a_second_repro_runs_the_check_alone(project):
     output = call(project, sys.executable, "-m", "dvc", "repro")
     assert re.findall(r"Running stage '([^']+)'", output) == ["check"]

@@ -8,7 +8,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from losh.commands.experiments import Experiment, as_text, read_experiments
+from losh.commands.experiments import Experiment, read_experiments
+from losh.report.changed import as_text
 
 SCORES = {
     "mean_iou": "mIoU",

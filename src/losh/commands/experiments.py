@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from losh.errors import UserError
+from losh.report.changed import flat
 
 EVAL = "metrics/eval/"
 
@@ -54,22 +55,6 @@ def read_experiments(all_commits: bool = False) -> list[Experiment]:
             entry = one["revs"][0]
             found.append(_experiment(one.get("name") or entry["rev"][:7], state, name, rev, entry))
     return found
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, by dotted key."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
-def as_text(value: Any) -> str:
-    """A parameter's value as `dvc exp run -S` takes it."""
-    return value if isinstance(value, str) else json.dumps(value).replace(" ", "")
 
 
 def dvc(*arguments: str) -> str:

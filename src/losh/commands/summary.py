@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from losh.report.names import KINDS
+from losh.report.scores import numbers
+
 SHOWN = (
     "mean_iou",
     "overall_iou",
@@ -14,15 +17,6 @@ SHOWN = (
     "map_all_queries",
     "map_best_query",
 )
-KINDS = {
-    "looks": "looks decide",
-    "plain": "  plain",
-    "misleading": "  misleading",
-    "ambiguous": "motion, place or relation decides",
-    "place_or_relation": "  one frame shows which",
-    "motion": "  only motion shows which",
-}
-"""Group of samples (losh.moving_shapes.single_frame.GROUPS) -> how it is called."""
 
 
 def print_summary(metrics: Path = Path("metrics"), data: Path = Path("data")) -> None:
@@ -46,6 +40,9 @@ def print_summary(metrics: Path = Path("metrics"), data: Path = Path("data")) ->
         f"of them)"
         "\n  dvc exp run -S train.epochs=20   change a parameter; then `losh compare`"
     )
+    page = metrics / "report" / "index.html"
+    if page.is_file():
+        print(f"\nall of it as a page, to open in a browser: {page}")
 
 
 def _print_scores(scores: dict[str, Any]) -> None:
@@ -57,9 +54,9 @@ def _print_scores(scores: dict[str, Any]) -> None:
         for name, row in rows.items():
             cells = [f"{row[key]:.3f}" if key in row else "-" for key in keys]
             _print_row(name.replace("_", " "), cells)
-    apart = (*SHOWN, "trivial", "samples", "skipped", "kinds", "mean_iou_interval")
-    for name, value in _flat({key: v for key, v in scores.items() if key not in apart}):
-        print(f"{name:>48} {value:.3f}")
+    for name, value in numbers(scores).items():
+        if name not in SHOWN:
+            print(f"{name:>48} {value:.3f}")
 
 
 def _print_row(name: str, cells: list[str]) -> None:
@@ -90,12 +87,3 @@ def _with_interval(row: dict[str, Any]) -> str:
     text = f"{row['mean_iou']:.3f}"
     interval = row.get("mean_iou_interval")
     return f"{text} ({interval['low']:.3f}, {interval['high']:.3f})" if interval else text
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    found: list[tuple[str, float]] = []
-    for key, value in values.items():
-        found += (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
-        )
-    return found

@@ -17,11 +17,12 @@ from losh.evaluate.protocols.videos import (
     evaluate_whole_videos,
     evaluate_youtube_vos,
 )
+from losh.evaluate.report.cases import flow_between, write_cases
 from losh.evaluate.report.pictures import draw_cases
 from losh.evaluate.report.table import write_empty_plots, write_plots, write_rows
 from losh.frames import FrameStore
 from losh.model.checkpoint import load_model
-from losh.params import EvaluateParams
+from losh.params import EvaluateParams, FlowParams
 from losh.runtime.distributed import Processes, start, stop
 from losh.runtime.files import write_json
 from losh.runtime.folders import keepers_of
@@ -37,11 +38,20 @@ def evaluate(
     root: Path = Path("data"),
     metrics: Path = Path("metrics"),
     model: Path | None = None,
+    flow: FlowParams | None = None,
 ) -> dict[str, Any]:
     """Score data/model/model.safetensors (or params.checkpoint, or `model`) on dataset `name`.
 
     Writes metrics/eval/<name>.json, metrics/plots/<name>/ (for `dvc plots`) and
-    data/evaluate/<name>/ (the table, pictures, a submission).
+    data/evaluate/<name>/ (the table, pictures, strips for the report, a submission).
+
+    Args:
+        name: of the dataset.
+        params: the section `evaluate`.
+        root: the folder data/.
+        metrics: the folder metrics/.
+        model: a model file instead of those that are named elsewhere.
+        flow: with what the strips' optical flow is computed; None: they show none.
     """
     given = at_home(Path(params.checkpoint)) if params.checkpoint else None
     network, config = load_model(model or given or root / "model" / "model.safetensors")
@@ -56,7 +66,7 @@ def evaluate(
         _check_window(store, config["window"])
         result = _evaluate(setup, name)
         if processes.keeps:
-            return _write(setup, result, name, metrics)
+            return _write(setup, result, name, metrics, flow)
         return {}
     finally:
         stop()
@@ -115,7 +125,9 @@ def _check_window(store: FrameStore, window: int) -> None:
         )
 
 
-def _write(setup: EvaluationSetup, result: Result, name: str, metrics: Path) -> dict[str, Any]:
+def _write(
+    setup: EvaluationSetup, result: Result, name: str, metrics: Path, flow: FlowParams | None
+) -> dict[str, Any]:
     scored = [row for row in result.rows if row.scored]
     summary = _rounded(result.metrics) | {"samples": len(scored), "skipped": len(result.skipped)}
     for why in result.skipped[:10]:
@@ -124,6 +136,10 @@ def _write(setup: EvaluationSetup, result: Result, name: str, metrics: Path) -> 
     if scored:
         write_plots(metrics / "plots" / name, [row.overlap for row in scored])
         draw_cases(setup.store, result, setup.params.pictures, setup.out / "pictures")
+        between = None
+        if flow and setup.params.pictures:
+            between = flow_between(flow, str(setup.processes.device))
+        write_cases(setup.store, result, setup.params.pictures, setup.out / "cases", between)
     else:
         write_empty_plots(metrics / "plots" / name)
     write_json(metrics / "eval" / f"{name}.json", summary)

@@ -69,10 +69,17 @@ class Trajectory:
         probabilities, sizes = self._probabilities(t, original)
         return self.mask_rule.at_original(probabilities, sizes)[0].cpu().numpy()
 
-    def _probabilities(self, t: int, original: tuple[int, int]) -> tuple[Tensor, FrameSizes]:
-        sizes = FrameSizes(self.padded, self.clip, original)
+    def logits_at(self, t: int) -> list[Tensor]:
+        """Return each stream's logits of frame t, [1, h, w], on the device."""
         device = self.predictor.texts.device
-        frame = [torch.from_numpy(np.array(x[t])).float().to(device)[None] for x in self.logits]
+        return [torch.from_numpy(np.array(x[t])).float().to(device)[None] for x in self.logits]
+
+    def sizes(self, original: tuple[int, int]) -> FrameSizes:
+        """Return the sizes of a frame that is `original` large."""
+        return FrameSizes(self.padded, self.clip, original)
+
+    def _probabilities(self, t: int, original: tuple[int, int]) -> tuple[Tensor, FrameSizes]:
+        sizes, frame = self.sizes(original), self.logits_at(t)
         return joint_probabilities(frame, self.predictor.rule, self.mask_rule, sizes), sizes
 
 

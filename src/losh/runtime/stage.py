@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from losh.errors import UserError, friendly
 from losh.params import Params, load_params
 from losh.runtime.machine import keep_freed_memory
+from losh.runtime.measured import measuring
 
 BACK = "`dvc checkout` brings back outputs of before"
 """DVC removes a stage's outputs before it runs the stage; they are still in its cache."""
@@ -22,7 +24,9 @@ def run_stage(work: Callable[[Params], object]) -> None:
     def main() -> None:
         keep_freed_memory()
         try:
-            work(load_params())
+            params = load_params()
+            with measuring(stage_name(sys.argv)):
+                work(params)
         except UserError as error:
             raise UserError(str(error), BACK) from None
 
@@ -42,3 +46,8 @@ def run_dataset_stage(work: Callable[[Params, str], object]) -> None:
         work(params, name)
 
     run_stage(main)
+
+
+def stage_name(argv: list[str]) -> str:
+    """As DVC calls the stage that runs `python stages/evaluate.py NAME`: `evaluate@NAME`."""
+    return "@".join([Path(argv[0]).stem, *argv[1:2]])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from losh.commands.ablation.rows import Row, plan
-from losh.commands.experiments import as_text, dvc
+from losh.commands.experiments import dvc
 from losh.params import load_params
+from losh.report.changed import as_text
 
 
 def queue(

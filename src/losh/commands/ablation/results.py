@@ -16,8 +16,9 @@ from losh.commands.ablation.rows import (
     label_of,
     labels,
 )
-from losh.commands.experiments import Experiment, as_text
+from losh.commands.experiments import Experiment
 from losh.errors import UserError
+from losh.report.changed import as_text
 
 OWN = {BASE, RULE, SEED, *SWITCHES.values()}
 """Parameters that say which row it is; what else differs from the start is the user's change."""

@@ -17,7 +17,8 @@ from losh.clips.samples import Sample
 from losh.evaluate.metrics.average_precision import CocoAccumulator, encode
 from losh.evaluate.metrics.bootstrap import clip_interval
 from losh.evaluate.metrics.by_kind import Judged, scores_by_kind
-from losh.evaluate.protocols.setup import EvaluationSetup, Result
+from losh.evaluate.protocols.setup import EvaluationSetup, Result, ShownMask
+from losh.evaluate.protocols.stream_masks import stream_masks
 from losh.evaluate.protocols.trivial import Beside
 from losh.evaluate.report.table import ExpressionRow
 from losh.inference.overlap import Overlap
@@ -137,4 +138,6 @@ def _score(
         kind=kind,
     )
     tally.result.rows.append(row)
-    tally.result.predictions[row.key] = (t, codes[best])
+    chosen = [stream[0, best : best + 1] for stream in prediction.logits]
+    streams = stream_masks(setup, chosen, sizes)
+    tally.result.predictions[row.key] = ShownMask(t, codes[best], streams)

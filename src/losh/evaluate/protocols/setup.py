@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from losh.evaluate.metrics.average_precision import Rle
 from losh.evaluate.report.table import ExpressionRow
 from losh.frames import FrameStore
 from losh.inference.forward import Predictor
@@ -35,6 +36,18 @@ class EvaluationSetup:
     def protocol(self) -> str:
         """The dataset's: a2d, youtube_vos, davis, refcoco or mevis."""
         return self.store.index["protocol"]
+
+
+@dataclass(frozen=True)
+class ShownMask:
+    """What was predicted in the one frame of a row that pictures show."""
+
+    frame: int
+    """Its 0-based index."""
+    joint: Rle
+    """The mask that is scored."""
+    streams: dict[str, Rle]
+    """`long` and `short`: each stream's own; empty where one stream decides alone."""
 
 
 def predictor_of(
@@ -65,8 +78,8 @@ class Result:
     metrics: dict[str, Any]
     rows: list[ExpressionRow]
     skipped: list[str] = field(default_factory=list)
-    predictions: dict[tuple, Any] = field(default_factory=dict)
-    """Row key -> (frame index, RLE of the predicted mask), for pictures."""
+    predictions: dict[tuple, ShownMask] = field(default_factory=dict)
+    """By the row's key; for pictures."""
 
     @classmethod
     def empty(cls) -> Result:

@@ -23,7 +23,8 @@ from losh.evaluate.protocols.davis import (
     label_map,
     objects_to_score,
 )
-from losh.evaluate.protocols.setup import EvaluationSetup, Result
+from losh.evaluate.protocols.setup import EvaluationSetup, Result, ShownMask
+from losh.evaluate.protocols.stream_masks import stream_masks
 from losh.evaluate.protocols.youtube_vos import (
     SUBMISSIONS,
     SubmissionWriter,
@@ -33,6 +34,7 @@ from losh.evaluate.protocols.youtube_vos import (
 from losh.evaluate.report.table import ExpressionRow
 from losh.inference.overlap import Overlap
 from losh.inference.whole_video import Trajectory, track
+from losh.model.structures import size_of
 from losh.runtime.folders import bring
 from losh.runtime.resume import SCRATCH
 
@@ -212,7 +214,7 @@ def _score_expression(
     found: Trajectory,
     submission: SubmissionWriter | None,
     overlap: Overlap | None = None,
-) -> tuple[ExpressionRow, tuple[int, Any] | None]:
+) -> tuple[ExpressionRow, ShownMask | None]:
     """Score one expression over its video, and add the frames that show its object to `overlap`.
 
     Returns its row of the table, and a frame's prediction for the pictures.
@@ -253,7 +255,9 @@ def _score_expression(
         else:
             continue
         if t == middle:
-            shown = (t, encode(predicted[None])[0])
+            sizes = found.sizes(size_of(predicted.shape))
+            streams = stream_masks(setup, found.logits_at(t), sizes)
+            shown = ShownMask(t, encode(predicted[None])[0], streams)
         if submission is not None:
             submission.add(
                 video,
@@ -310,7 +314,7 @@ def _score_label_maps(
     return scorer.scores()
 
 
-def _add(result: Result, scored: tuple[ExpressionRow, tuple[int, Any] | None]) -> None:
+def _add(result: Result, scored: tuple[ExpressionRow, ShownMask | None]) -> None:
     row, shown = scored
     result.rows.append(row)
     if shown is not None:

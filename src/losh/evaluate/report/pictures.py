@@ -26,9 +26,9 @@ def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None
     # Rows without a prediction may be without a score: their masks are not public.
     rows = worst_first(row for row in result.rows if row.key in result.predictions)
     for row in _spread(rows, count):
-        t, code = result.predictions[row.key]
-        frame = store.frame(row.video, t)
-        predicted = coco_mask.decode(code).astype(bool)
+        shown = result.predictions[row.key]
+        t, frame = shown.frame, store.frame(row.video, shown.frame)
+        predicted = coco_mask.decode(shown.joint).astype(bool)
         picture = overlay(frame, resize_mask(predicted, frame.shape[:2]))
         truth = (
             store.masks(row.video, t).get(row.instance)

@@ -1,0 +1,1 @@
+"""Stage report: one self-contained page of all that the workflow measured."""

@@ -1,0 +1,139 @@
+"""What the page says of one dataset, read from what its stages wrote."""
+
+from __future__ import annotations
+
+import base64
+import csv
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from losh.report.changed import changed_params
+from losh.report.charts import EARLIER, Points, bar_chart, interval_chart, line_chart
+from losh.report.earlier import Earlier, earlier_scores
+from losh.report.examples import StepExamples, read_examples
+from losh.report.scores import ScoreRow, kind_predictors, kind_rows, score_rows
+from losh.runtime.files import read_json
+
+MEDIA_TYPE = "image/jpeg"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the workflow runs, and where its stages write."""
+
+    root: Path = Path()
+    data: Path = Path("data")
+    metrics: Path = Path("metrics")
+    """Both relative to `root`."""
+
+    def scores_of(self, name: str) -> Path:
+        """metrics/eval/D.json, relative to `root`."""
+        return self.metrics / "eval" / f"{name}.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One strip of pictures."""
+
+    about: dict[str, Any]
+    """Its entry in cases.json."""
+    tiles: list[tuple[dict[str, Any], str]]
+    """(entry of a picture, its bytes as a data URI)."""
+
+
+@dataclass(frozen=True)
+class DatasetSection:
+    """One dataset's part of the page; what is missing is empty."""
+
+    name: str
+    samples: int
+    skipped: int
+    rows: list[ScoreRow]
+    predictors: list[str]
+    """Trivial predictors beside `rows`."""
+    kinds: list[ScoreRow]
+    kind_predictors: list[str]
+    charts: list[Markup]
+    kinds_chart: Markup
+    cases: dict[str, list[Case]]
+    """best, median, worst -> their strips."""
+    steps: list[StepExamples]
+    earlier: Earlier | None
+    changed: list[tuple[str, str, str]]
+    """Parameters that differ from those of `earlier`: key, before, now."""
+
+
+def dataset_section(name: str, places: Places, params: dict[str, Any]) -> DatasetSection:
+    """Read one dataset that was evaluated.
+
+    Args:
+        name: of the dataset.
+        places: of the artefacts.
+        params: params.yaml as it is now.
+    """
+    path = places.scores_of(name)
+    scores = read_json(places.root / path, f"dvc repro evaluate@{name}")
+    earlier = earlier_scores(path, scores, places.root)
+    before = earlier.scores if earlier else {}
+    kinds, beside = kind_rows(scores, before), kind_predictors(scores)
+    return DatasetSection(
+        name=name,
+        samples=scores["samples"],
+        skipped=scores["skipped"],
+        rows=score_rows(scores, before),
+        predictors=list(scores.get("trivial", {})),
+        kinds=kinds,
+        kind_predictors=beside,
+        charts=_charts(places.root / places.metrics / "plots" / name, before),
+        kinds_chart=(
+            interval_chart(kinds, beside, "Mean IoU, 95 % intervals") if kinds else Markup()
+        ),
+        cases=read_cases(places.root / places.data / "evaluate" / name / "cases"),
+        steps=read_examples(places.root / places.data / "short_text" / f"{name}.csv"),
+        earlier=earlier,
+        changed=changed_params(earlier.params, params) if earlier and earlier.params else [],
+    )
+
+
+def read_cases(folder: Path) -> dict[str, list[Case]]:
+    """The strips that `evaluate` drew, by group; empty where it drew none (evaluate.pictures 0)."""
+    if not (folder / "cases.json").is_file():
+        return {}
+    cases = [
+        Case(about, [(tile, _data_uri(folder / tile["file"])) for tile in about["tiles"]])
+        for about in read_json(folder / "cases.json", f"dvc repro evaluate@{folder.parent.name}")
+    ]
+    return {name: list(own) for name, own in groupby(cases, key=lambda case: case.about["group"])}
+
+
+def _charts(folder: Path, before: dict[str, Any]) -> list[Markup]:
+    precision = _points(folder / "precision.csv")
+    counts = _points(folder / "iou_histogram.csv")
+    charts = []
+    if precision:
+        lines: dict[str, Points] = {"this run": precision}
+        known = [(t, before.get(f"precision_at_{round(100 * t)}")) for t, _ in precision]
+        if old := [(t, value) for t, value in known if value is not None]:
+            lines[EARLIER] = old
+        charts.append(line_chart(lines, "Precision at thresholds", "IoU threshold", (0, 1)))
+    if counts:
+        width = counts[1][0] - counts[0][0] if len(counts) > 1 else 1
+        charts.append(bar_chart(counts, width, "Samples by IoU", "IoU"))
+    return charts
+
+
+def _points(path: Path) -> list[tuple[float, float]]:
+    """A CSV of two columns of numbers under a header; empty where there is none."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        _, *rows = csv.reader(file)
+    return [(float(x), float(y)) for x, y in rows]
+
+
+def _data_uri(path: Path) -> str:
+    return f"data:{MEDIA_TYPE};base64,{base64.b64encode(path.read_bytes()).decode()}"
