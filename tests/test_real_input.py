@@ -109,7 +109,7 @@ def test_faults_of_own_clips_are_one_line(tmp_path: Path, checkpoint: Path):
     out, model = str(tmp_path / "o.mp4"), ["--model", str(checkpoint)]
     assert "does not exist" in fault(str(tmp_path / "none.mp4"), "a cat", "-o", out, *model)
     assert "broken.mp4" in fault(str(tmp_path / "broken.mp4"), "a cat", "-o", out, *model)
-    assert "no .jpg or .png" in fault(str(tmp_path / "empty"), "a cat", "-o", out, *model)
+    assert "holds no image" in fault(str(tmp_path / "empty"), "a cat", "-o", out, *model)
     assert "sentence is empty" in fault(str(tmp_path / "empty"), "  ", "-o", out, *model)
     assert "is no .mp4" in fault(
         str(tmp_path / "empty"), "a cat", "-o", str(tmp_path / "o.gif"), *model

@@ -100,6 +100,12 @@ class Still:
     def mask(self, t: int, size: tuple[int, int]) -> np.ndarray:
         return self.predicted
 
+    def sizes(self, original: tuple[int, int]) -> None:
+        """No picture is drawn, so nothing reads it."""
+
+    def logits_at(self, t: int) -> list[torch.Tensor]:
+        return []
+
 
 def test_the_scores_are_those_of_the_masks(tmp_path, monkeypatch):
     root = make_own_folder(tmp_path / "own")
@@ -118,7 +124,7 @@ def test_the_scores_are_those_of_the_masks(tmp_path, monkeypatch):
 
     monkeypatch.setattr(videos, "track", track)
     store, processes = FrameStore(data / "frames/own"), Processes(0, 1, torch.device("cpu"))
-    params = SimpleNamespace(on_error="stop", chunk=None)
+    params = SimpleNamespace(on_error="stop", chunk=None, pictures=0)
     setup = EvaluationSetup(None, store, data, params, processes, tmp_path / "out")
     table = pd.read_csv(data / "short_text/own.csv", dtype=str, keep_default_na=False)
     metrics = videos.evaluate_whole_videos(setup, table).metrics

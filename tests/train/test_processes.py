@@ -183,6 +183,9 @@ def test_without_any_loss_one_line_says_so(tiny_data: Path, tmp_path: Path):
         train(params, model, metrics, tiny_data, scratch)
 
 
+FEATURES = "scratch[01]/train/*/text_features.pt"
+
+
 def test_processes_without_a_shared_folder_keep_the_same_things_each(
     tiny_data: Path, tmp_path: Path
 ):
@@ -193,8 +196,13 @@ def test_processes_without_a_shared_folder_keep_the_same_things_each(
         for name in ("scratch0", "scratch1")
     ]
     assert {"state.pt", "best.safetensors", "last.safetensors", "text_features.pt"} <= set(kept[0])
-    for name in kept[0].keys() - {"state.pt"}:
+    for name in kept[0].keys() - {"state.pt", "text_features.pt"}:
         assert kept[0][name] == kept[1][name], name
+    # Not its bytes: torch.save pads by the length of the temporary name.
+    first, second = (text_cache._load(path) for path in sorted(tmp_path.glob(FEATURES)))
+    assert first.keys() == second.keys()
+    for sentence, features in first.items():
+        assert torch.equal(features.words, second[sentence].words)
 
 
 class Team:

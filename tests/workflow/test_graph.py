@@ -302,7 +302,7 @@ def test_the_ablation_is_queued_run_and_shown(project):
         assert "train.epochs=2" in row["changes"] and row["base"] == "mttr"
         assert bool(row["mean_iou"]) == (row["state"] == "success")
     assert len({row["mean_iou"] for row in rows}) == 4 and "failed" in shown
-    assert (project.root / "metrics" / "ablation.png").stat().st_size > 1000
+    assert (project.root / "docs" / "ablation.png").stat().st_size > 1000
     for name, expected in {
         "base": (False, False, 0.0, 0.0),
         "only-consistency": (True, False, 0.0, 0.5),
