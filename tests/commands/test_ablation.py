@@ -19,7 +19,7 @@ from losh.commands.ablation.rows import (
     labels,
     plan,
 )
-from losh.commands.ablation.samples import samples_of
+from losh.commands.ablation.sample_scores import samples_of
 from losh.commands.ablation.show import BEGIN, END, write_between, write_csv
 from losh.commands.ablation.statistics import Difference, paired_interval, summaries
 from losh.commands.ablation.tables import markdown, markdown_of_parts, markdown_of_rows

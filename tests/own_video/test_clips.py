@@ -13,7 +13,7 @@ from own_video.made_clips import TURNS, picture, turn, write_clip
 from PIL import Image
 
 from losh.errors import UserError
-from losh.own_video.clips import ArrayClip, open_clip, rate_of
+from losh.own_video.clip_input import ArrayClip, open_clip, rate_of
 from losh.own_video.video_file import upright
 from losh.own_video.video_writer import video_writer
 

@@ -19,7 +19,7 @@ from pycocotools import mask as coco_mask
 
 from losh.cli import main
 from losh.errors import UserError
-from losh.own_video.clips import open_clip
+from losh.own_video.clip_input import open_clip
 from losh.own_video.settings import Settings
 from losh.own_video.spoken import split_sentences
 from losh.params import load_params

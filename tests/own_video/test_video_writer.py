@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from own_video.made_clips import frames_of, loudness, picture, write_clip
 
-from losh.own_video.clips import ArrayClip, open_clip
+from losh.own_video.clip_input import ArrayClip, open_clip
 from losh.own_video.legend import legend, wrapped
 from losh.own_video.read_ahead import read_ahead
 from losh.own_video.video_writer import video_writer

@@ -12,7 +12,7 @@ from PIL import Image
 
 from losh.errors import UserError
 from losh.media.natural_order import natural
-from losh.own_video.clips import Frame
+from losh.own_video.clip_input import Frame
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 ORIENTATION = 0x0112

@@ -14,7 +14,7 @@ from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.media.resizing import InputSize
 from losh.model.checkpoint import load_model
-from losh.own_video.clips import ArrayClip, Clip, open_clip
+from losh.own_video.clip_input import ArrayClip, Clip, open_clip
 from losh.own_video.knowledge import knowledge, unknown_words
 from losh.own_video.read_ahead import read_ahead
 from losh.own_video.segmenting import PROTOCOL, MaskedFrame, segment_frames

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from losh.errors import UserError
 from losh.media.drawing import overlay
 from losh.media.resizing import resize_frame
-from losh.own_video.clips import Clip, open_clip
+from losh.own_video.clip_input import Clip, open_clip
 from losh.own_video.legend import colour_of, legend
 from losh.own_video.model import Model, load
 from losh.own_video.outputs import (

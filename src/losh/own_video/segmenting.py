@@ -9,7 +9,7 @@ import numpy as np
 
 from losh.inference.forward import Predictor
 from losh.inference.whole_video import track
-from losh.own_video.clips import Frame
+from losh.own_video.clip_input import Frame
 from losh.own_video.spoken import Expression
 
 PROTOCOL = "youtube_vos"

@@ -10,7 +10,7 @@ from fractions import Fraction
 import av
 from av.audio.resampler import AudioResampler
 
-from losh.own_video.clips import Clip
+from losh.own_video.clip_input import Clip
 from losh.own_video.video_file import reason
 
 COPIED = ("aac", "mp3")

@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from losh.errors import UserError
-from losh.own_video.clips import Frame
+from losh.own_video.clip_input import Frame
 
 DEFAULT_RATE = Fraction(25)
 """Where a file does not tell (a bare H.264 stream)."""

@@ -13,7 +13,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from losh.errors import UserError
-from losh.own_video.clips import Clip, Frame
+from losh.own_video.clip_input import Clip, Frame
 from losh.own_video.sound import Sound
 from losh.own_video.video_file import reason
 from losh.runtime.files import atomic_write

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from losh.commands.ablation.picture import draw
 from losh.commands.ablation.results import Result, results
-from losh.commands.ablation.samples import SampleScores
+from losh.commands.ablation.sample_scores import SampleScores
 from losh.commands.ablation.statistics import main_score, summaries
 from losh.commands.ablation.tables import NUMBERS, markdown, markdown_of_parts, markdown_of_rows
 from losh.commands.experiments import read_experiments
