@@ -28,6 +28,17 @@ class UserError(Exception):
         self.what = what
 
 
+def first_line(error: BaseException) -> str:
+    """Return an error's text in one line, or its class where it says nothing."""
+    text = str(error)
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def reason(error: BaseException) -> str:
+    """Return an error's text in one line, without the path that our message already has."""
+    return getattr(error, "strerror", None) or first_line(error)
+
+
 def friendly(main: Callable[P, R]) -> Callable[P, R]:
     """Decorate an entry point: a UserError becomes one line on stderr and exit code 1."""
 

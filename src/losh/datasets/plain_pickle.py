@@ -7,7 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from losh.errors import UserError
+from losh.errors import UserError, first_line
 from losh.media.decoding import read_bytes
 
 
@@ -30,9 +30,9 @@ def read_plain_pickle(path: Path) -> Any:
             "It was not read; fetch the published file again",
         ) from None
     except Exception as error:  # damaged bytes make the unpickler raise nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{path} does not read as a pickle ({reason})", "Fetch the published file again"
+            f"{path} does not read as a pickle ({first_line(error)})",
+            "Fetch the published file again",
         ) from None
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from losh.errors import UserError
+from losh.errors import UserError, reason
 
 CUT_SHORT = 0.9
 """A file that decodes to less than this part of the frames that its header promises was cut (our
@@ -55,7 +55,7 @@ def decode_video(path: Path, upright: bool = False) -> Iterator[np.ndarray]:
                 yield np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise UserError(
-            f"{path} does not decode ({_short(error)}) after {count} frames",
+            f"{path} does not decode ({reason(error)}) after {count} frames",
             "Fetch the published file again",
         ) from None
     if count == 0 or count < CUT_SHORT * promised:
@@ -78,7 +78,7 @@ def video_size(path: Path) -> tuple[int, int]:
             return stream.codec_context.height, stream.codec_context.width
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise UserError(
-            f"{path} does not open as a video ({_short(error)})", "Fetch the published file again"
+            f"{path} does not open as a video ({reason(error)})", "Fetch the published file again"
         ) from None
 
 
@@ -94,7 +94,7 @@ def image_size(path: Path) -> tuple[int, int]:
             return image.height, image.width
     except (OSError, SyntaxError) as error:
         raise UserError(
-            f"{path} does not open as an image ({_short(error)})", "Fetch the published file again"
+            f"{path} does not open as an image ({reason(error)})", "Fetch the published file again"
         ) from None
 
 
@@ -125,25 +125,18 @@ def read_image(path: Path) -> np.ndarray:
     return decode_image(read_bytes(path), str(path))
 
 
-def decode_image(data: bytes, name: str) -> np.ndarray:
-    """Return an image file's bytes as uint8 [H, W, 3] RGB.
+def decode_image(
+    data: bytes, name: str, advice: str = "Fetch the published file again"
+) -> np.ndarray:
+    """Return an image file's bytes as uint8 [H, W, 3] RGB, turned as its EXIF says.
 
     Raises:
-        UserError: they do not decode; the message has `name`.
+        UserError: they do not decode; the message has `name` and `advice`.
     """
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
-        raise UserError(f"{name} does not decode as an image", "Fetch the published file again")
+        raise UserError(f"{name} does not decode as an image", advice)
     return np.ascontiguousarray(image[:, :, ::-1])
-
-
-def _short(error: Exception) -> str:
-    """Return an error's text without the path that our message already has."""
-    return (
-        getattr(error, "strerror", None) or str(error).splitlines()[0]
-        if str(error)
-        else type(error).__name__
-    )
 
 
 SLACK = 2

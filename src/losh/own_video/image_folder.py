@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
-import numpy as np
 from PIL import Image
 
 from losh.errors import UserError
+from losh.media.decoding import decode_image
 from losh.media.natural_order import natural
 from losh.own_video.clip_input import Frame
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 ORIENTATION = 0x0112
 """EXIF's tag; 5 to 8 are turned by a quarter."""
+MEND = "Replace or remove it"
 SLACK = 2
 """Pixels by which a frame's sides may differ from the first frame's (our choice): some tools round
 an odd side for some frames and not for others. They are masked at their own size.
@@ -54,16 +54,11 @@ class ImageFolder:
     def frames(self) -> Iterator[Frame]:
         """See Clip."""
         for t, file in enumerate(self.files):
-            # By way of bytes: OpenCV's own reader takes no odd file names on some systems. It turns
-            # pictures as their EXIF says.
             try:
-                data = np.frombuffer(file.read_bytes(), np.uint8)
+                data = file.read_bytes()
             except OSError as error:
                 raise UserError(f"{file} cannot be read ({error.strerror})") from None
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-            if image is None:
-                raise UserError(f"{file} does not decode as an image", "Replace or remove it")
-            yield Frame(np.ascontiguousarray(image[:, :, ::-1]), t, 1)
+            yield Frame(decode_image(data, str(file), MEND), t, 1)
 
     def _compare(self, file: Path) -> None:
         size = _size(file)
@@ -83,4 +78,4 @@ def _size(file: Path) -> tuple[int, int]:
             turned = image.getexif().get(ORIENTATION, 1) >= 5
             return (image.width, image.height) if turned else (image.height, image.width)
     except (OSError, SyntaxError, ValueError):
-        raise UserError(f"{file} does not open as an image", "Replace or remove it") from None
+        raise UserError(f"{file} does not open as an image", MEND) from None

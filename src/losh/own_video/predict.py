@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from losh.errors import UserError
+from losh.errors import UserError, reason
 from losh.media.drawing import overlay
 from losh.media.resizing import resize_frame
 from losh.own_video.clip_input import Clip, open_clip
@@ -27,7 +27,6 @@ from losh.own_video.outputs import (
 from losh.own_video.segmenting import MaskedFrame
 from losh.own_video.settings import Settings, check_model_file
 from losh.own_video.spoken import Expression, check_sentence
-from losh.own_video.video_file import reason
 from losh.own_video.video_writer import VideoWriter, video_writer
 
 UNCALIBRATED = (

@@ -10,8 +10,8 @@ from fractions import Fraction
 import av
 from av.audio.resampler import AudioResampler
 
+from losh.errors import reason
 from losh.own_video.clip_input import Clip
-from losh.own_video.video_file import reason
 
 COPIED = ("aac", "mp3")
 """What every player and browser plays in mp4; all else becomes AAC."""

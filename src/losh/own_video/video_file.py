@@ -10,15 +10,12 @@ from typing import Any
 import av
 import numpy as np
 
-from losh.errors import UserError
+from losh.errors import UserError, reason
+from losh.media.decoding import CUT_SHORT
 from losh.own_video.clip_input import Frame
 
 DEFAULT_RATE = Fraction(25)
 """Where a file does not tell (a bare H.264 stream)."""
-CUT_SHORT = 0.9
-"""A file with less than this part of the frames that its header promises ends early (our choice:
-headers may promise a few that an edit list hides).
-"""
 
 
 class VideoFile:
@@ -136,12 +133,6 @@ def upright(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
     if abs(b) + abs(c) > abs(a) + abs(d):
         image, a, d = image.swapaxes(0, 1), c, b
     return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-
-
-def reason(error: Exception) -> str:
-    """Return an error's text without the path that our message already has."""
-    text = getattr(error, "strerror", None) or str(error)
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _seconds(time: Fraction) -> str:

@@ -12,10 +12,9 @@ import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-from losh.errors import UserError
+from losh.errors import UserError, reason
 from losh.own_video.clip_input import Clip, Frame
 from losh.own_video.sound import Sound
-from losh.own_video.video_file import reason
 from losh.runtime.files import atomic_write
 
 X264 = {"crf": "18", "preset": "veryfast", "bf": "0"}

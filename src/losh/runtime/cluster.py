@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from losh.errors import UserError
+from losh.errors import UserError, first_line
 from losh.runtime.environment import seconds
 from losh.runtime.files import content_digest
 from losh.runtime.resume import ROOT, SCRATCH
@@ -64,7 +64,7 @@ def cluster_executor(address: str, gpu: bool = False) -> Iterator[Executor]:
     try:
         client = Client(address, timeout=max(1.0, patience), set_as_default=False)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        why = first_line(error)
         raise UserError(
             f"LOSH_CLUSTER names {address}, where no scheduler answers ({why})", STARTING
         ) from None

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from losh.datasets.coco_masks import run_lengths
-from losh.errors import UserError
+from losh.errors import UserError, first_line
 from losh.media.decoding import VOID
 
 MASKS = "masks"
@@ -38,7 +38,7 @@ def read_png(path: Path) -> np.ndarray:
                 )
             return np.array(image.convert("L") if image.mode == "1" else image, np.uint8)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        why = first_line(error)
         raise UserError(f"{path} does not decode ({why.replace(str(path), 'it')})") from None
 
 
