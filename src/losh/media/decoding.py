@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from losh.errors import UserError, reason
+from losh.media.upright import display_matrix, upright
 
 CUT_SHORT = 0.9
 """A file that decodes to less than this part of the frames that its header promises was cut (our
@@ -19,11 +20,11 @@ choice). Not 1.0: a sound file may promise a few more, which its edit list hides
 """
 
 
-def decode_video(path: Path, upright: bool = False) -> Iterator[np.ndarray]:
+def decode_video(path: Path, as_shown: bool = False) -> Iterator[np.ndarray]:
     """Yield the frames of a video file in order, uint8 [H, W, 3] RGB.
 
-    They are unrotated, as published systems read them, or (`upright`) turned as a player shows
-    them: a telephone notes in the file how it was held.
+    They are unrotated, as published systems read them, or (`as_shown`) turned and mirrored as a
+    player shows them.
 
     Raises:
         UserError: the file is missing, damaged, or ends early; the message names it. A decoder
@@ -50,9 +51,9 @@ def decode_video(path: Path, upright: bool = False) -> Iterator[np.ndarray]:
                     )
                 count += 1
                 picture = frame.to_ndarray(format="rgb24")
-                # Both count degrees against the clock.
-                turns = round(frame.rotation / 90) if upright else 0
-                yield np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+                if as_shown:
+                    picture = np.ascontiguousarray(upright(picture, display_matrix(frame)))
+                yield picture
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise UserError(
             f"{path} does not decode ({reason(error)}) after {count} frames",
@@ -154,10 +155,10 @@ def as_rows_first(mask: np.ndarray, height: int, width: int, path: Path) -> np.n
     Raises:
         UserError: the mask has neither shape; the message names `path`.
     """
-    turned, upright = (width, height), (height, width)
-    if mask.shape == turned or (mask.shape != upright and _close(mask.shape, turned)):
+    turned, straight = (width, height), (height, width)
+    if mask.shape == turned or (mask.shape != straight and _close(mask.shape, turned)):
         mask = mask.T
-    elif not _close(mask.shape, upright):
+    elif not _close(mask.shape, straight):
         raise UserError(
             f"{path} has masks of {mask.shape}, but the video is {height} high and {width} wide",
             "Fetch the published file again",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 
 from losh.errors import UserError, reason
 from losh.media.decoding import CUT_SHORT
+from losh.media.upright import display_matrix, upright
 from losh.own_video.clip_input import Frame
 
 DEFAULT_RATE = Fraction(25)
@@ -114,25 +114,6 @@ def _picture(frame: av.VideoFrame, stream: av.VideoStream) -> np.ndarray:
     else:
         image = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(upright(image, display_matrix(frame)))
-
-
-def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
-    """Return the display matrix's numbers a b u c d v x y w, int32 [9]; None: there is none."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
-    return None if data is None else np.frombuffer(bytes(data), np.int32)
-
-
-def upright(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
-    """Turn and mirror an image [H, W, 3] as its display matrix says, to the nearest quarter turn.
-
-    The matrix brings (x, y), y down, to (a x + c y, b x + d y).
-    """
-    if matrix is None:
-        return image
-    a, b, c, d = (float(matrix[i]) for i in (0, 1, 3, 4))
-    if abs(b) + abs(c) > abs(a) + abs(d):
-        image, a, d = image.swapaxes(0, 1), c, b
-    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _seconds(time: Fraction) -> str:

@@ -57,7 +57,7 @@ def read_frames(path: Path, names: list[str]) -> Iterator[tuple[bytes | np.ndarr
         UserError: a file is missing or does not decode.
     """
     if not names:
-        for t, frame in enumerate(decode_video(path, upright=True)):
+        for t, frame in enumerate(decode_video(path, as_shown=True)):
             yield frame, f"{path}, frame {t}"
     for name in names:
         file = path / name
