@@ -94,12 +94,17 @@ def build_samples(
                 for w in consecutive_windows(video["num_frames"], window)
             ]
         found = 0
-        anywhere = any(row.instance in names for names in video["instances"].values())
+        # Sparse windows are drawn later: the instance may be anywhere in the video.
+        anywhere = (
+            sparse
+            and protocol != "a2d"
+            and any(row.instance in names for names in video["instances"].values())
+        )
         for start, frames, positions in spans:
             seen = any(
                 row.instance in video["instances"].get(str(frames[p]), []) for p in positions
             )
-            if seen or (sparse and protocol != "a2d" and anywhere):
+            if seen or anywhere:
                 found += 1
                 sample_id = _sample_id(protocol, row, start)
                 samples.append(

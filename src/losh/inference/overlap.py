@@ -42,6 +42,11 @@ def iou(intersection: ArrayLike, union: ArrayLike) -> np.ndarray:
     return np.where(union > 0, intersection / np.maximum(union, 1), 1.0)
 
 
+def mask_iou(first: np.ndarray, second: np.ndarray) -> float:
+    """IoU of two masks, bool `[H, W]`; 1 where both are empty."""
+    return float(iou(*intersection_and_union(first, second)))
+
+
 def precision_at(ious: np.ndarray, threshold: float) -> float:
     """The part of the samples whose IoU is strictly greater than the threshold."""
     return float(np.mean(np.asarray(ious, np.float64) > threshold))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from losh.evaluate.metrics.bootstrap import clip_means, percentile_interval
-from losh.inference.overlap import intersection_and_union, iou
+from losh.inference.overlap import mask_iou
 
 KINDS = ("plain", "misleading", "ambiguous")
 MEASURES = (
@@ -71,12 +71,12 @@ def change_of(
     return Change(
         clip,
         kind,
-        _iou(before, own),
-        _iou(after, own),
-        _iou(before, other),
-        _iou(after, other),
-        1 - _iou(before, after),
-        1 - _iou(before, reworded),
+        mask_iou(before, own),
+        mask_iou(after, own),
+        mask_iou(before, other),
+        mask_iou(after, other),
+        1 - mask_iou(before, after),
+        1 - mask_iou(before, reworded),
     )
 
 
@@ -98,7 +98,3 @@ def summary(changes: Iterable[Change]) -> dict[str, dict[str, Any]]:
                 for name in INTERVALS
             }
     return found
-
-
-def _iou(first: np.ndarray, second: np.ndarray) -> float:
-    return float(iou(*intersection_and_union(first, second)))

@@ -74,11 +74,7 @@ def evaluate_youtube_vos(setup: EvaluationSetup, expressions: pd.DataFrame) -> R
             merge_submissions(parts, setup.out / "submission.zip")
         for path in parts:
             path.unlink()
-    scored = [
-        ObjectScore(row.video, row.instance, row.j, row.f)
-        for row in total.rows
-        if row.j is not None and row.f is not None
-    ]
+    scored = [score for _, score in _object_scores(total)]
     total.metrics = local_scores(scored) if scored else {}
     if processes.is_main and len(scored) < len(total.rows):
         whose = f"those of {server.split}" if server.split else "all of them"
@@ -117,11 +113,8 @@ def evaluate_davis(setup: EvaluationSetup, expressions: pd.DataFrame) -> Result:
             if scores:
                 by_set.setdefault(name, []).extend(scores)
     plain: dict[str, list[ObjectScore]] = {}
-    for row in total.rows:
-        if row.j is not None and row.f is not None:
-            plain.setdefault(row.expression_set, []).append(
-                ObjectScore(row.video, row.instance, row.j, row.f)
-            )
+    for name, one in _object_scores(total):
+        plain.setdefault(name, []).append(one)
     total.metrics = davis_results(by_set, plain) if plain else {}
     return total
 
@@ -142,11 +135,7 @@ def evaluate_whole_videos(setup: EvaluationSetup, expressions: pd.DataFrame) -> 
     total, pooled = _gathered(setup, result), Overlap()
     for part in setup.processes.gather(overlap):
         pooled.merge(part)
-    scored = [
-        ObjectScore(row.video, row.instance, row.j, row.f)
-        for row in total.rows
-        if row.j is not None and row.f is not None
-    ]
+    scored = [score for _, score in _object_scores(total)]
     if scored:
         total.metrics = local_scores(scored)
     if pooled.areas:
@@ -319,6 +308,15 @@ def _add(result: Result, scored: tuple[ExpressionRow, ShownMask | None]) -> None
     result.rows.append(row)
     if shown is not None:
         result.predictions[row.key] = shown
+
+
+def _object_scores(result: Result) -> list[tuple[str, ObjectScore]]:
+    """J and F of every row that has them, with its expression set."""
+    return [
+        (row.expression_set, ObjectScore(row.video, row.instance, row.j, row.f))
+        for row in result.rows
+        if row.j is not None and row.f is not None
+    ]
 
 
 def _gathered(setup: EvaluationSetup, result: Result) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 from pycocotools import mask as coco_mask
 
 from losh.evaluate.protocols.setup import Result
@@ -15,7 +16,7 @@ from losh.media.resizing import resize_mask
 from losh.runtime.files import atomic_write
 
 TRUTH = (64, 255, 64)
-"""Green outline: the true mask. The prediction is tinted red."""
+"""Green: the true mask. The prediction is tinted red."""
 
 
 def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None:
@@ -30,11 +31,7 @@ def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None
         t, frame = shown.frame, store.frame(row.video, shown.frame)
         predicted = coco_mask.decode(shown.joint).astype(bool)
         picture = overlay(frame, resize_mask(predicted, frame.shape[:2]))
-        truth = (
-            store.masks(row.video, t).get(row.instance)
-            if str(t) in store.videos[row.video]["instances"]
-            else None
-        )
+        truth = true_mask(store, row, t)
         if truth is not None:
             picture = outline(picture, resize_mask(truth, frame.shape[:2]), TRUTH)
         height, width = picture.shape[:2]
@@ -47,6 +44,12 @@ def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None
         name = f"{row.quality:.3f}_{_plain(row.video)}_{t:05d}_{_plain(row.expression_id)}.jpg"
         with atomic_write(out / name) as part:
             cv2.imwrite(str(part), picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+
+def true_mask(store: FrameStore, row: ExpressionRow, t: int) -> np.ndarray | None:
+    """The true mask of a row's object in frame t, bool [H, W]; None where none is public."""
+    known = str(t) in store.videos[row.video]["instances"]
+    return store.masks(row.video, t).get(row.instance) if known else None
 
 
 def _spread(rows: list[ExpressionRow], count: int) -> list[ExpressionRow]:

@@ -10,16 +10,16 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from losh.evaluate.protocols.setup import ShownMask
+from losh.evaluate.report.pictures import TRUTH, true_mask
 from losh.evaluate.report.table import ExpressionRow
 from losh.flow.visual import flow_to_rgb
 from losh.frames import FrameStore
+from losh.inference.overlap import mask_iou
 from losh.media.drawing import outline, overlay
 from losh.media.resizing import resize_frame, resize_mask
 
 LONG_SIDE = 320
 """Of a picture, in pixels."""
-TRUTH = (64, 255, 64)
-"""Green: the true mask, filled in its own picture, an outline in the others."""
 MASKS = {"long": "long stream", "short": "short stream", "joint": "joint mask"}
 """Mask -> what it is called on the page; predictions are tinted red."""
 TINT = 0.6
@@ -53,8 +53,7 @@ def draw_strip(
     t = shown.frame
     frame = _small(store.frame(row.video, t))
     size = frame.shape[:2]
-    known = str(t) in store.videos[row.video]["instances"]
-    truth = store.masks(row.video, t).get(row.instance) if known else None
+    truth = true_mask(store, row, t)
     grey = _grey(frame)
     tiles = [
         Tile(f"frame-{i}", f"frame {other}", _small(store.frame(row.video, other)))
@@ -69,7 +68,7 @@ def draw_strip(
         iou = None
         if truth is not None:
             picture = outline(picture, resize_mask(truth, size), TRUTH)
-            iou = _iou(mask, truth)
+            iou = mask_iou(mask, truth)
         tiles.append(Tile(name, MASKS[name], picture, iou))
     return tiles + _flow_tile(store, row.video, t, flow)
 
@@ -101,9 +100,3 @@ def _small(picture: np.ndarray) -> np.ndarray:
 
 def _grey(frame: np.ndarray) -> np.ndarray:
     return np.repeat(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
-
-
-def _iou(mask: np.ndarray, truth: np.ndarray) -> float:
-    """Of masks of one size; 1 where both are empty, as in the scores."""
-    union = np.count_nonzero(mask | truth)
-    return np.count_nonzero(mask & truth) / union if union else 1.0
