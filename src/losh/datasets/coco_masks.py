@@ -51,7 +51,13 @@ def mask_of_code(code: Any) -> np.ndarray:
     runs = run_lengths(code["counts"])
     if (runs < 0).any() or runs.sum() != size[0] * size[1]:
         raise ValueError("the runs of a mask do not add up to its size")
-    return coco_mask.decode(code).astype(bool)
+    return mask_of_runs(runs, size[0], size[1])
+
+
+def mask_of_runs(runs: Any, height: int, width: int) -> np.ndarray:
+    """Return runs of pixels outside and inside by turns, down each column, as bool [H, W]."""
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.repeat(inside, runs).reshape(width, height).T
 
 
 def run_lengths(counts: str) -> np.ndarray:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from losh.datasets.coco_masks import mask_of_code
-from losh.datasets.json_table import read_json_table
+from losh.datasets.json_table import read_videos
 from losh.datasets.layout import Layout, Part
 from losh.datasets.listing import FileListing
 from losh.datasets.mask_dict import MaskDict
-from losh.datasets.reader import Expression, Inventory, Video
+from losh.datasets.reader import Expression, Inventory, Video, read_jpegs
 from losh.errors import UserError
-from losh.media.decoding import image_size, read_bytes
+from losh.media.decoding import image_size
 
 PARTS = {"frames": "JPEGImages", "text": "meta_expressions.json", "masks": "mask_dict.json"}
 NEEDED = {
@@ -139,9 +139,7 @@ class MeViS:
 
     def frames(self, video: Video) -> Iterator[tuple[bytes, str]]:
         """Return the published JPEGs, as they are."""
-        for name in video.frame_names:
-            path = video.media / f"{name}.jpg"
-            yield read_bytes(path), str(path)
+        return read_jpegs(video)
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
         """Return instance id -> mask of a frame.
@@ -236,25 +234,12 @@ class MeViS:
         return self.listing.has(f"{self.parts[f'{split}_frames']}/{video}")
 
     def _table(self, split: str) -> dict[str, Any]:
-        name = self.parts[f"{split}_text"]
-        table = read_json_table(self.listing, name, "meta_expressions.json")
-        try:
-            videos = table["videos"]
-            for video, entry in videos.items():
-                if not isinstance(entry["frames"], list):
-                    raise ValueError(f"video {video} has no list of frames")
-                for key, one in entry["expressions"].items():
-                    where = f"video {video}, sentence {key}"
-                    if "exp" not in one:
-                        raise ValueError(f"{where} has no exp")
-                    if "masks" in NEEDED[split] and not _are_ids(one.get("anno_id")):
-                        raise ValueError(f"{where} has no list anno_id of its objects")
-            return videos
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{self.listing.path(name)} is not the published meta_expressions.json ({error})",
-                "Fetch the published file again",
-            ) from None
+        def check(video: str, key: str, one: dict[str, Any]) -> None:
+            if "masks" in NEEDED[split] and not _are_ids(one.get("anno_id")):
+                where = f"video {video}, sentence {key}"
+                raise ValueError(f"{where} has no list anno_id of its objects")
+
+        return read_videos(self.listing, self.parts[f"{split}_text"], check)
 
 
 def _are_ids(value: Any) -> bool:

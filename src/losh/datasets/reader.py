@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from losh.datasets.listing import FileListing
+from losh.media.decoding import read_bytes
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,13 @@ class FrameReader(Protocol):
         That is their file and, if it holds several frames, the frame.
         """
         ...
+
+
+def read_jpegs(video: Video) -> Iterator[tuple[bytes, str]]:
+    """Yield the JPEGs of a video's folder as they are, each with its path for errors."""
+    for name in video.frame_names:
+        path = video.media / f"{name}.jpg"
+        yield read_bytes(path), str(path)
 
 
 class DatasetReader(FrameReader, Protocol):

@@ -17,9 +17,9 @@ import numpy as np
 
 from losh.datasets.layout import Layout, Part
 from losh.datasets.listing import FileListing, complete_names
-from losh.datasets.reader import Expression, Inventory, Video
+from losh.datasets.reader import Expression, Inventory, Video, read_jpegs
 from losh.errors import UserError
-from losh.media.decoding import VOID, read_bytes, read_indices, split_objects
+from losh.media.decoding import VOID, read_indices, split_objects
 
 ENCODINGS = {
     "annot1": "utf-8-sig",
@@ -132,9 +132,7 @@ class ReferDAVIS17:
 
     def frames(self, video: Video) -> Iterator[tuple[bytes, str]]:
         """Return the published JPEGs, as they are."""
-        for name in video.frame_names:
-            path = video.media / f"{name}.jpg"
-            yield read_bytes(path), str(path)
+        return read_jpegs(video)
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
         """Return object id -> mask of a frame.

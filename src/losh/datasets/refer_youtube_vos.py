@@ -6,7 +6,6 @@ docs/datasets/.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from losh.datasets.json_table import read_videos
 from losh.datasets.layout import Layout, Part
 from losh.datasets.listing import FileListing
-from losh.datasets.reader import Expression, Inventory, Video
-from losh.errors import UserError
-from losh.media.decoding import read_bytes, read_indices, split_objects
+from losh.datasets.reader import Expression, Inventory, Video, read_jpegs
+from losh.media.decoding import read_indices, split_objects
 
 LAYOUT = Layout(
     parts={
@@ -111,9 +110,7 @@ class ReferYouTubeVOS:
 
     def frames(self, video: Video) -> Iterator[tuple[bytes, str]]:
         """Return the published JPEGs (every fifth frame of the original video), as they are."""
-        for name in video.frame_names:
-            path = video.media / f"{name}.jpg"
-            yield read_bytes(path), str(path)
+        return read_jpegs(video)
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
         """Return instance id -> mask of a frame.
@@ -203,21 +200,9 @@ class ReferYouTubeVOS:
         return self.tables[video.split][video.video]
 
     def _json(self, part: str) -> dict[str, Any]:
-        path = self.listing.path(self.parts[part])
-        try:
-            videos = json.loads(self.listing.text(self.parts[part]))["videos"]
-            for video, entry in videos.items():
-                if not isinstance(entry["frames"], list) or any(
-                    "exp" not in one for one in entry["expressions"].values()
-                ):
-                    raise ValueError(f"{video} lacks frames or exp")
-                if any(
-                    not str(one.get("obj_id", 0)).isdigit() for one in entry["expressions"].values()
-                ):
-                    raise ValueError(f"{video} has an obj_id that is no number")
-            return videos
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path} is not the published meta_expressions.json ({error})",
-                "Fetch the published file again",
-            ) from None
+        return read_videos(self.listing, self.parts[part], _check_object)
+
+
+def _check_object(video: str, key: str, one: dict[str, Any]) -> None:
+    if not str(one.get("obj_id", 0)).isdigit():
+        raise ValueError(f"{video} has an obj_id that is no number")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from losh.datasets.coco_masks import run_lengths
+from losh.datasets.coco_masks import mask_of_runs, run_lengths
 from losh.errors import UserError, first_line
 from losh.media.decoding import VOID
 
@@ -110,6 +110,4 @@ def decode_runs(code: Any) -> np.ndarray:
         raise ValueError('is not {"size": [H, W], "counts": ...} of COCO') from None
     if sum(lengths) != height * width or min(lengths, default=0) < 0 or min(height, width) < 1:
         raise ValueError(f"has run lengths of {sum(lengths)} pixels, not {height} x {width}")
-    values = np.arange(len(lengths)) % 2 == 1
-    # Down each column, then to the next.
-    return np.repeat(values, lengths).reshape(width, height).T
+    return mask_of_runs(lengths, height, width)
