@@ -70,6 +70,21 @@ def dvc(*arguments: str) -> str:
     return done.stdout
 
 
+def cached_output(path: Path, rev: str) -> bytes | None:
+    """Return a file that a stage wrote, as an experiment or commit has it, from DVC's cache.
+
+    None where there is no such revision, or its file is not in the cache.
+    """
+    import dvc.api
+    from dvc.exceptions import DvcException
+    from dvc.scm import SCMError
+
+    try:
+        return dvc.api.read(path.as_posix(), rev=rev, mode="rb")
+    except (DvcException, SCMError, OSError):
+        return None
+
+
 def _experiment(
     name: str, state: str, baseline: str, start: str, entry: dict[str, Any]
 ) -> Experiment:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from losh.clips.samples import build_samples, read_expressions
 from losh.errors import UserError
+from losh.evaluate.metrics.rounding import rounded
 from losh.evaluate.protocols.annotated_frames import evaluate_a2d
 from losh.evaluate.protocols.refcoco import evaluate_by_split
 from losh.evaluate.protocols.setup import EvaluationSetup, Result, predictor_of
@@ -27,9 +28,6 @@ from losh.runtime.distributed import Processes, start, stop
 from losh.runtime.files import write_json
 from losh.runtime.folders import keepers_of
 from losh.runtime.home import at_home
-
-DIGITS = 4
-"""Of the numbers in metrics/eval: more would be noise in `dvc metrics diff`."""
 
 
 def evaluate(
@@ -129,7 +127,7 @@ def _write(
     setup: EvaluationSetup, result: Result, name: str, metrics: Path, flow: FlowParams | None
 ) -> dict[str, Any]:
     scored = [row for row in result.rows if row.scored]
-    summary = _rounded(result.metrics) | {"samples": len(scored), "skipped": len(result.skipped)}
+    summary = rounded(result.metrics) | {"samples": len(scored), "skipped": len(result.skipped)}
     for why in result.skipped[:10]:
         print(f"skipped: {why}")
     write_rows(setup.out / "expressions.csv", result.rows)
@@ -144,12 +142,6 @@ def _write(
         write_empty_plots(metrics / "plots" / name)
     write_json(metrics / "eval" / f"{name}.json", summary)
     return summary
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return round(value, DIGITS) if isinstance(value, float) else value
 
 
 def _say(processes: Processes, text: str) -> None:

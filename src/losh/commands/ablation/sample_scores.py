@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from functools import cache
+from pathlib import Path
 
 from losh.commands.ablation.results import Result
 from losh.commands.ablation.statistics import Samples
+from losh.commands.experiments import cached_output
 
 COLUMNS = {"mean_iou": "iou", "j_and_f": "j_and_f"}
 """Score -> column of data/evaluate/D/expressions.csv whose mean it is."""
@@ -25,16 +27,10 @@ class SampleScores:
         return self._read(one.rev, one.dataset) if self.column and one.rev else None
 
     def _table(self, rev: str, dataset: str) -> Samples | None:
-        import dvc.api
-        from dvc.exceptions import DvcException
-        from dvc.scm import SCMError
-
-        path = f"data/evaluate/{dataset}/expressions.csv"
-        try:
-            text = dvc.api.read(path, rev=rev, encoding="utf-8")
-        except (DvcException, SCMError, OSError):
+        data = cached_output(Path(f"data/evaluate/{dataset}/expressions.csv"), rev)
+        if data is None:
             return None
-        return samples_of(text, str(self.column))
+        return samples_of(data.decode("utf-8"), str(self.column))
 
 
 def samples_of(table: str, column: str) -> Samples:

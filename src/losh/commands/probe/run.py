@@ -12,21 +12,22 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from losh.clips.samples import Sample, build_samples, read_expressions
+from losh.commands.experiments import cached_output
 from losh.commands.probe.measures import MEASURES, Change, change_of, summary
 from losh.commands.probe.swaps import Swap, swap_of
 from losh.errors import UserError
+from losh.evaluate.metrics.rounding import rounded
 from losh.evaluate.protocols.setup import predictor_of
 from losh.frames import FrameStore
 from losh.inference.forward import Predictor
 from losh.model.checkpoint import load_model
 from losh.model.structures import FrameSizes, size_of
 from losh.moving_shapes.truth import read_truth
+from losh.own_video.settings import DEFAULT_MODEL
 from losh.params import EvaluateParams
 from losh.runtime.files import write_json
 from losh.runtime.machine import pick_device
 
-MODEL = Path("data/model/model.safetensors")
-DIGITS = 4
 WORDINGS = ("as said", "swapped", "reworded")
 
 
@@ -58,12 +59,12 @@ def probe(
             "Give it more test clips (test_videos)",
         )
     found = {}
-    for model in models or [str(MODEL)]:
+    for model in models or [str(DEFAULT_MODEL)]:
         with TemporaryDirectory() as folder:
             network, config = load_model(model_file(model, Path(folder)))
         device = pick_device()
         predictor = predictor_of(network.to(device), config, params, store, device)
-        found[model] = _rounded(summary(measure(predictor, store, root, swaps)))
+        found[model] = rounded(summary(measure(predictor, store, root, swaps)))
     write_json(metrics / "probe.json", {"dataset": dataset, "rule": params.rule, "models": found})
     print(table(found))
     return found
@@ -134,18 +135,13 @@ def model_file(model: str, folder: Path) -> Path:
     """
     if Path(model).is_file():
         return Path(model)
-    import dvc.api
-    from dvc.exceptions import DvcException
-    from dvc.scm import SCMError
-
-    try:
-        data = dvc.api.read(MODEL.as_posix(), rev=model, mode="rb")
-    except (DvcException, SCMError, OSError):
+    data = cached_output(DEFAULT_MODEL, model)
+    if data is None:
         raise UserError(
             f"{model} is no model file, and no experiment or commit whose model is here",
-            f"`dvc exp show` lists experiments; the workspace's model is {MODEL}",
-        ) from None
-    out = folder / MODEL.name
+            f"`dvc exp show` lists experiments; the workspace's model is {DEFAULT_MODEL}",
+        )
+    out = folder / DEFAULT_MODEL.name
     out.write_bytes(data)
     return out
 
@@ -163,14 +159,3 @@ def table(found: dict[str, Any]) -> str:
 
 def _frame(sample: Sample) -> int:
     return sample.window[sample.annotated[0]]
-
-
-def _rounded(found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _rounded(value)
-        if isinstance(value, dict)
-        else round(value, DIGITS)
-        if isinstance(value, float)
-        else value
-        for key, value in found.items()
-    }
