@@ -18,6 +18,7 @@ from losh.runtime.distributed import Processes
 from losh.runtime.files import atomic_write
 from losh.runtime.folders import bring
 from losh.runtime.resume import fingerprint, keep_newest, link
+from losh.runtime.torch_files import UNREADABLE, load_tensors, reason_of
 
 BATCH = 64
 """Sentences encoded at once. A sentence's features depend, in their last bits, on those that it is
@@ -103,9 +104,9 @@ def _save(path: Path, features: dict[str, SentenceFeatures]) -> None:
 
 def _load(path: Path) -> dict[str, SentenceFeatures]:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, OSError, EOFError) as error:
-        raise UserError(f"{path} cannot be read ({error})", "Remove it") from None
+        found = load_tensors(path, mmap=True)
+    except UNREADABLE as error:
+        raise UserError(f"{path} cannot be read ({reason_of(error)})", "Remove it") from None
     return {
         name: SentenceFeatures(words, found["sentence"].get(name))
         for name, words in found["words"].items()

@@ -81,7 +81,7 @@ def train(
     processes = start()
     try:
         with _work_folder(work, processes) as keepers:
-            summary = _train(params, out, metrics, root, work, keepers)
+            summary = _train(params, out, metrics, root, work, keepers, code)
     except Stopped as stopped:
         if processes.is_main:
             print(
@@ -125,7 +125,13 @@ def _bring_state(work: Path, processes: Processes) -> None:
 
 
 def _train(
-    params: Params, out: Path, metrics: Path, root: Path, work: Path, processes: Processes
+    params: Params,
+    out: Path,
+    metrics: Path,
+    root: Path,
+    work: Path,
+    processes: Processes,
+    code: str,
 ) -> dict[str, Any]:
     samples, left_out = load_train_samples(params.train.datasets, root)
     training, validation = split_validation(
@@ -143,7 +149,7 @@ def _train(
         if processes.is_main:
             print("\n".join(notes))
     model.base.backbone.checkpoint_blocks = params.train.checkpoint_blocks
-    texts = _texts(model, samples, params, root, work, processes)
+    texts = _texts(model, samples, params, root, work, processes, code)
     size = InputSize(params.train.short_side, params.train.long_side, params.train.resize_filter)
     groups = group_samples(training, params.train.expressions_per_window)
     dataset = AugmentedClips(
@@ -187,6 +193,7 @@ def _texts(
     root: Path,
     work: Path,
     processes: Processes,
+    code: str,
 ) -> TextFeatures:
     """What the model gets of sentences; with a frozen encoder the features of all of them."""
     frozen = params.train.text_encoder_learning_rate == 0
@@ -205,7 +212,6 @@ def _texts(
         # The encoder's weights come by its name, or with those that training starts from.
         named = named_weights(params)
         weights = [named.get(key, "") for key in ("model.text_encoder", "train.start_from")]
-        code = stage_digest("train", **params.by_section())
         encoder_is = [params.model.text_encoder, *weights, *params.train.start_without, code]
         encode_together(texts, sentences, encoder_is, work, processes)
     return texts
