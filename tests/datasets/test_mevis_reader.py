@@ -13,12 +13,11 @@ from losh.download import download
 from losh.errors import UserError
 from losh.frames import FrameStore
 from losh.frames.extract import extract_frames
-from losh.params import FramesParams, PublishedParams
+from losh.params import PublishedParams
 from losh.testing.dataset_fixtures import reader_of
 from losh.testing.drawn_clip import draw_clip
 from losh.testing.mevis_fixture import make_mevis
-
-FRAMES = FramesParams(window=4, short_side=None, jpeg_quality=95, on_error="stop")
+from losh.testing.tiny_training import TINY_FRAMES
 
 
 @pytest.fixture
@@ -99,7 +98,7 @@ def test_a_sentence_without_objects_has_an_empty_truth(tmp_path, monkeypatch):
     monkeypatch.setenv("LOSH_D", str(root))
     download("d", PublishedParams(kind="mevis"), tmp_path / "raw", tmp_path / "none")
     assert "5 expressions without an object" in (tmp_path / "raw/report.txt").read_text()
-    extract_frames(tmp_path / "raw", tmp_path / "frames", FRAMES, tmp_path / "scratch")
+    extract_frames(tmp_path / "raw", tmp_path / "frames", TINY_FRAMES, tmp_path / "scratch")
     row = FrameStore(tmp_path / "frames").videos["train000002"]
     assert row["instances"]["0"] == ["21", "21+22", "22"]
     assert row["unions"] == {"21+22": ["21", "22"]}
@@ -174,9 +173,9 @@ def test_an_annotation_without_a_mask_is_one_line_or_skipped(
     download("d", PublishedParams(kind="mevis"), tmp_path / "raw", tmp_path / "none")
     places = (tmp_path / "raw", tmp_path / "frames")
     with pytest.raises(UserError, match=message) as error:
-        extract_frames(*places, FRAMES, tmp_path / "scratch")
+        extract_frames(*places, TINY_FRAMES, tmp_path / "scratch")
     assert "mask_dict.json" in str(error.value) and "\n" not in str(error.value)
-    skipping = FRAMES.model_copy(update={"on_error": "skip"})
+    skipping = TINY_FRAMES.model_copy(update={"on_error": "skip"})
     index = extract_frames(*places, skipping, tmp_path / "scratch")
     assert [note["file"] for note in index["skipped"]] == ["train000002"]
 

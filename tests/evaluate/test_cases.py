@@ -9,16 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from losh.evaluate import evaluation
 from losh.evaluate.evaluation import evaluate
 from losh.evaluate.report import cases
 from losh.evaluate.report.cases import choose
 from losh.evaluate.report.table import ExpressionRow
-from losh.model.build import build_model
-from losh.model.checkpoint import save_model
 from losh.report.dataset_section import read_cases
+from losh.testing.small_models import save_untrained
 from losh.testing.tiny_training import tiny_params
 
 
@@ -53,13 +51,7 @@ def test_few_cases_are_shown_once_each():
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model file with both streams."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    params = tiny_params()
-    config = {"model": params.model.model_dump(), "pipeline": params.pipeline.model_dump()}
-    sizes = {"window": 4, "short_side": 48, "long_side": 576}
-    save_model(path, build_model(params.model, params.pipeline), config | sizes)
-    return path
+    return save_untrained(tmp_path_factory.mktemp("model") / "model.safetensors")
 
 
 def moving_right(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -17,21 +17,15 @@ from losh.frames import FrameStore
 from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
 from losh.media.resizing import InputSize
-from losh.model.build import build_model
 from losh.model.checkpoint import load_model, save_model
+from losh.testing.small_models import save_untrained
 from losh.testing.tiny_training import tiny_params
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model file."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    params = tiny_params()
-    config = {"model": params.model.model_dump(), "pipeline": params.pipeline.model_dump()}
-    sizes = {"window": 4, "short_side": 48, "long_side": 576}
-    save_model(path, build_model(params.model, params.pipeline), config | sizes)
-    return path
+    return save_untrained(tmp_path_factory.mktemp("model") / "model.safetensors")
 
 
 def scores(data: Path, out: Path, model: Path, **changes: object) -> list[float]:

@@ -22,26 +22,17 @@ from losh.evaluate.protocols import videos
 from losh.evaluate.protocols.setup import EvaluationSetup
 from losh.frames import FrameStore
 from losh.frames.extract import extract_frames
-from losh.model.build import build_model
-from losh.model.checkpoint import save_model
-from losh.params import FolderParams, FramesParams
+from losh.params import FolderParams
 from losh.runtime.distributed import Processes
 from losh.testing.own_folder_fixture import ROWS, clip_of, make_own_folder, write_rows
-from losh.testing.tiny_training import tiny_params
-
-FRAMES = FramesParams(window=4, short_side=None, jpeg_quality=95, on_error="stop")
+from losh.testing.small_models import save_untrained
+from losh.testing.tiny_training import TINY_FRAMES, tiny_params
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model file."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    params = tiny_params()
-    config = {"model": params.model.model_dump(), "pipeline": params.pipeline.model_dump()}
-    sizes = {"window": 4, "short_side": 48, "long_side": 576}
-    save_model(path, build_model(params.model, params.pipeline), config | sizes)
-    return path
+    return save_untrained(tmp_path_factory.mktemp("model") / "model.safetensors")
 
 
 def prepared(source: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -49,7 +40,7 @@ def prepared(source: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LOSH_OWN", str(source))
     data = base / "data"
     download("own", FolderParams(kind="folder"), data / "raw" / "own")
-    extract_frames(data / "raw/own", data / "frames/own", FRAMES, base / "scratch")
+    extract_frames(data / "raw/own", data / "frames/own", TINY_FRAMES, base / "scratch")
     table = pd.DataFrame([vars(one) for one in open_reader(data / "raw/own").expressions()])
     (data / "short_text").mkdir()
     table.assign(short_text=table["text"], step="whole").to_csv(
@@ -152,7 +143,7 @@ def test_another_split_or_fewer_masks_are_extracted_anew(tmp_path, monkeypatch):
 
     def extracted() -> FrameStore:
         download("own", FolderParams(kind="folder"), tmp_path / "raw")
-        extract_frames(tmp_path / "raw", tmp_path / "frames", FRAMES, tmp_path / "scratch")
+        extract_frames(tmp_path / "raw", tmp_path / "frames", TINY_FRAMES, tmp_path / "scratch")
         return FrameStore(tmp_path / "frames")
 
     monkeypatch.setenv("LOSH_OWN", str(root))

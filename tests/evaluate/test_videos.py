@@ -25,7 +25,7 @@ from losh.evaluate.protocols.setup import EvaluationSetup
 from losh.evaluate.report.pictures import draw_cases
 from losh.frames import FrameStore
 from losh.frames.extract import extract_frames
-from losh.params import FramesParams, PublishedParams
+from losh.params import PublishedParams
 from losh.runtime.distributed import Processes
 from losh.testing.dataset_fixtures import (
     MAKERS,
@@ -36,9 +36,7 @@ from losh.testing.dataset_fixtures import (
 from losh.testing.drawn_clip import draw_clip
 from losh.testing.literal_davis import literal_f
 from losh.testing.mevis_fixture import BOTH, make_mevis
-from losh.testing.tiny_training import tiny_params
-
-FRAMES = FramesParams(window=4, short_side=None, jpeg_quality=95, on_error="stop")
+from losh.testing.tiny_training import TINY_FRAMES, tiny_params
 
 
 @dataclass
@@ -76,7 +74,7 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
         monkeypatch.setenv("LOSH_D", str(root))
         given = PublishedParams(kind=kind, source=str(root))
         download("d", given, tmp_path / "raw", tmp_path / "none")
-        extract_frames(tmp_path / "raw", tmp_path / "frames", FRAMES, tmp_path / "scratch")
+        extract_frames(tmp_path / "raw", tmp_path / "frames", TINY_FRAMES, tmp_path / "scratch")
 
         @contextmanager
         def track(_predictor, frame_of, num_frames, sentences, *_) -> Iterator[list]:

@@ -24,23 +24,14 @@ from losh.download import download
 from losh.errors import UserError
 from losh.flow.compute import compute_flow
 from losh.frames.extract import extract_frames
-from losh.params import FlowParams, FramesParams, PublishedParams
+from losh.params import PublishedParams
 from losh.runtime import cluster
 from losh.runtime.parallel import Need, map_items
 from losh.short_text.tagging import tag_words
 from losh.testing.dataset_fixtures import make_a2d
+from losh.testing.tiny_training import TINY_FLOW, TINY_FRAMES
 
 ROOT = Path(__file__).parents[2]
-FRAMES = FramesParams(window=4, short_side=None, jpeg_quality=95, on_error="stop")
-FLOW = FlowParams(
-    model="raft_small",
-    checkpoint="embedded",
-    short_side=64,
-    iterations=2,
-    stored_stride=2,
-    batch_size=8,
-    on_error="stop",
-)
 
 
 CERTIFICATE = (
@@ -165,9 +156,9 @@ def test_frames_are_those_of_one_machine(here: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("LOSH_TINY", str(source))  # workers have it from us
     where = PublishedParams(kind="a2d_sentences", source=None)
     download("tiny", where, Path("raw/tiny"), here / "none")
-    extract_frames(Path("raw/tiny"), Path("cluster"), FRAMES, Path("scratch"))
+    extract_frames(Path("raw/tiny"), Path("cluster"), TINY_FRAMES, Path("scratch"))
     monkeypatch.delenv("LOSH_CLUSTER")
-    extract_frames(Path("raw/tiny"), Path("alone"), FRAMES, Path("scratch_alone"))
+    extract_frames(Path("raw/tiny"), Path("alone"), TINY_FRAMES, Path("scratch_alone"))
     assert contents(Path("cluster")) == contents(Path("alone"))
     assert len(contents(Path("alone"))) == 8 + 1
 
@@ -189,19 +180,23 @@ def test_flow_is_that_of_one_machine_though_a_worker_is_lost(
     monkeypatch.setenv("LOSH_TINY", str(source))
     where = PublishedParams(kind="a2d_sentences", source=None)
     download("tiny", where, Path("raw/tiny"), here / "none")
-    extract_frames(Path("raw/tiny"), Path("frames/tiny"), FRAMES, Path("scratch"))
+    extract_frames(Path("raw/tiny"), Path("frames/tiny"), TINY_FRAMES, Path("scratch"))
     lost = started.workers.pop()
     pid = os.fork()
     if pid == 0:  # kill it while it works
         wait_for(lambda: list(Path("scratch/compute_flow/tiny").glob("*.json")), 300)
         os.kill(lost.pid, signal.SIGKILL)
         os._exit(0)
-    compute_flow(Path("frames/tiny"), Path("cluster/tiny"), FLOW, Path("scratch"), progress=False)
+    compute_flow(
+        Path("frames/tiny"), Path("cluster/tiny"), TINY_FLOW, Path("scratch"), progress=False
+    )
     os.waitpid(pid, 0)
     assert lost.wait(10) == -signal.SIGKILL
     started.workers.append(started.add_worker())
     monkeypatch.delenv("LOSH_CLUSTER")
-    compute_flow(Path("frames/tiny"), Path("alone/tiny"), FLOW, Path("scratch2"), progress=False)
+    compute_flow(
+        Path("frames/tiny"), Path("alone/tiny"), TINY_FLOW, Path("scratch2"), progress=False
+    )
     assert contents(Path("cluster")) == contents(Path("alone"))
     assert len(contents(Path("alone"))) == 12 + 1
 

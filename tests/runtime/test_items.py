@@ -10,20 +10,10 @@ import pytest
 from losh.download import download
 from losh.flow import compute
 from losh.frames import extract
-from losh.params import FlowParams, FramesParams, PublishedParams
+from losh.params import PublishedParams
 from losh.runtime import resume
 from losh.testing.dataset_fixtures import make_a2d
-
-FRAMES = FramesParams(window=4, short_side=None, jpeg_quality=95, on_error="stop")
-FLOW = FlowParams(
-    model="raft_small",
-    checkpoint="embedded",
-    short_side=64,
-    iterations=2,
-    stored_stride=2,
-    batch_size=8,
-    on_error="stop",
-)
+from losh.testing.tiny_training import TINY_FLOW, TINY_FRAMES
 
 
 class Still:
@@ -64,8 +54,8 @@ def test_an_edit_makes_frames_and_flow_again_and_nothing_else_does(
 
     def both() -> tuple[set[tuple[str, int]], int]:
         """Names and times of the items of the frames, and how often flow was computed so far."""
-        extract.extract_frames(tmp_path / "raw" / "tiny", frames, FRAMES, scratch)
-        compute.compute_flow(frames, tmp_path / "flow" / "tiny", FLOW, scratch, progress=False)
+        extract.extract_frames(tmp_path / "raw" / "tiny", frames, TINY_FRAMES, scratch)
+        compute.compute_flow(frames, tmp_path / "flow" / "tiny", TINY_FLOW, scratch, progress=False)
         items = (scratch / "extract_frames" / "tiny").glob("*.zip")
         return {(path.name, path.stat().st_mtime_ns) for path in items}, still.calls
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import RobertaConfig
 
 from losh.model.build import build_model
-from losh.model.checkpoint import text_encoder_from
+from losh.model.checkpoint import save_model, text_encoder_from
 from losh.model.criterion import Criterion
 from losh.model.losh import LoSh
 from losh.model.structures import ClipFlow, Clips, LoShOutput, Targets, TextFeats, TextIds
 from losh.params import ConsistencyParams, LossParams, ModelParams
 from losh.pipelines import parameters_class, pipeline_class
+from losh.testing.tiny_training import TINY_FRAMES, tiny_params
 
 TEXT_WIDTH = 16
 
@@ -111,6 +113,16 @@ SGMG = {
     },
 }
 PIPELINES = {"mttr": MTTR, "referformer": REFERFORMER, "sgmg": SGMG}
+
+
+def save_untrained(path: Path) -> Path:
+    """Write a model file of `tiny_params` with the weights of seed 0, both streams; its path."""
+    torch.manual_seed(0)
+    params = tiny_params()
+    config = {"model": params.model.model_dump(), "pipeline": params.pipeline.model_dump()}
+    sizes = {"window": TINY_FRAMES.window, "short_side": 48, "long_side": 576}
+    save_model(path, build_model(params.model, params.pipeline), config | sizes)
+    return path
 
 
 def small_model(seed: int = 0, **changes: object) -> LoSh:

@@ -15,6 +15,7 @@ from losh.flow.flow_store import write_fields
 from losh.frames import FrameStore
 from losh.frames.extract import extract_frames
 from losh.params import (
+    FlowParams,
     FramesParams,
     Params,
     PublishedParams,
@@ -114,6 +115,18 @@ def tiny_raw(datasets: dict[str, Any], **changes: Any) -> dict[str, Any]:
 def tiny_params(**changes: Any) -> Params:
     """Checked parameters for `prepare`'s data."""
     return check_params(tiny_raw({"tiny": {"kind": "a2d_sentences"}}, **changes))
+
+
+TINY_FRAMES = FramesParams(window=4, short_side=None, jpeg_quality=95, on_error="stop")
+TINY_FLOW = FlowParams(
+    model="raft_small",
+    checkpoint="embedded",
+    short_side=64,
+    iterations=2,
+    stored_stride=2,
+    batch_size=8,
+    on_error="stop",
+)
 
 
 def prepare(root: Path) -> Path:
