@@ -342,6 +342,7 @@ class TrainParams(Section):
     augmentation: AugmentationParams = AugmentationParams()
     learning_rate: Positive
     backbone_learning_rate: NotNegative
+    backbone_frozen_stages: int = Field(ge=0)
     text_encoder_learning_rate: NotNegative
     weight_decay: NotNegative
     clip_norm: Positive

@@ -61,3 +61,9 @@ class ResNet(Backbone):
                 )
             levels.append(x.unflatten(0, (B, T)))
         return levels
+
+    def stage_modules(self) -> list[list[nn.Module]]:
+        """See Backbone."""
+        stages = [[getattr(self, stage)] for stage in self.stages]
+        stages[0] = [self.conv1, self.bn1, *stages[0]]
+        return stages
