@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import resnet50, resnet101
 from torchvision.ops import FrozenBatchNorm2d
