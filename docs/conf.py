@@ -19,7 +19,17 @@ include_patterns = [
     "tests/README.md",
 ]
 # Folders that Sphinx need not walk through.
-exclude_patterns = [".*", "build", "data", "metrics", "scratch", "site", "src", "tests/[!R]*", "tmp"]
+exclude_patterns = [
+    ".*",
+    "build",
+    "data",
+    "metrics",
+    "scratch",
+    "site",
+    "src",
+    "tests/[!R]*",
+    "tmp",
+]
 
 myst_heading_anchors = 4  # as the hosts of repositories make them
 nitpicky = True  # a link without a target is a fault
@@ -31,16 +41,16 @@ html_show_copyright = False
 html_theme_options = {"footer_icons": []}
 
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
-PAGE = re.compile(r"\]\(([\w./]+)\.md[)#]")
+PAGE = re.compile(r"\]\(([\w./]+)\.md[)#]")  # a link, with or without an anchor
 
 
 def setup(app):
     """Hook into the build: pages of the index are the side bar, and site/index.html leads there."""
-    app.connect("source-read", _add_side_bar)
-    app.connect("build-finished", _add_front_door)
+    app.connect("source-read", add_side_bar)
+    app.connect("build-finished", add_front_door)
 
 
-def _add_side_bar(app, page, source):
+def add_side_bar(app, page, source):
     """Add a hidden list of the pages of each section to the index, where they are once already."""
     if page != root_doc:
         return
@@ -53,7 +63,7 @@ def _add_side_bar(app, page, source):
         source[0] += f"\n```{{toctree}}\n{listed}\n```\n"
 
 
-def _add_front_door(app, error):
+def add_front_door(app, error):
     """Let the site's folder open at its index."""
     if error is None and app.builder.format == "html":
         front = '<!doctype html><meta http-equiv="refresh" content="0; url=docs/index.html">'
