@@ -95,9 +95,7 @@ def test_the_index_and_the_side_bar_have_every_page_once():
 def test_the_picture_of_the_stages_is_that_of_dvc_yaml():
     drawing = module(ROOT / "scripts" / "draw_stages.py")
     svg = drawing.PICTURE.read_text(encoding="utf-8")
-    titles = {
-        title.replace("&#45;&gt;", "->") for title in re.findall(r"<title>(.+?)</title>", svg)
-    }
+    titles = {html.unescape(title) for title in re.findall(r"<title>(.+?)</title>", svg)}
     expected = {*drawing.stages(), *(f"{one}->{other}" for one, other in drawing.edges())}
     assert {title for title in titles if title != "%3"} == expected, (
         "run `python scripts/draw_stages.py`"
