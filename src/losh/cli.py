@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterable
@@ -56,12 +57,12 @@ def main(argv: list[str] | None = None) -> None:
 
 def _nobody_reads() -> bool:
     """Whether what reads our output has gone (`losh ... | head -1`); then nothing more is said."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return gone
 
 
 def _terminated(number: int, _: object) -> NoReturn:
