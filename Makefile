@@ -3,10 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
-CODE := src stages scripts tests
+CODE := src stages scripts tests docs/conf.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow benchmark lint format install
+.PHONY: help run test test-slow benchmark lint format docs install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ lint: install ## check rules, format and types
 format: install ## mend what ruff can mend by itself
 	ruff check --fix $(CODE)
 	ruff format $(CODE)
+
+docs: install ## build the pages as a site, site/index.html; a broken link fails
+	@python -c "import furo, myst_parser" 2>/dev/null || python -m pip install --quiet -e ".[docs]"
+	@rm -rf site
+	python -m sphinx -q -W --keep-going -c docs -d tmp/doctrees . site
 
 install: $(VENV)/.installed ## install everything into .venv
 

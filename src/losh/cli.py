@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import select
 import signal
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -35,16 +38,31 @@ class _Version(argparse.Action):
 
 @friendly
 def main(argv: list[str] | None = None) -> None:
-    """Parse the command line and run one command; Ctrl-C ends it quietly."""
+    """Parse the command line and run one command; Ctrl-C and a closed pipe end it quietly."""
     # As Ctrl-C, so that nothing half-written stays.
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
         arguments = parser().parse_args(argv)
         arguments.run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         raise SystemExit(STOPPED + signal.SIGINT) from None
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        raise SystemExit(STOPPED + signal.SIGPIPE) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _nobody_reads() -> bool:
+    """Whether what reads our output has gone (`losh ... | head -1`); then nothing more is said."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
 
 
 def _terminated(number: int, _: object) -> NoReturn:

@@ -29,6 +29,22 @@ def test_nothing_slow_is_imported(words):
     assert done.stdout and not set(done.stderr.split()) & SLOW
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["completion", "bash"], ["check"]])
+def test_a_reader_that_goes_ends_it_quietly(words, unbuffered):
+    """`losh ... | head -1`: no traceback, the code of SIGPIPE, whoever notices it first."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "losh.cli", *words],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_the_version_is_torchs_own(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--version"])
