@@ -27,8 +27,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     if not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, since some writers (np.savez, ffmpeg) choose the format by it.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=path.suffix)
+    # The suffix stays, since some writers (np.savez, ffmpeg) choose the format by it; and there is
+    # one, since torch.save refuses a hidden name without.
+    suffix = path.suffix or ".part"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=suffix)
     os.close(handle)
     temporary = Path(name)
     try:
