@@ -1,5 +1,4 @@
-"""`losh demo` from the command line: loopback unless told, one line without Gradio, no slow import.
-"""
+"""`losh demo` from the command line: loopback unless told, one line without Gradio, no slow import."""
 
 from __future__ import annotations
 

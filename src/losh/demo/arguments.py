@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from losh.demo.limits import Limits
+from losh.own_video.arguments import add_settings, settings_of
 from losh.own_video.settings import DEFAULT_MODEL
 
 LOOPBACK = "127.0.0.1"
@@ -26,6 +27,7 @@ def add_demo(commands: Any) -> None:
         "alone)",
     )
     one.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    add_settings(one)
     limits = Limits()
     one.add_argument(
         "--max-megabytes",
@@ -53,7 +55,8 @@ def add_demo(commands: Any) -> None:
 
 def _demo(arguments: argparse.Namespace) -> None:
     limits = Limits(arguments.max_megabytes, arguments.max_seconds, arguments.max_side)
+    settings = settings_of(arguments)
     from losh.demo.serve import Address, serve
 
     address = Address(arguments.host, arguments.port, not arguments.no_browser)
-    serve(arguments.model, address, limits)
+    serve(arguments.model, address, limits, settings)

@@ -108,7 +108,10 @@ def build_page(model: Model, visits: Visits, limits: Limits) -> gr.Blocks:
         with gr.Row():
             with gr.Column():
                 example = gr.Dropdown(
-                    names, value=names[0] if names else None, label="An example", visible=bool(names)
+                    names,
+                    value=names[0] if names else None,
+                    label="An example",
+                    visible=bool(names),
                 )
                 clip = gr.Video(
                     str(page.examples[names[0]]) if names else None,

@@ -15,12 +15,10 @@ from typing import Any
 from losh.demo.limits import Limits
 from losh.demo.visits import Visits
 from losh.errors import UserError, first_line
-from losh.own_video.settings import check_model_file
+from losh.own_video.settings import Settings, check_model_file
 
 INSTALL = "pip install 'gradio>=6.24,<7'"
 FIRST_PORT, PORTS = 7860, 100
-KEPT, SWEEP = 3600, 300
-"""Seconds after which the server deletes an upload, whoever shows it, and between two looks."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Address:
             return True
 
 
-def serve(model: Path, address: Address, limits: Limits) -> None:
+def serve(model: Path, address: Address, limits: Limits, settings: Settings) -> None:
     """Load the model, show the page, and wait until somebody stops the command.
 
     Raises:
@@ -58,7 +56,7 @@ def serve(model: Path, address: Address, limits: Limits) -> None:
     check_model_file(model)
     with tempfile.TemporaryDirectory(prefix="losh-demo-") as folder:
         visits = Visits(Path(folder))
-        page = _page(model, visits, limits)
+        page = _page(model, visits, limits, settings)
         try:
             print(f"the page is at {_launch(page, address, limits)} (Ctrl-C ends it)", flush=True)
             if address.public:
@@ -72,14 +70,14 @@ def serve(model: Path, address: Address, limits: Limits) -> None:
             page.close(verbose=False)
 
 
-def _page(model: Path, visits: Visits, limits: Limits) -> Any:
+def _page(model: Path, visits: Visits, limits: Limits, settings: Settings) -> Any:
     # Gradio reads both when it is imported, and asks the network for its version otherwise.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(visits.uploads)
     from losh.demo.page import build_page
     from losh.own_video.model import load
 
-    loaded = load(model)
+    loaded = load(model, settings=settings)
     print(f"weights: {loaded.knows}", flush=True)
     return build_page(loaded, visits, limits)
 

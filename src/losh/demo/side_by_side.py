@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -15,6 +15,8 @@ from losh.own_video.video_writer import VideoWriter
 
 PANEL = 480
 """Longest side of one picture, pixels."""
+COLOURS = {"long": colour_of(1), "short": colour_of(2), "joint": colour_of(0)}
+"""RGB; the joint mask has the overlay's colour."""
 GAP = 4
 """Pixels between two pictures."""
 
@@ -24,8 +26,8 @@ class SideBySide:
     them.
     """
 
-    def __init__(self, writer: VideoWriter, names: Sequence[str]) -> None:
-        """Take a writer, and a name for each picture, in their order."""
+    def __init__(self, writer: VideoWriter, names: Mapping[str, str]) -> None:
+        """Take a writer, and what stands below each picture: long, short, joint, or long alone."""
         self.writer, self.names = writer, names
         self.size: tuple[int, int] | None = None
         self.strip: np.ndarray | None = None
@@ -38,7 +40,8 @@ class SideBySide:
         frame = resize_frame(found.frame.image, size)
         masks = found.streams[0] if len(self.names) == 1 else [*found.streams[0], found.masks[0]]
         panels = [
-            overlay(frame, _resized(mask, size), colour_of(i)) for i, mask in enumerate(masks)
+            overlay(frame, _resized(mask, size), COLOURS[name])
+            for name, mask in zip(self.names, masks, strict=True)
         ]
         gap = np.zeros((size[0], GAP, 3), np.uint8)
         picture = np.concatenate(
@@ -47,7 +50,9 @@ class SideBySide:
         )
         if self.strip is None:
             # Twice the picture's height: the page shows the wide video small.
-            self.strip, _ = legend(self.names, picture.shape[1], 2 * size[0])
+            texts = [f"{name}: {text}" for name, text in self.names.items()]
+            colours = [COLOURS[name] for name in self.names]
+            self.strip, _ = legend(texts, picture.shape[1], 2 * size[0], colours)
         self.writer.write(np.concatenate([picture, self.strip]), found.frame)
 
 

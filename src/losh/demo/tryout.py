@@ -101,12 +101,12 @@ def try_out(
 
     with ExitStack() as stack:
         writer = stack.enter_context(video_writer(folder / "streams.mp4", clip))
-        beside = SideBySide(writer, [f"{name}: {text}" for name, text in names.items()])
+        beside = SideBySide(writer, names)
         summary = mask_into_files(clip, model, [said], files, [beside.add, note], streams=True)
     archive = Path(shutil.make_archive(str(folder / "masks"), "zip", masks))
     shutil.rmtree(masks)
     unknown = about_unknown(model.unknown_words([said.long]))
-    notes = [*([unknown] if unknown else []), *summary.notes]
+    notes = [f"masked {summary.frames} frames", *([unknown] if unknown else []), *summary.notes]
     return Shown(said, files.overlay, folder / "streams.mp4", archive, rows, notes)
 
 

@@ -126,9 +126,7 @@ class Model:
         clip, said = clip_of(frames), self.expressions(sentence, short)
         ahead = read_ahead(clip.frames(), AHEAD)
         try:
-            yield from segment_frames(
-                self.predictor, ahead, said, self.chunk, self.window, streams
-            )
+            yield from segment_frames(self.predictor, ahead, said, self.chunk, self.window, streams)
         finally:
             ahead.close()
 

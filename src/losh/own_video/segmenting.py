@@ -64,9 +64,7 @@ def segment_frames(
                 # network's size and enlarged has steps.
                 masks = [one.probability(t, size) > predictor.threshold for one in found]
                 scores = [one.scores[t, one.query] for one in found]
-                alone = (
-                    np.stack([stream_masks(one, t, size) for one in found]) if streams else None
-                )
+                alone = np.stack([stream_masks(one, t, size) for one in found]) if streams else None
                 yield MaskedFrame(frame, np.stack(masks), np.array(scores, np.float32), alone)
         company = piece[-window:]
 
