@@ -1,4 +1,4 @@
-"""`losh demo` from the command line: loopback unless told, one line without Gradio, no slow import."""
+"""`losh demo` as a command: loopback unless told, one line without Gradio, no slow import."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ def test_the_defaults_are_this_machine_alone_and_the_model_of_predict():
 
 @pytest.mark.parametrize(
     ("host", "public"),
-    [("127.0.0.1", False), ("localhost", False), ("::1", False), ("127.8.0.1", False)]
-    + [("0.0.0.0", True), ("::", True), ("192.168.0.5", True), ("my-machine", True)],
+    [
+        *((host, False) for host in ("127.0.0.1", "127.8.0.1", "::1", "localhost")),
+        *((host, True) for host in ("0.0.0.0", "::", "192.168.0.5", "my-machine")),
+    ],
 )
 def test_which_addresses_others_reach(host: str, public: bool):
     assert Address(host, None, False).public is public
@@ -57,7 +59,7 @@ def test_the_command_installs_what_the_extra_asks_for():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     [wanted] = project["optional-dependencies"]["demo"]
-    assert INSTALL == f"pip install '{wanted}'"
+    assert f"pip install '{wanted}'" == INSTALL
     assert not any("gradio" in name for name in project["dependencies"])
     assert "gradio==" not in (ROOT / "requirements.lock").read_text()
 

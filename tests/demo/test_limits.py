@@ -47,7 +47,7 @@ def test_a_clip_whose_header_is_silent_ends_at_the_limit(clip: Path):
     video = VideoFile(clip)
     video.count = None
     read = []
-    with pytest.raises(UserError, match="longer than 0.1 s"):
+    with pytest.raises(UserError, match=r"longer than 0\.1 s"):
         read += LimitedClip(video, Limits(seconds=0.1)).frames()
 
 

@@ -9,7 +9,7 @@ from losh.media.natural_order import natural
 
 SUFFIXES = {".mp4", ".webm", ".mov", ".m4v"}
 """What browsers play, most of them."""
-FIRST_SENTENCE = "the large orange square"
+FIRST_SENTENCE = "the large orange square that is right of the red square"
 """Of `examples/shapes.mp4`."""
 
 

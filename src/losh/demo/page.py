@@ -11,25 +11,25 @@ import pandas as pd
 
 from losh.demo.examples import FIRST_SENTENCE, example_clips
 from losh.demo.limits import Limits
-from losh.demo.tryout import Row, Shown, short_text_of, spoken, stream_names, try_out
+from losh.demo.side_by_side import COLOURS
+from losh.demo.tryout import Row, Shown, short_text_of, spoken, try_out
 from losh.demo.visits import Visits
 from losh.errors import UserError
-from losh.own_video.legend import colour_of
 from losh.own_video.model import Model
 
 FONTS = ["system-ui", "sans-serif"]
 # Fonts of the reader's system: none is fetched.
 THEME = gr.themes.Default(font=FONTS, font_mono=["ui-monospace", "monospace"])
 CSS = """
+/* Trimming in the browser fetches its code from the network. */
+#clip button[aria-label^="Trim video"] {display: none}
 #message p {margin: 0.2em 0}
 #message .error {color: #b91c1c; font-weight: 600}
 .dark #message .error {color: #f87171}
 """
-STREAMS = ("long", "short", "joint")
-COLOURS = {
-    name: f"#{r:02x}{g:02x}{b:02x}"
-    for name, (r, g, b) in zip(STREAMS, map(colour_of, range(3)), strict=True)
-}
+HEX = {name: f"#{r:02x}{g:02x}{b:02x}" for name, (r, g, b) in COLOURS.items()}
+KEPT, SWEEP = 3600, 300
+"""Seconds after which an upload is deleted, whoever shows it, and between two looks."""
 
 
 class Page:
@@ -83,7 +83,7 @@ class Page:
                 lambda done, of: progress((done, of), desc="masking", unit="frames"),
             )
             worked = True
-            return _values(shown, Path(clip), stream_names(self.model, said))
+            return _values(shown, clip)
         except UserError as error:
             return [error_line(_without_folder(str(error), clip)), gr.skip(), *[None] * 5]
         finally:
@@ -100,7 +100,7 @@ def build_page(model: Model, visits: Visits, limits: Limits) -> gr.Blocks:
     names = list(page.examples)
     gr.set_static_paths([visits.results, *page.examples.values()])
     two_streams = bool(model.predictor.model.short_stream)
-    with gr.Blocks(title="LoSh", analytics_enabled=False, delete_cache=(300, 3600)) as blocks:
+    with gr.Blocks(title="LoSh", analytics_enabled=False, delete_cache=(SWEEP, KEPT)) as blocks:
         gr.Markdown(
             "# LoSh: say which object, see its masks\n"
             f"**What the weights know:** {html.escape(model.knows)}."
@@ -116,9 +116,12 @@ def build_page(model: Model, visits: Visits, limits: Limits) -> gr.Blocks:
                 clip = gr.Video(
                     str(page.examples[names[0]]) if names else None,
                     sources=["upload"],
-                    label=f"Clip (own uploads: at most {limits})",
+                    label="Clip",
                     height=300,
                     elem_id="clip",
+                )
+                gr.Markdown(
+                    f"Upload your own: at most {limits}. It is deleted when this page is closed."
                 )
             with gr.Column():
                 sentence = gr.Textbox(
@@ -194,7 +197,7 @@ def _plot(y: str, title: str, color: bool = False) -> gr.LinePlot:
         x="seconds",
         y=y,
         color="stream" if color else None,
-        color_map=COLOURS if color else None,
+        color_map=HEX if color else None,
         title=title,
         x_title="seconds",
         y_title=" ",
@@ -205,12 +208,14 @@ def _plot(y: str, title: str, color: bool = False) -> gr.LinePlot:
     )
 
 
-def _values(shown: Shown, clip: Path, names: dict[str, str]) -> list[Any]:
-    notes = [f"short text: {shown.said.short}"] if "short" in names else []
-    notes += [f"note: {_without_folder(note, str(clip))}" for note in shown.notes]
-    message = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+def _values(shown: Shown, clip: str) -> list[Any]:
+    notes = [html.escape(_without_folder(note, clip)) for note in shown.notes]
+    message = "".join(f"<p>{note}</p>" for note in notes)
     files = [str(path) for path in (shown.overlay, shown.streams, shown.archive)]
-    return [message, shown.said.short, *files, *tables(shown.rows)]
+    scores, covered = tables(shown.rows)
+    # From 0, so that a small change looks small.
+    top = max(1.0, 1.1 * float(covered["covered"].max()))
+    return [message, shown.said.short, *files, scores, gr.LinePlot(covered, y_lim=[0, top])]
 
 
 def tables(rows: list[Row]) -> tuple[pd.DataFrame, pd.DataFrame]:
