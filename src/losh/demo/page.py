@@ -47,7 +47,7 @@ class Page:
         """Note which clip is shown, and clear the choice of an example that is shown no more."""
         path = Path(clip) if clip else None
         self.visits.shows(request.session_hash or "", path)
-        return path.name if path in self.examples.values() else None
+        return path.name if path and path in self.examples.values() else None
 
     def parse(self, sentence: str, short: str, edited: bool) -> tuple[Any, str]:
         """Make the short text anew unless a person wrote it: (short text, message)."""
