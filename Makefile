@@ -6,7 +6,7 @@ export DVC_NO_ANALYTICS := 1
 CODE := src stages scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint format install
+.PHONY: help run test test-slow benchmark lint format install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: install ## run the tests but for the slow ones
 
 test-slow: install ## run the tests marked slow
 	python -m pytest tests -m slow
+
+benchmark: install ## time and memory of training steps and predictions on this machine
+	python scripts/benchmark.py
 
 lint: install ## check rules, format and types
 	ruff check $(CODE)

@@ -75,6 +75,7 @@ def test_the_shipped_file_is_valid_and_has_every_section():
         ("model.backbone.checkpoint", "torchvision", ["no torchvision weights of video_swin"]),
         ("model.backbone.name", "resnet50", ["no embedded weights of resnet50"]),
         ("train.consistency.levels", [0, 3], ["train.consistency.levels", "levels 0 to 2"]),
+        ("train.backbone_frozen_stages", 4, ["train.backbone_frozen_stages is 4", "3 stages"]),
     ],
 )
 def test_a_fault_is_one_line_with_key_and_remedy(path, value, expected):

@@ -342,6 +342,7 @@ class TrainParams(Section):
     augmentation: AugmentationParams = AugmentationParams()
     learning_rate: Positive
     backbone_learning_rate: NotNegative
+    backbone_frozen_stages: int = Field(ge=0)
     text_encoder_learning_rate: NotNegative
     weight_decay: NotNegative
     clip_norm: Positive
@@ -488,6 +489,11 @@ class Params(Section):
                     f"train.consistency.levels names {level}, but {self.model.backbone.name} has "
                     f"levels 0 to {levels - 1}"
                 )
+        if self.train.backbone_frozen_stages > levels:
+            raise ValueError(
+                f"train.backbone_frozen_stages is {self.train.backbone_frozen_stages}, but "
+                f"{self.model.backbone.name} has {levels} stages"
+            )
         return self
 
 

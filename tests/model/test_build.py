@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from losh.testing.small_models import (
     run,
     small_clips,
     small_model,
+    words,
 )
 
 
@@ -75,10 +77,21 @@ def test_features_are_given_back_for_all_frames_and_once() -> None:
 
 def test_given_features_save_the_backbone() -> None:
     """Several expressions on one clip: the visual encoder runs once."""
-    from losh.testing.small_models import words
-
     model, clips, texts = small_model(), small_clips(), (words((5, 3)), words((2, 3), seed=1))
     video = model.base.encode_video(clips.frames, clips.pad)
     model.base.backbone.forward = None
     again = model(clips, *texts, video=video)
     assert torch.equal(again.long[-1].masks, run(small_model()).long[-1].masks)
+
+
+def test_levels_are_projected_once_for_all_expressions_and_streams() -> None:
+    """What depends on the frame alone is not computed again for each expression of each stream."""
+    model, rows = small_model(), torch.tensor([0, 0, 0, 1])
+    clips = replace(small_clips(), rows=rows)
+    seen: list[int] = []
+    layers = [model.base.video_projection, *model.base.spatial_decoder.adapters]
+    for layer in layers:
+        layer.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    output = run(model, clips, words((5, 4, 3, 5)), words((2, 2, 3, 2)))
+    assert len(output.long[-1].masks) == 4
+    assert seen == [clips.annotated.numel()] * len(layers)

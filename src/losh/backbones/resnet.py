@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import resnet50, resnet101
 from torchvision.ops import FrozenBatchNorm2d
@@ -61,3 +61,9 @@ class ResNet(Backbone):
                 )
             levels.append(x.unflatten(0, (B, T)))
         return levels
+
+    def stage_modules(self) -> list[list[nn.Module]]:
+        """See Backbone."""
+        stages = [[getattr(self, stage)] for stage in self.stages]
+        stages[0] = [self.conv1, self.bn1, *stages[0]]
+        return stages

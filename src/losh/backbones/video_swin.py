@@ -150,6 +150,12 @@ class VideoSwin(Backbone):
             levels.append(x.permute(0, 1, 4, 2, 3))  # [B, T, h, w, C] -> [B, T, C, h, w]
         return levels
 
+    def stage_modules(self) -> list[list[nn.Module]]:
+        """See Backbone: the embedding and the motion branch belong to the first stage."""
+        first = [self.patch_embed, *([self.motion] if self.motion is not None else [])]
+        entrances = [first, *([merging] for merging in self.downsamples)]
+        return [[*entrance, layer] for entrance, layer in zip(entrances, self.layers, strict=True)]
+
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):

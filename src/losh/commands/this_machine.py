@@ -62,7 +62,7 @@ def next_command(here: Path, missing: list[str]) -> str:
             "cd into your clone of the repository, or name a model: losh predict VIDEO "
             '"SENTENCE" -o overlay.mp4 --model FILE'
         )
-    return "make run (makes the data, trains, scores: 25 minutes on two cores)"
+    return "make run (makes the data, trains, scores: half an hour on two cores)"
 
 
 def gpus() -> list[str]:

@@ -50,6 +50,6 @@ def check_model_file(path: Path) -> None:
         what = "no model has been trained here: " if path == DEFAULT_MODEL else ""
         raise UserError(
             f"{what}{path} is missing",
-            "Make it with `make run` in a clone of the repository (25 minutes on two cores), or "
+            "Make it with `make run` in a clone of the repository (half an hour on two cores), or "
             "give one: --model FILE, losh.load(FILE)",
         )

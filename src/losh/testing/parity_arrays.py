@@ -108,7 +108,7 @@ def encoder_arrays(case: str) -> Iterator[Ours]:
     run = case_run(case)
     tokens, memory = run.tokens[0], columns(case, run.memory[0])
     mask, pos = columns(case, tokens.pad), columns(case, tokens.pos)
-    once = run.visual[0].chunk(2)[0]  # ours projects both streams' copies
+    once = run.visual[0]
     yield "vid_embeds_stats", stats(once), STATS
     yield "enc_mask", mask, 0
     yield "enc_pos_stats", stats(pos), 1e-6

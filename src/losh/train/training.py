@@ -149,6 +149,7 @@ def _train(
         if processes.is_main:
             print("\n".join(notes))
     model.base.backbone.checkpoint_blocks = params.train.checkpoint_blocks
+    model.base.backbone.freeze_stages(params.train.backbone_frozen_stages)
     texts = _texts(model, samples, params, root, work, processes, code)
     size = InputSize(params.train.short_side, params.train.long_side, params.train.resize_filter)
     groups = group_samples(training, params.train.expressions_per_window)

@@ -37,7 +37,8 @@ class MTTRMaskRule(MaskRule):
 class SpatialDecoder(nn.Module):
     """MTTR's FPN: 3x3 convolutions that halve the width each time.
 
-    A backbone level is added after each upsampling.
+    A backbone level, projected by its adapter (by the caller, which knows where one frame serves
+    several expressions), is added after each upsampling.
 
     Args:
         width: channels of the memory; the levels get width / 2, / 4, / 8.
@@ -61,12 +62,12 @@ class SpatialDecoder(nn.Module):
     def forward(self, memory: Tensor, skips: Sequence[Tensor]) -> Tensor:
         """Bring the memory to the finest level: [M, C, h, w] -> [M, out, H, W].
 
-        Skips are from the second coarsest to the finest, [M, Ci, Hi, Wi].
+        Skips are from the second coarsest to the finest, projected, [M, width / 2^i, Hi, Wi].
         """
         x = self._block(0, memory)
-        for i, (adapter, skip) in enumerate(zip(self.adapters, skips, strict=True)):
+        for i, skip in enumerate(skips):
             x = self._block(i + 1, x)
-            x = adapter(skip) + F.interpolate(x, size=skip.shape[-2:], mode="nearest")
+            x = skip + F.interpolate(x, size=skip.shape[-2:], mode="nearest")
         return self.out(self._block(len(self.adapters) + 1, x))
 
     def _block(self, i: int, x: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ Each query's kernel makes its mask.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -77,6 +79,22 @@ class MTTR(RVOSPipeline):
         pads = [F.interpolate(pad.float(), size=x.shape[-2:], mode="nearest") > 0.5 for x in levels]
         return VideoFeats(levels, pads, list(self.backbone.strides), pad)
 
+    def select_frames(
+        self, video: VideoFeats, annotated: Tensor, rows: Tensor | None = None
+    ) -> VideoFeats:
+        """See RVOSPipeline: the levels as the transformer (the coarsest) and the spatial decoder
+        (the others) read them, projected once per frame and not once per expression and stream.
+        """
+        chosen = super().select_frames(video, annotated)
+        *fine, coarsest = chosen.levels
+        layers = [*reversed(self.spatial_decoder.adapters), self.video_projection]
+        levels = [
+            layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            for layer, x in zip(layers, [*fine, coarsest], strict=True)
+        ]
+        chosen = replace(chosen, levels=levels)
+        return chosen if rows is None else chosen.pick(rows)
+
     def encode_text(self, text: TextIds | TextFeats) -> TextFeats:
         """See RVOSPipeline; given features are the text encoder's own, not yet projected."""
         if isinstance(text, TextIds):
@@ -86,13 +104,12 @@ class MTTR(RVOSPipeline):
     def fuse(self, video: VideoFeats, text: TextFeats) -> Tokens:
         """Put the coarsest level and the words in one sequence.
 
-        [B, K, C, h, w] and [B, S, D] -> M = B * K rows of h * w + S tokens.
+        [B, K, D, h, w] and [B, S, D] -> M = B * K rows of h * w + S tokens.
         """
         # [B, K, ...] -> [M, ...]
         level, pad = video.levels[-1].flatten(0, 1), video.pads[-1].flatten(0, 1)
         frames = video.levels[-1].shape[1]
-        # [M, C, h, w] -> [M, hw, D]
-        visual = self.video_projection(level).flatten(2).transpose(1, 2)
+        visual = level.flatten(2).transpose(1, 2)  # [M, D, h, w] -> [M, hw, D]
         words = text.words.repeat_interleave(frames, 0)  # [B, S, D] -> [M, S, D]
         position = sine_position(pad, self.d_model).flatten(2).transpose(1, 2)  # -> [M, hw, D]
         return Tokens(
