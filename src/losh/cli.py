@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from losh.commands.repository import require_repository
+from losh.demo.arguments import add_demo
 from losh.errors import UserError, friendly
 from losh.own_video.arguments import add_predict
 
@@ -80,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     add_predict(commands)
+    add_demo(commands)
 
     one = commands.add_parser(
         "check-data", help="say what is wrong in a folder of your own data (docs/own_data.md)"

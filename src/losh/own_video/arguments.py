@@ -41,6 +41,12 @@ def add_predict(commands: Any) -> None:
         type=float,
         help="frames per second of a folder of images (default: 10); a video keeps its own",
     )
+    add_settings(one)
+    one.set_defaults(run=_predict)
+
+
+def add_settings(one: argparse.ArgumentParser) -> None:
+    """Add an option for each of `Settings`."""
     defaults = Settings()
     one.add_argument(
         "--rule",
@@ -63,12 +69,16 @@ def add_predict(commands: Any) -> None:
         default=defaults.mode,
         help="of the short expression that is made (default: %(default)s)",
     )
-    one.set_defaults(run=_predict)
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Return what the options of `add_settings` say."""
+    names = (field.name for field in dataclasses.fields(Settings))
+    return Settings(**{name: getattr(arguments, name) for name in names})
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    names = (field.name for field in dataclasses.fields(Settings))
-    settings = Settings(**{name: getattr(arguments, name) for name in names})
+    settings = settings_of(arguments)
     from losh.own_video.predict import Files, predict
 
     files = Files(arguments.out, arguments.masks, arguments.rle, arguments.scores)

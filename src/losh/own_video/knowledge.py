@@ -28,6 +28,14 @@ def knowledge(config: dict[str, Any]) -> str:
     return f"{parts}, windows of {size}; the file does not say on which data it was trained"
 
 
+def about_unknown(words: Sequence[str]) -> str | None:
+    """Return one line about words that the weights have never seen; None where there is none."""
+    if not words:
+        return None
+    quoted = ", ".join(f'"{word}"' for word in words)
+    return f"the weights have never seen {quoted}: those words decide nothing sensible"
+
+
 def unknown_words(
     config: dict[str, Any], encoder: TextEncoder, sentences: Sequence[str]
 ) -> list[str]:

@@ -30,13 +30,22 @@ def colour_of(i: int) -> tuple[int, int, int]:
     return COLOURS[i % len(COLOURS)]
 
 
-def legend(sentences: Sequence[str], width: int, height: int) -> tuple[np.ndarray, list[str]]:
+def legend(
+    sentences: Sequence[str],
+    width: int,
+    height: int,
+    colours: Sequence[tuple[int, int, int]] | None = None,
+) -> tuple[np.ndarray, list[str]]:
     """Draw the strip for a picture of this size in pixels.
+
+    Args:
+        colours: RGB of each sentence; None: those of `colour_of`.
 
     Returns:
         uint8 [h, W, 3], and what there is to tell, each one line: letters that no font here has.
     """
     size = max(11, min(round(0.035 * height), round(0.06 * width), 40))
+    chosen = colours or [colour_of(i) for i in range(len(sentences))]
     notes, blocks = [], []
     for i, sentence in enumerate(sentences):
         text = " ".join(sentence.split())
@@ -47,7 +56,7 @@ def legend(sentences: Sequence[str], width: int, height: int) -> tuple[np.ndarra
                 "one (Chinese, Japanese, Korean: the package fonts-noto-cjk; others: fonts-noto)"
             )
             text, path = f"sentence {i + 1}", bundled_font()
-        blocks.append(_block(text, ImageFont.truetype(str(path), size), colour_of(i), width, size))
+        blocks.append(_block(text, ImageFont.truetype(str(path), size), chosen[i], width, size))
     return np.concatenate(blocks), notes
 
 

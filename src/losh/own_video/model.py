@@ -113,8 +113,12 @@ class Model:
         sentence: str | Sequence[str] | Sequence[Expression],
         *,
         short: str | Sequence[str] | None = None,
+        streams: bool = False,
     ) -> Generator[MaskedFrame]:
         """Yield frame by frame what `segment` returns at once, with scores; memory is flat.
+
+        Args:
+            streams: also what each stream alone would mask (`MaskedFrame.streams`).
 
         Raises:
             UserError: frames or a sentence cannot be used.
@@ -122,7 +126,7 @@ class Model:
         clip, said = clip_of(frames), self.expressions(sentence, short)
         ahead = read_ahead(clip.frames(), AHEAD)
         try:
-            yield from segment_frames(self.predictor, ahead, said, self.chunk, self.window)
+            yield from segment_frames(self.predictor, ahead, said, self.chunk, self.window, streams)
         finally:
             ahead.close()
 

@@ -14,6 +14,7 @@ from losh.errors import UserError, reason
 from losh.media.drawing import overlay
 from losh.media.resizing import resize_frame
 from losh.own_video.clip_input import Clip, open_clip
+from losh.own_video.knowledge import about_unknown
 from losh.own_video.legend import colour_of, legend
 from losh.own_video.model import Model, load
 from losh.own_video.outputs import (
@@ -114,13 +115,32 @@ def predict(
     loaded = load(model, settings=settings)
     say(f"weights: {loaded.knows}")
     said = loaded.expressions(sentences, shorts)
-    if unknown := loaded.unknown_words(sentences):
-        words = ", ".join(f'"{word}"' for word in unknown)
-        say(f"the weights have never seen {words}: those words decide nothing sensible")
+    if unknown := about_unknown(loaded.unknown_words(sentences)):
+        say(unknown)
     for one in said:
         say(f"short expression: {one.short}")
+    return mask_into_files(clip, loaded, said, files)
+
+
+def mask_into_files(
+    clip: Clip,
+    model: Model,
+    said: list[Expression],
+    files: Files,
+    watching: Sequence[Add] = (),
+    streams: bool = False,
+) -> Summary:
+    """Mask what each sentence refers to in every frame, and write the files.
+
+    Args:
+        watching: each also gets every frame with its masks.
+        streams: give those who watch what each stream alone would mask, too.
+
+    Raises:
+        UserError: the clip does not decode, or a file cannot be written; nothing is then left.
+    """
     try:
-        return _Work(clip, loaded, said, files).run()
+        return _Work(clip, model, said, files).run(watching, streams)
     except OSError as error:
         raise UserError(f"{files.overlay} cannot be written ({reason(error)})") from None
 
@@ -135,13 +155,13 @@ class _Work:
         self.notes: list[str] = []
         self.covered, self.scores = np.zeros(len(said)), np.zeros(len(said))
 
-    def run(self) -> Summary:
+    def run(self, watching: Sequence[Add], streams: bool) -> Summary:
         """Read, mask, draw and write, frame by frame."""
         count = 0
         with ExitStack() as stack:
             writer = stack.enter_context(video_writer(self.files.overlay, self.clip))
-            adders = self._adders(stack)
-            stream = self.model.stream(self.clip, self.said)
+            adders = [*self._adders(stack), *watching]
+            stream = self.model.stream(self.clip, self.said, streams=streams)
             stack.callback(stream.close)
             # Silent where nobody watches: a bar in a log is noise.
             bar = tqdm(stream, total=self.clip.count, unit="frame", smoothing=0.1, disable=None)

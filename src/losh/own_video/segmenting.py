@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from losh.inference.forward import Predictor
-from losh.inference.whole_video import track
+from losh.inference.whole_video import Trajectory, track
 from losh.own_video.clip_input import Frame
 from losh.own_video.spoken import Expression
 
@@ -27,6 +27,10 @@ class MaskedFrame:
     """float32 [N]: what the network gives the chosen query, 0 to 1. It is not calibrated: trained
     where every sentence has its object, it is high where there is none, too.
     """
+    streams: np.ndarray | None = None
+    """bool [N, S, H, W] where asked for: what each stream alone would mask of the chosen query, the
+    long one first; S = 1 where the long one decides alone.
+    """
 
 
 def segment_frames(
@@ -35,6 +39,7 @@ def segment_frames(
     sentences: Sequence[Expression],
     chunk: int,
     window: int,
+    streams: bool = False,
 ) -> Iterator[MaskedFrame]:
     """Mask each frame, `chunk` frames at once.
 
@@ -44,6 +49,7 @@ def segment_frames(
 
     Args:
         window: frames that the model saw at once in training.
+        streams: also mask by each stream alone.
     """
     pairs = [(one.long, one.short) for one in sentences]
     company: list[Frame] = []
@@ -58,8 +64,19 @@ def segment_frames(
                 # network's size and enlarged has steps.
                 masks = [one.probability(t, size) > predictor.threshold for one in found]
                 scores = [one.scores[t, one.query] for one in found]
-                yield MaskedFrame(frame, np.stack(masks), np.array(scores, np.float32))
+                alone = np.stack([stream_masks(one, t, size) for one in found]) if streams else None
+                yield MaskedFrame(frame, np.stack(masks), np.array(scores, np.float32), alone)
         company = piece[-window:]
+
+
+def stream_masks(one: Trajectory, t: int, size: tuple[int, int]) -> np.ndarray:
+    """Mask frame t of (height, width) `size` by each stream alone: bool [S, H, W]."""
+    rule, sizes = one.mask_rule, one.sizes(size)
+    probabilities = [
+        rule.at_original(rule.probabilities(logits, sizes), sizes)[0].cpu().numpy()
+        for logits in one.logits_at(t)
+    ]
+    return np.stack(probabilities) > one.predictor.threshold
 
 
 def pieces(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:

@@ -38,6 +38,8 @@ class VideoFile:
                 self.sound = path if container.streams.audio else None
                 self.count = stream.frames or _estimate(stream, container, self.rate)
                 self.exact = bool(stream.frames)
+                # As stored: neither turned nor made square.
+                self.size = (stream.height, stream.width)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise UserError(
                 f"{path} does not open as a video ({reason(error)})",
