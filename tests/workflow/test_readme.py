@@ -32,7 +32,9 @@ NOT_TYPED = {
     "make test": "is what runs this",
     "make test-slow": "is what runs this",
     "make docs": "fetches packages",
+    "make benchmark": "takes half an hour",
     "make run": "is typed in a block",
+    "losh demo": "needs the extra `demo`, a server that waits",
     "dvc repro": "is typed in a block",
 }
 STOPS = "losh recipe losh_a2d_sentences && dvc repro"
