@@ -71,7 +71,7 @@ def test_the_shipped_file_is_valid_and_has_every_section():
         ("train.batch_size", 10**9, ["batch_size is at most"]),
         ("train.learning_rate", float("inf"), ["train.learning_rate", "finite number"]),
         ("train.weight_decay", float("nan"), ["train.weight_decay", "finite number"]),
-        ("train.validation_every", 6, ["validation_every is 6", "5 epochs"]),
+        ("train.validation_every", 9, ["validation_every is 9", "8 epochs"]),
         ("model.backbone.checkpoint", "torchvision", ["no torchvision weights of video_swin"]),
         ("model.backbone.name", "resnet50", ["no embedded weights of resnet50"]),
         ("train.consistency.levels", [0, 3], ["train.consistency.levels", "levels 0 to 2"]),
@@ -88,10 +88,10 @@ def test_a_fault_is_one_line_with_key_and_remedy(path, value, expected):
 
 
 def test_milestones_lie_within_the_epochs():
-    raw = changed("train.milestones", [2, 6])
+    raw = changed("train.milestones", [2, 9])
     check_params(raw)  # cosine reads none
     raw["train"]["schedule"] = "milestones"
-    with pytest.raises(UserError, match="milestones name epoch 6, but there are 5 epochs"):
+    with pytest.raises(UserError, match="milestones name epoch 9, but there are 8 epochs"):
         check_params(raw)
 
 

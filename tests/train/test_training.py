@@ -343,6 +343,7 @@ def test_skipped_steps_are_counted_where_the_parameter_says_so(
         },
         {"train__text_encoder_learning_rate": 1e-4},
         {"train__backbone_learning_rate": 0.0},
+        {"train__backbone_frozen_stages": 1},
         {"train__precision": "bf16"},
         {"model__backbone__name": "resnet50", "train__batch_size": 2},
     ],

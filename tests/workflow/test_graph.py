@@ -40,7 +40,7 @@ MS = "moving_shapes"
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("evaluate.rule", "long", [f"evaluate@{MS}"]),
+        ("evaluate.rule", "mean", [f"evaluate@{MS}"]),
         ("train.seed", 7, ["train", f"evaluate@{MS}"]),
         ("model.cross_attention", False, ["train", f"evaluate@{MS}"]),
         ("flow.iterations", 5, [f"compute_flow@{MS}", "train_data", "train", f"evaluate@{MS}"]),

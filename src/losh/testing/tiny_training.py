@@ -70,6 +70,7 @@ TRAIN = {
     "datasets": ["tiny"],
     "epochs": 3,
     "batch_size": 4,
+    "backbone_frozen_stages": 0,
     "expressions_per_window": 1,
     "short_side": 48,
     "warmup_steps": 2,
@@ -95,6 +96,7 @@ def tiny_raw(datasets: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "frames.window": 4,
         "flow.short_side": 64,
         "flow.iterations": 2,
+        "evaluate.rule": "mean",
         "evaluate.pictures": 2,
         "evaluate.chunk": 4,
     }
