@@ -84,7 +84,8 @@ def page(server: tuple[str, Path], browser: Any) -> Iterator[Any]:
     _wait(lambda: _files(folder) == [])
 
 
-SHORT = "(document.querySelector('#short textarea, #short input')?.value ?? '')"
+SHORT = "(document.querySelector('#short textarea, #short input')?.placeholder ?? '')"
+"""The short text that was made of the sentence."""
 
 
 def _box(page: Any, name: str) -> Any:
@@ -133,8 +134,9 @@ def test_an_upload_is_masked_and_gone_with_the_page(page, server, clip, tmp_path
     _box(page, "long").fill("the large red square that moves left")
     page.wait_for_function(f"{SHORT} == 'the large red square'")
     _box(page, "short").fill("the square")
-    _box(page, "long").fill("the large red square that moves down")
-    page.wait_for_timeout(2000)
+    _box(page, "long").fill("")
+    _box(page, "long").press_sequentially("the large blue square that moves down")
+    page.wait_for_function(f"{SHORT} == 'the large blue square'")
     assert _box(page, "short").input_value() == "the square"  # a person's own words stay
     page.click("#run")
     page.wait_for_function("document.querySelector('#message')?.innerText.includes('masked 6')")
@@ -148,8 +150,18 @@ def test_an_upload_is_masked_and_gone_with_the_page(page, server, clip, tmp_path
         assert "masks/00005.png" in archive.namelist()
         assert b'"short": "the square"' in archive.read("scores.json")
     assert any(path.name == "six.mp4" for path in _files(server[1]))
-    _box(page, "short").fill("")  # made again
-    page.wait_for_function(f"{SHORT} == 'the large red square'")
+
+
+def test_an_example_comes_back_after_an_upload(page, server, clip):
+    choice = page.get_by_label("An example")
+    assert choice.input_value() == "shapes.mp4"
+    _upload(page, clip)
+    page.wait_for_function("document.querySelector('#example input').value == ''")
+    assert any(path.name == "six.mp4" for path in _files(server[1]))
+    choice.click()
+    page.get_by_role("option", name="shapes.mp4").click()
+    page.wait_for_function("document.querySelector('#clip video')?.src.includes('shapes.mp4')")
+    _wait(lambda: _files(server[1]) == [])  # the upload is gone
 
 
 def test_slips_are_one_line_in_the_page(page, tmp_path):

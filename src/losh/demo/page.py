@@ -49,21 +49,18 @@ class Page:
         self.visits.shows(request.session_hash or "", path)
         return path.name if path and path in self.examples.values() else None
 
-    def parse(self, sentence: str, short: str, edited: bool) -> tuple[Any, str]:
-        """Make the short text anew unless a person wrote it: (short text, message)."""
-        if edited and short.strip():
-            return gr.skip(), ""
+    def parse(self, sentence: str) -> tuple[Any, str]:
+        """Make the short text, and show it where a person has not written one: (box, message)."""
         try:
-            return short_text_of(self.model, sentence), ""
+            return gr.Textbox(placeholder=short_text_of(self.model, sentence)), ""
         except UserError as error:
-            return "", error_line(str(error))
+            return gr.Textbox(placeholder=""), error_line(str(error))
 
     def run(
         self,
         clip: str | None,
         sentence: str,
         short: str,
-        edited: bool,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio finds it
     ) -> list[Any]:
@@ -73,7 +70,7 @@ class Page:
         try:
             if not clip:
                 raise UserError("there is no clip", "Choose an example or upload one")
-            said = spoken(self.model, sentence, short if edited else None)
+            said = spoken(self.model, sentence, short)
             shown = try_out(
                 self.model,
                 Path(clip),
@@ -85,7 +82,7 @@ class Page:
             worked = True
             return _values(shown, clip)
         except UserError as error:
-            return [error_line(_without_folder(str(error), clip)), gr.skip(), *[None] * 5]
+            return [error_line(_without_folder(str(error), clip)), *[None] * 5]
         finally:
             self.visits.end(visitor, worked)
 
@@ -112,6 +109,7 @@ def build_page(model: Model, visits: Visits, limits: Limits) -> gr.Blocks:
                     value=names[0] if names else None,
                     label="An example",
                     visible=bool(names),
+                    elem_id="example",
                 )
                 clip = gr.Video(
                     str(page.examples[names[0]]) if names else None,
@@ -133,8 +131,7 @@ def build_page(model: Model, visits: Visits, limits: Limits) -> gr.Blocks:
                 )
                 short = gr.Textbox(
                     label="Short text",
-                    info="Made from your sentence until you write your own; empty it to get it "
-                    "made again."
+                    info="In grey: made from your sentence. Write your own to use that instead."
                     if two_streams
                     else "These weights read the long text alone.",
                     interactive=two_streams,
@@ -155,28 +152,24 @@ def build_page(model: Model, visits: Visits, limits: Limits) -> gr.Blocks:
         )
         archive = gr.File(label="Masks: PNG, COCO RLE, scores", elem_id="masks")
 
-        edited = gr.State(False)
-        outputs = [message, short, overlay, streams, archive, scores, covered]
-        parse = {
-            "fn": page.parse,
-            "inputs": [sentence, short, edited],
-            "outputs": [short, message],
-            "show_progress": "hidden",
-            "trigger_mode": "always_last",
-            "api_visibility": "private",
-        }
+        outputs = [message, overlay, streams, archive, scores, covered]
         private: dict[str, Any] = {"api_visibility": "private"}
         example.input(page.choose, example, clip, **private)
         clip.change(page.clip_changed, clip, example, show_progress="hidden", **private)
-        blocks.load(**{key: parse[key] for key in parse if key != "trigger_mode"})
-        sentence.input(**parse)
-        short.input(_was_edited, short, edited, show_progress="hidden", **private).then(
-            **{key: parse[key] for key in parse if key != "trigger_mode"}
+        gr.on(
+            # Not `sentence.input`: Gradio 6 sends it for typed keys, and not for a pasted text.
+            [blocks.load, sentence.change],
+            page.parse,
+            sentence,
+            [short, message],
+            show_progress="hidden",
+            trigger_mode="always_last",
+            **private,
         )
         gr.on(
             [start.click, sentence.submit],
             page.run,
-            [clip, sentence, short, edited],
+            [clip, sentence, short],
             outputs,
             concurrency_limit=1,
             trigger_mode="once",
@@ -215,7 +208,7 @@ def _values(shown: Shown, clip: str) -> list[Any]:
     scores, covered = tables(shown.rows)
     # From 0, so that a small change looks small.
     top = max(1.0, 1.1 * float(covered["covered"].max()))
-    return [message, shown.said.short, *files, scores, gr.LinePlot(covered, y_lim=[0, top])]
+    return [message, *files, scores, gr.LinePlot(covered, y_lim=[0, top])]
 
 
 def tables(rows: list[Row]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -227,11 +220,6 @@ def tables(rows: list[Row]) -> tuple[pd.DataFrame, pd.DataFrame]:
         for name, part in row.covered.items()
     ]
     return scores, pd.DataFrame(covered)
-
-
-def _was_edited(short: str) -> bool:
-    """Whether a person wrote a short text; an emptied one is made again."""
-    return bool(short.strip())
 
 
 def _without_folder(text: str, clip: str | None) -> str:

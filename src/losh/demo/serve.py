@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from losh.demo.examples import FIRST_SENTENCE
 from losh.demo.limits import Limits
 from losh.demo.visits import Visits
 from losh.errors import UserError, first_line
@@ -75,9 +76,11 @@ def _page(model: Path, visits: Visits, limits: Limits, settings: Settings) -> An
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(visits.uploads)
     from losh.demo.page import build_page
+    from losh.demo.tryout import short_text_of
     from losh.own_video.model import load
 
     loaded = load(model, settings=settings)
+    short_text_of(loaded, FIRST_SENTENCE)  # loads the parser: seconds that no visitor waits
     print(f"weights: {loaded.knows}", flush=True)
     return build_page(loaded, visits, limits)
 
