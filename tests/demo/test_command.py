@@ -25,6 +25,12 @@ def test_the_defaults_are_this_machine_alone_and_the_model_of_predict():
     assert not Address(found.host, None, True).public
 
 
+def test_both_streams_are_read_where_nobody_says_otherwise():
+    """`losh predict` follows the shipped file; the page is there to show the two beside it."""
+    assert parser().parse_args(["demo"]).rule == "mean"
+    assert parser().parse_args(["demo", "--rule", "long"]).rule == "long"
+
+
 @pytest.mark.parametrize(
     ("host", "public"),
     [

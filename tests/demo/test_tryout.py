@@ -22,7 +22,7 @@ SENTENCE = "the large red square that moves left"
 
 @pytest.fixture(scope="module")
 def model(untrained: Path) -> losh.Model:
-    return losh.load(untrained, device="cpu", settings=losh.Settings(threshold=0.49))
+    return losh.load(untrained, device="cpu", settings=losh.Settings("mean", 0.49))
 
 
 @pytest.fixture(scope="module")

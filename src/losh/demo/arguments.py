@@ -11,6 +11,8 @@ from losh.own_video.arguments import add_settings, settings_of
 from losh.own_video.settings import DEFAULT_MODEL
 
 LOOPBACK = "127.0.0.1"
+JOINT = "mean"
+"""The page's own default rule: one that reads both streams, so that both are shown."""
 
 
 def add_demo(commands: Any) -> None:
@@ -28,6 +30,7 @@ def add_demo(commands: Any) -> None:
     )
     one.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     add_settings(one)
+    one.set_defaults(rule=JOINT)
     limits = Limits()
     one.add_argument(
         "--max-megabytes",

@@ -16,7 +16,7 @@ DEFAULT_MODEL = Path("data/model/model.safetensors")
 class Settings:
     """What a prediction needs besides the checkpoint; the defaults are those of params.yaml."""
 
-    rule: Literal["long", "product", "intersection", "mean"] = "mean"
+    rule: Literal["long", "product", "intersection", "mean"] = "long"
     """How the two streams' masks become one, as evaluate.rule."""
     threshold: float = 0.5
     """A pixel belongs to the mask above this probability, 0 to 1."""
