@@ -3,7 +3,7 @@
     python scripts/draw_stages.py
 
 Needs Graphviz (`apt install graphviz`). Run it when dvc.yaml's stages, outputs or dependencies have
-changed; tests/test_pictures.py says when the picture is no longer true.
+changed; tests/test_docs.py says when the picture is no longer true.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import yaml
 from losh.params import Params, check_params
 from losh.report.dataset_section import Places
 from losh.report.page import write_report
-from losh.testing.tiny_training import tiny_raw
+from losh.testing.tiny_training import TINY_SHAPES, tiny_raw
 
 NASTY = 'a <b>man</b> & his "dog" that isn\'t </table> {{ red }}'
 A2D = {
@@ -71,15 +71,7 @@ KINDS = {name: {"kind": name} for name in SCORES if name != "moving_shapes"}
 
 def make_root(root: Path, scores: dict[str, dict[str, Any]], **changes: Any) -> Params:
     """Write params.yaml and metrics/eval; the parameters."""
-    shapes = tiny_raw({})["datasets"] | {
-        "kind": "moving_shapes",
-        "seed": 1,
-        "train_videos": 3,
-        "test_videos": 2,
-        "num_frames": 10,
-        "height": 64,
-        "width": 80,
-    }
+    shapes = tiny_raw({})["datasets"] | TINY_SHAPES
     datasets = {name: KINDS.get(name, shapes) for name in scores}
     # Whatever is named first is trained on: of RefCOCO, its pictures.
     changes |= {"train__datasets": list(datasets)[:1], "train__pseudo_clips": True}

@@ -13,26 +13,17 @@ import pytest
 import yaml
 from test_whole_pipeline import call, clone
 
-from losh.testing.tiny_training import ROOT, tiny_raw
+from losh.testing.tiny_training import ROOT, TINY_SHAPES, tiny_raw
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAMS = ("git", "make", "dvc", "losh", "python", "pip", "source")
 TYPED = re.compile(rf"^(?:{'|'.join(PROGRAMS)}) \S")
-SHAPES = {
-    "kind": "moving_shapes",
-    "seed": 1,
-    "train_videos": 3,
-    "test_videos": 2,
-    "num_frames": 10,
-    "height": 64,
-    "width": 80,
-}
 # Beside the blocks, in a sentence: what is not typed here, and why.
 NOT_TYPED = {
     "make test": "is what runs this",
     "make test-slow": "is what runs this",
     "make docs": "fetches packages",
-    "make benchmark": "takes half an hour",
+    "make benchmark": "takes long",
     "make run": "is typed in a block",
     "losh demo": "needs the extra `demo`, a server that waits",
     "dvc repro": "is typed in a block",
@@ -86,7 +77,7 @@ def origin(tmp_path: Path) -> Path:
     """The repository to clone, with a tiny dataset, model and training as its default."""
     root = clone(tmp_path / "origin")
     raw = tiny_raw(
-        {"moving_shapes": SHAPES},
+        {"moving_shapes": TINY_SHAPES},
         train__datasets=["moving_shapes"],
         train__epochs=1,
         model__backbone__motion_channels=0,
@@ -169,8 +160,7 @@ def _check_sentences(root: Path) -> None:
         if command in NOT_TYPED:
             continue
         if "CKPT" in command:
-            type_in(root, "losh export-checkpoint data/model/model.safetensors -o released.pth")
-            (root / "losh" / "released.pth").rename(root / "losh" / "CKPT")
+            type_in(root, "losh export-checkpoint data/model/model.safetensors -o CKPT")
         output = type_in(root, command)
         if command == "losh recipe":
             count = int(re.search(r"`losh recipe` lists (\d+) recipes", README)[1])

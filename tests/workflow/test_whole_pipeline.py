@@ -30,7 +30,7 @@ from losh.testing.dataset_fixtures import (
     make_refer_davis17,
     make_refer_youtube_vos,
 )
-from losh.testing.tiny_training import ROOT, tiny_raw
+from losh.testing.tiny_training import ROOT, TINY_SHAPES, tiny_raw
 
 DATASETS = [
     "moving_shapes",
@@ -88,17 +88,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_jhmdb(root / "data" / "sources" / "jhmdb_sentences", videos=3)
     make_refer_youtube_vos(base / "ytvos", train=3, valid=2, valid_masks="palette", valid_ids=True)
     make_refer_davis17(base / "davis", train=2, val=2)
-    shapes = {
-        "kind": "moving_shapes",
-        "seed": 1,
-        "train_videos": 3,
-        "test_videos": 2,
-        "num_frames": 10,
-        "height": 64,
-        "width": 80,
-    }
     datasets = {
-        "moving_shapes": shapes,
+        "moving_shapes": TINY_SHAPES,
         "a2d_sentences": {"kind": "a2d_sentences", "source": str(base / "a2d")},
         "jhmdb_sentences": {"kind": "jhmdb_sentences", "seed": 3},
         "refer_youtube_vos": {"kind": "refer_youtube_vos", "source": str(base / "ytvos")},

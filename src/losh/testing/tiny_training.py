@@ -81,6 +81,18 @@ TRAIN = {
 }
 
 
+TINY_SHAPES = {
+    "kind": "moving_shapes",
+    "seed": 1,
+    "train_videos": 3,
+    "test_videos": 2,
+    "num_frames": 10,
+    "height": 64,
+    "width": 80,
+}
+"""MovingShapes of five small clips, as params.yaml's `datasets` names it."""
+
+
 def tiny_raw(datasets: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """The shipped params.yaml with a tiny model; `changes` by dotted key with `__` for the dot."""
     raw = yaml.load((ROOT / "params.yaml").read_text(), StrictLoader)
