@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 MATRIX = 1024
@@ -135,11 +136,12 @@ def build(case: Case, device: Any) -> tuple[Callable[[], None], Callable[[], Non
 
 
 def sections() -> dict[str, Any]:
-    """params.yaml as it stands."""
-    from ruamel.yaml import YAML
+    """params.yaml as it stands, with the sections of all base pipelines."""
+    import yaml
 
-    with open("params.yaml") as file:
-        return YAML(typ="safe").load(file)
+    from losh.params import StrictLoader
+
+    return yaml.load(Path("params.yaml").read_text(encoding="utf-8"), StrictLoader)
 
 
 def published(base: str, own: dict[str, Any]) -> dict[str, Any]:
