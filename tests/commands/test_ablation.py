@@ -29,7 +29,11 @@ from losh.params import load_params
 from losh.report.changed import flat
 
 ROOT = Path(__file__).parents[2]
-PARAMS = load_params(ROOT / "params.yaml")
+SHIPPED = load_params(ROOT / "params.yaml")
+# The rule that the tests' labels start from, whatever params.yaml ships.
+PARAMS = SHIPPED.model_copy(
+    update={"evaluate": SHIPPED.evaluate.model_copy(update={"rule": "mean"})}
+)
 STREAM, CROSS, INTERSECTION, CONSISTENCY = SWITCHES.values()
 
 
