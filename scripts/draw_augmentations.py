@@ -20,7 +20,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from losh.augmentation.clips import AugmentedClips  # noqa: E402
+from losh.augmentation.augmented_clips import AugmentedClips  # noqa: E402
 from losh.clips.dataset import FLOW_STRIDE, ClipRequest, LoadedClip  # noqa: E402
 from losh.clips.samples import group_samples  # noqa: E402
 from losh.download import download  # noqa: E402

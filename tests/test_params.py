@@ -87,6 +87,22 @@ def test_a_fault_is_one_line_with_key_and_remedy(path, value, expected):
         assert part in message
 
 
+@pytest.mark.parametrize(("base", "stages"), [("mttr", 3), ("referformer", 4), ("sgmg", 4)])
+def test_a_published_backbone_has_the_stages_that_its_pipeline_uses(base, stages):
+    raw = changed("model.base", base)
+    raw["model"]["backbone"] |= {"name": "resnet50", "checkpoint": None, "motion_channels": 0}
+    raw["train"]["backbone_frozen_stages"] = stages
+    raw["train"]["consistency"]["levels"] = [stages - 1]
+    check_params(raw)
+    raw["train"]["backbone_frozen_stages"] += 1
+    with pytest.raises(UserError, match=f"resnet50 has {stages} stages"):
+        check_params(raw)
+    raw["train"]["backbone_frozen_stages"] = 0
+    raw["train"]["consistency"]["levels"] = [stages]
+    with pytest.raises(UserError, match=f"levels 0 to {stages - 1}|less than or equal to 3"):
+        check_params(raw)
+
+
 def test_milestones_lie_within_the_epochs():
     raw = changed("train.milestones", [2, 9])
     check_params(raw)  # cosine reads none

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from losh.commands.repository import require_repository
-from losh.demo.arguments import add_demo
+from losh.demo.demo_arguments import add_demo
 from losh.errors import UserError, friendly
-from losh.own_video.arguments import add_predict
+from losh.own_video.predict_arguments import add_predict
 
 STOPPED = 128
 """A process that a signal ends exits with this and the signal's number."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import (
@@ -168,10 +168,6 @@ class ShortTextParams(Section):
     on_error: OnError
 
 
-PUBLISHED_LEVELS = 3
-"""Stages kept of a published backbone."""
-
-
 class BackboneParams(Section):
     name: Literal[
         "video_swin_t", "video_swin_s", "video_swin_b", "resnet50", "resnet101", "video_swin"
@@ -192,10 +188,9 @@ class BackboneParams(Section):
             raise ValueError("embed_dim must be a multiple of num_heads[0]")
         return self
 
-    @property
-    def levels(self) -> int:
-        """Feature maps that the backbone gives, 0 the finest; known without building it."""
-        return len(self.depths) if self.name == "video_swin" else PUBLISHED_LEVELS
+    def levels(self, pipeline: PipelineParams) -> int:
+        """Count the feature maps that `pipeline` gets, 0 the finest, without building it."""
+        return len(self.depths) if self.name == "video_swin" else pipeline.backbone_stages
 
 
 class PipelineParams(Section):
@@ -204,6 +199,9 @@ class PipelineParams(Section):
     The section has the pipeline's name, and its class is `Parameters` in
     losh/pipelines/<name>/parameters.py.
     """
+
+    backbone_stages: ClassVar[int] = 3
+    """How many stages of a published backbone the pipeline uses."""
 
     d_model: int = Field(ge=4, le=8192, multiple_of=4)
     num_heads: int = Field(ge=1, le=256)
@@ -222,6 +220,8 @@ class PipelineParams(Section):
 
 class DeformableParams(PipelineParams):
     """What the sections of pipelines with a deformable encoder have besides."""
+
+    backbone_stages: ClassVar[int] = 4
 
     feature_levels: int = Field(ge=1, le=8)
     points: int = Field(ge=1, le=64)
@@ -482,7 +482,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def levels_exist(self) -> Params:
-        levels = self.model.backbone.levels
+        levels = self.model.backbone.levels(self.pipeline)
         for level in self.train.consistency.levels:
             if level >= levels:
                 raise ValueError(

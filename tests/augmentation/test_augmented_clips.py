@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from losh.augmentation.clips import AugmentedClips
+from losh.augmentation.augmented_clips import AugmentedClips
 from losh.clips.batches import make_batch
 from losh.clips.dataset import ClipRequest, LoadedClip
 from losh.clips.samples import group_samples

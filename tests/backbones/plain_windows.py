@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from losh.backbones.attention_windows import MASKED, Size3, fit_window, size3
 from losh.backbones.video_swin_blocks import WindowAttention
-from losh.backbones.windows import MASKED, Size3, fit_window, size3
 
 
 def cut_windows(x: Tensor, window: Size3) -> Tensor:

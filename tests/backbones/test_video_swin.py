@@ -13,13 +13,13 @@ from plain_windows import cut_windows, join_windows, plain_attention, regions
 from torch import Tensor
 
 from losh.backbones import biased_attention as attention
+from losh.backbones.attention_windows import MASKED, WindowKind, WindowPlan, fit_window, window_plan
 from losh.backbones.video_swin import PRESETS, VideoSwin
 from losh.backbones.video_swin_blocks import (
     SwinBlock,
     WindowAttention,
     relative_position_index,
 )
-from losh.backbones.windows import MASKED, WindowKind, WindowPlan, fit_window, window_plan
 from losh.testing.parity_fixture import INPUTS, RECIPES, arrays, needs_fixture, recipe
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from losh.augmentation.clips import AugmentedClips
+from losh.augmentation.augmented_clips import AugmentedClips
 from losh.clips.batches import IMAGE_MEAN, IMAGE_STD, make_batch
 from losh.clips.dataset import ClipDataset, ClipRequest, readable
 from losh.clips.geometry import Geometry

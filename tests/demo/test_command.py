@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from losh.cli import main, parser
-from losh.demo.arguments import LOOPBACK
-from losh.demo.examples import example_clips
+from losh.demo.demo_arguments import LOOPBACK
+from losh.demo.example_clips import example_clips
 from losh.demo.serve import INSTALL, Address
 from losh.errors import UserError
 from losh.own_video.settings import DEFAULT_MODEL
@@ -46,7 +46,7 @@ def test_help_imports_nothing_slow():
     code = "import sys; from losh.cli import parser; parser().format_help(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "losh.demo.arguments" in loaded and not loaded & {"gradio", "torch", "numpy", "av"}
+    assert "losh.demo.demo_arguments" in loaded and not loaded & {"gradio", "torch", "numpy", "av"}
 
 
 def test_without_gradio_it_is_one_line_with_the_command(monkeypatch, capsys):

@@ -12,9 +12,9 @@ import pytest
 
 from losh.evaluate import evaluation
 from losh.evaluate.evaluation import evaluate
-from losh.evaluate.report import cases
-from losh.evaluate.report.cases import choose
-from losh.evaluate.report.table import ExpressionRow
+from losh.evaluate.outputs import cases
+from losh.evaluate.outputs.cases import choose
+from losh.evaluate.outputs.table import ExpressionRow
 from losh.report.dataset_section import read_cases
 from losh.testing.small_models import save_untrained
 from losh.testing.tiny_training import tiny_params
@@ -99,12 +99,36 @@ def test_a_strip_shows_frames_truth_each_stream_and_flow(tiny_data, tmp_path, mo
     }
 
 
-def test_one_stream_alone_has_no_masks_of_others(tiny_data, tmp_path, model, monkeypatch):
+def test_the_short_stream_is_shown_where_the_long_one_is_scored_alone(
+    tiny_data, tmp_path, model, monkeypatch
+):
+    """The pictures of the cases that both rules show are the same, masks and all."""
     monkeypatch.setattr(evaluation, "flow_between", lambda params, device: None)
-    folder = evaluated(tiny_data, tmp_path / "data", model, evaluate__rule="long")
+    shown = {}
+    for rule in ("long", "mean"):
+        folder = evaluated(tiny_data, tmp_path / rule, model, evaluate__rule=rule)
+        for case in json.loads((folder / "cases.json").read_text()):
+            tiles = {tile["name"]: tile for tile in case["tiles"]}
+            scored = "long" if rule == "long" else "joint"
+            assert tiles[scored]["iou"] == case["quality"]
+            assert [name for name in tiles if "scored" in tiles[name]["label"]] == [scored]
+            for name in ("short", "joint"):
+                picture = (folder / tiles[name]["file"]).read_bytes()
+                shown.setdefault((case["video"], case["text"], case["frame"], name), {})[rule] = (
+                    picture,
+                    tiles[name]["iou"],
+                )
+    both = [found for found in shown.values() if len(found) == 2]
+    assert both and all(found["long"] == found["mean"] for found in both)
+
+
+def test_a_base_pipeline_alone_has_one_mask(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "flow_between", lambda params, device: None)
+    alone = save_untrained(tmp_path / "base.safetensors", model__short_stream=False)
+    folder = evaluated(tiny_data, tmp_path / "data", alone, evaluate__rule="long")
     for case in json.loads((folder / "cases.json").read_text()):
-        names = {tile["name"] for tile in case["tiles"]}
-        assert {"truth", "joint"} < names and not names & {"long", "short", "flow"}
+        labels = {tile["name"]: tile["label"] for tile in case["tiles"]}
+        assert labels["joint"] == "mask" and not set(labels) & {"long", "short", "flow"}
 
 
 def test_without_pictures_there_are_no_cases_and_no_flow_network(

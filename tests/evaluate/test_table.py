@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from losh.evaluate.report.table import ExpressionRow, worst_first, write_plots, write_rows
+from losh.evaluate.outputs.table import ExpressionRow, worst_first, write_plots, write_rows
 
 
 def row(

@@ -19,10 +19,10 @@ import torch
 from losh.datasets import open_reader
 from losh.download import download
 from losh.errors import UserError
+from losh.evaluate.outputs.pictures import draw_cases
 from losh.evaluate.protocols import videos
 from losh.evaluate.protocols.davis import EXPRESSION_SETS
 from losh.evaluate.protocols.setup import EvaluationSetup
-from losh.evaluate.report.pictures import draw_cases
 from losh.frames import FrameStore
 from losh.frames.extract import extract_frames
 from losh.params import PublishedParams

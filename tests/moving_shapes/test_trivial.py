@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from losh.moving_shapes.trivial import trivial_masks
+from losh.moving_shapes.trivial_predictors import trivial_masks
 
 
 def _row(first: int, last: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from losh.augmentation.clips import AugmentedClips
+from losh.augmentation.augmented_clips import AugmentedClips
 from losh.clips.dataset import ClipRequest
 from losh.clips.samples import Sample, without_copies
 from losh.download import download

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from losh.backbones.windows import WindowKind, WindowPlan
+from losh.backbones.attention_windows import WindowKind, WindowPlan
 
 BLOCK = 2**18
 """Logits worked on at once: 1 MiB, which stays in a core's cache through all the passes over it."""

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import stochastic_depth
 
+from losh.backbones.attention_windows import Reordered, Size3, cached_window_plan, fit_window, size3
 from losh.backbones.biased_attention import window_attention
-from losh.backbones.windows import Reordered, Size3, cached_window_plan, fit_window, size3
 
 PATCH = 4
 NORM_EPS = 1e-5

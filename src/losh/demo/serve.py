@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from losh.demo.examples import FIRST_SENTENCE
+from losh.demo.example_clips import FIRST_SENTENCE
 from losh.demo.limits import Limits
 from losh.demo.visits import Visits
 from losh.errors import UserError, first_line
@@ -75,7 +75,7 @@ def _page(model: Path, visits: Visits, limits: Limits, settings: Settings) -> An
     # Gradio reads both when it is imported, and asks the network for its version otherwise.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(visits.uploads)
-    from losh.demo.page import build_page
+    from losh.demo.gradio_page import build_page
     from losh.demo.tryout import short_text_of
     from losh.own_video.model import load
 
@@ -86,7 +86,7 @@ def _page(model: Path, visits: Visits, limits: Limits, settings: Settings) -> An
 
 
 def _launch(page: Any, address: Address, limits: Limits) -> str:
-    from losh.demo.page import CSS, THEME
+    from losh.demo.gradio_page import CSS, THEME
 
     ports = [address.port] if address.port else range(FIRST_PORT, FIRST_PORT + PORTS)
     for port in ports:

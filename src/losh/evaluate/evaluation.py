@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,18 @@ import pandas as pd
 from losh.clips.samples import build_samples, read_expressions
 from losh.errors import UserError
 from losh.evaluate.metrics.rounding import rounded
+from losh.evaluate.outputs.cases import flow_between, write_cases
+from losh.evaluate.outputs.pictures import draw_cases
+from losh.evaluate.outputs.table import write_empty_plots, write_plots, write_rows
 from losh.evaluate.protocols.annotated_frames import evaluate_a2d
-from losh.evaluate.protocols.refcoco import evaluate_by_split
+from losh.evaluate.protocols.refer_coco import evaluate_by_split
 from losh.evaluate.protocols.setup import EvaluationSetup, Result, predictor_of
+from losh.evaluate.protocols.stream_masks import with_both_streams
 from losh.evaluate.protocols.videos import (
     evaluate_davis,
     evaluate_whole_videos,
     evaluate_youtube_vos,
 )
-from losh.evaluate.report.cases import flow_between, write_cases
-from losh.evaluate.report.pictures import draw_cases
-from losh.evaluate.report.table import write_empty_plots, write_plots, write_rows
 from losh.frames import FrameStore
 from losh.model.checkpoint import load_model
 from losh.params import EvaluateParams, FlowParams
@@ -137,7 +139,9 @@ def _write(
         between = None
         if flow and setup.params.pictures:
             between = flow_between(flow, str(setup.processes.device))
-        write_cases(setup.store, result, setup.params.pictures, setup.out / "cases", between)
+        complete = partial(with_both_streams, setup)
+        shown = setup.params.pictures
+        write_cases(setup.store, result, shown, setup.out / "cases", between, complete)
     else:
         write_empty_plots(metrics / "plots" / name)
     write_json(metrics / "eval" / f"{name}.json", summary)

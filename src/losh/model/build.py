@@ -26,6 +26,6 @@ def build_model(
     encoder = text_encoder
     if encoder is None:
         encoder = TextEncoder(params.text_encoder, pooled=kind.uses_sentence)
-    backbone = build_backbone(params.backbone, kind.backbone_stages)
+    backbone = build_backbone(params.backbone, pipeline.backbone_stages)
     base = kind(pipeline, backbone, encoder, encoder.width)
     return LoSh(base, params)

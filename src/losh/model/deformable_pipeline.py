@@ -50,7 +50,6 @@ class DeformablePipeline(RVOSPipeline):
     """
 
     params: DeformableParams
-    backbone_stages = 4
     uses_sentence = True
     mask_stride: ClassVar[int]
     """Pixels that a cell of `mask_features` spans."""

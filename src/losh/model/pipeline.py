@@ -137,8 +137,6 @@ class RVOSPipeline(nn.Module, ABC):
     `PipelineClass` says what the constructor of a pipeline takes.
     """
 
-    backbone_stages: ClassVar[int]
-    """How many stages of a published backbone the pipeline uses."""
     uses_sentence: ClassVar[bool] = False
     """Whether it reads the text encoder's pooled sentence vector."""
     min_side: int = 1
@@ -264,7 +262,6 @@ class RVOSPipeline(nn.Module, ABC):
 class PipelineClass(Protocol):
     """The class of a pipeline, as `losh.pipelines.pipeline_class` finds it."""
 
-    backbone_stages: int
     uses_sentence: bool
 
     def __call__(

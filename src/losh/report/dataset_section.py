@@ -14,8 +14,8 @@ from markupsafe import Markup
 from losh.report.changed import changed_params
 from losh.report.charts import EARLIER, Points, bar_chart, interval_chart, line_chart
 from losh.report.earlier import Earlier, earlier_scores
-from losh.report.examples import StepExamples, read_examples
 from losh.report.scores import ScoreRow, kind_predictors, kind_rows, score_rows
+from losh.report.short_text_examples import StepExamples, read_examples
 from losh.runtime.files import read_json
 
 MEDIA_TYPE = "image/jpeg"

@@ -115,10 +115,10 @@ SGMG = {
 PIPELINES = {"mttr": MTTR, "referformer": REFERFORMER, "sgmg": SGMG}
 
 
-def save_untrained(path: Path) -> Path:
-    """Write a model file of `tiny_params` with the weights of seed 0, both streams; its path."""
+def save_untrained(path: Path, **changes: object) -> Path:
+    """Write a model file of `tiny_params` with `changes` and the weights of seed 0; its path."""
     torch.manual_seed(0)
-    params = tiny_params()
+    params = tiny_params(**changes)
     config = {"model": params.model.model_dump(), "pipeline": params.pipeline.model_dump()}
     sizes = {"window": TINY_FRAMES.window, "short_side": 48, "long_side": 576}
     save_model(path, build_model(params.model, params.pipeline), config | sizes)

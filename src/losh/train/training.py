@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from losh.augmentation.clips import AugmentedClips
+from losh.augmentation.augmented_clips import AugmentedClips
 from losh.clips.sampler import GlobalBatches
 from losh.clips.samples import Sample, group_samples, without_copies
 from losh.clips.transforms import mirror_words

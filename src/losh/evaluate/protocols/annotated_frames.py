@@ -17,10 +17,10 @@ from losh.clips.samples import Sample
 from losh.evaluate.metrics.average_precision import CocoAccumulator, encode
 from losh.evaluate.metrics.bootstrap import clip_interval
 from losh.evaluate.metrics.by_kind import Judged, scores_by_kind
+from losh.evaluate.outputs.table import ExpressionRow
+from losh.evaluate.protocols.baselines import Baselines
 from losh.evaluate.protocols.setup import EvaluationSetup, Result, ShownMask
 from losh.evaluate.protocols.stream_masks import stream_masks
-from losh.evaluate.protocols.trivial import Beside
-from losh.evaluate.report.table import ExpressionRow
 from losh.inference.overlap import Overlap
 from losh.inference.streams import Prediction
 from losh.model.structures import FrameSizes, size_of
@@ -78,8 +78,8 @@ def evaluate_a2d(setup: EvaluationSetup, samples: list[Sample]) -> Result:
     the best query's alone ours.
     """
     processes, name = setup.processes, setup.store.index["name"]
-    beside = Beside(setup.store, setup.params.trivial)
-    tally = Tally({name: Overlap() for name in beside.names})
+    baselines = Baselines(setup.store, setup.params.trivial)
+    tally = Tally({name: Overlap() for name in baselines.names})
     mine = samples[processes.rank :: processes.world]
     skipped = tally.result.skipped if setup.params.on_error == "skip" else None
     batches = setup.predictor.windows(mine, setup.root, best_only=False, skipped=skipped)
@@ -88,7 +88,7 @@ def evaluate_a2d(setup: EvaluationSetup, samples: list[Sample]) -> Result:
         for batch, found in batches:
             padded = size_of(batch.clips.frames.shape[-2:])
             for (clip, sample), prediction in zip(batch.samples(), found, strict=True):
-                _score(setup, tally, beside, clip, sample, prediction, padded)
+                _score(setup, tally, baselines, clip, sample, prediction, padded)
             bar.update(len(batch.long))
     total = Tally({name: Overlap() for name in tally.trivial})
     for other in processes.gather(tally):
@@ -100,7 +100,7 @@ def evaluate_a2d(setup: EvaluationSetup, samples: list[Sample]) -> Result:
 def _score(
     setup: EvaluationSetup,
     tally: Tally,
-    beside: Beside,
+    baselines: Baselines,
     clip: LoadedClip,
     sample: Sample,
     prediction: Prediction,
@@ -118,8 +118,8 @@ def _score(
     queries = list(zip(scores, codes[:-1], strict=True))
     tally.precision.add(sample.sample_id, codes[-1], queries)
     intersection, union = tally.overlap.areas[sample.sample_id]
-    kind, trivial = beside.kind(sample, t, truths)
-    for name, mask in beside.masks(sample, truths).items():
+    kind, trivial = baselines.kind(sample, t, truths)
+    for name, mask in baselines.masks(sample, truths).items():
         trivial[name] = tally.trivial[name].add(sample.sample_id, mask, truth)
     tally.judged[sample.sample_id] = Judged(sample.video, kind, iou, trivial)
     row = ExpressionRow(
@@ -140,4 +140,4 @@ def _score(
     tally.result.rows.append(row)
     chosen = [stream[0, best : best + 1] for stream in prediction.logits]
     streams = stream_masks(setup, chosen, sizes)
-    tally.result.predictions[row.key] = ShownMask(t, codes[best], streams)
+    tally.result.predictions[row.key] = ShownMask(t, codes[best], streams, sample)

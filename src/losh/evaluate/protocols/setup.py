@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from losh.clips.samples import Sample
 from losh.evaluate.metrics.average_precision import Rle
-from losh.evaluate.report.table import ExpressionRow
+from losh.evaluate.outputs.table import ExpressionRow
 from losh.frames import FrameStore
 from losh.inference.forward import Predictor
 from losh.inference.text_features import TextFeatures
@@ -44,10 +45,12 @@ class ShownMask:
 
     frame: int
     """Its 0-based index."""
-    joint: Rle
+    scored: Rle
     """The mask that is scored."""
-    streams: dict[str, Rle]
-    """`long` and `short`: each stream's own; empty where one stream decides alone."""
+    others: dict[str, Rle]
+    """Of `long`, `short` and `joint` those that are not scored; empty where there is one stream."""
+    sample: Sample | None = None
+    """What was predicted; None where it was the whole video."""
 
 
 def predictor_of(

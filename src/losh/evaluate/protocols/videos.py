@@ -16,6 +16,7 @@ from tqdm import tqdm
 from losh.errors import UserError
 from losh.evaluate.metrics.average_precision import encode
 from losh.evaluate.metrics.j_and_f import RunningJF
+from losh.evaluate.outputs.table import ExpressionRow
 from losh.evaluate.protocols.davis import (
     ObjectScore,
     UnsupervisedVideo,
@@ -31,7 +32,6 @@ from losh.evaluate.protocols.youtube_vos import (
     local_scores,
     merge_submissions,
 )
-from losh.evaluate.report.table import ExpressionRow
 from losh.inference.overlap import Overlap
 from losh.inference.whole_video import Trajectory, track
 from losh.model.structures import size_of

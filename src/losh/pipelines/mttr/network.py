@@ -45,7 +45,6 @@ class MTTR(RVOSPipeline):
         text_width: width of the text encoder's features.
     """
 
-    backbone_stages = 3
     params: Parameters
 
     def __init__(

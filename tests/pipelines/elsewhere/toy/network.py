@@ -115,7 +115,6 @@ class ToyObjective(Objective):
 class Toy(RVOSPipeline):
     """See `losh.model.pipeline.RVOSPipeline`."""
 
-    backbone_stages = 3
     min_side = 32
 
     def __init__(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from losh.demo.limits import Limits
-from losh.own_video.arguments import add_settings, settings_of
+from losh.own_video.predict_arguments import add_settings, settings_of
 from losh.own_video.settings import DEFAULT_MODEL
 
 LOOPBACK = "127.0.0.1"

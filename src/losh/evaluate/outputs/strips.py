@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from losh.evaluate.outputs.pictures import TRUTH, true_mask
+from losh.evaluate.outputs.table import ExpressionRow
 from losh.evaluate.protocols.setup import ShownMask
-from losh.evaluate.report.pictures import TRUTH, true_mask
-from losh.evaluate.report.table import ExpressionRow
 from losh.flow.visual import flow_to_rgb
 from losh.frames import FrameStore
 from losh.inference.overlap import mask_iou
@@ -61,7 +61,9 @@ def draw_strip(
     ]
     if truth is not None:
         tiles.append(Tile("truth", "truth", overlay(grey, resize_mask(truth, size), TRUTH, TINT)))
-    masks = shown.streams | {"joint": shown.joint}
+    # What the rule makes of the streams is the one of the three that is not among the others.
+    scored = next(name for name in ("joint", "long") if name not in shown.others)
+    masks = shown.others | {scored: shown.scored}
     for name in (name for name in MASKS if name in masks):
         mask = coco_mask.decode(masks[name]).astype(bool)
         picture = overlay(grey, resize_mask(mask, size), opacity=TINT)
@@ -69,7 +71,10 @@ def draw_strip(
         if truth is not None:
             picture = outline(picture, resize_mask(truth, size), TRUTH)
             iou = mask_iou(mask, truth)
-        tiles.append(Tile(name, MASKS[name], picture, iou))
+        label = MASKS[name]
+        if name == scored:
+            label = f"{label}, scored" if shown.others else "mask"
+        tiles.append(Tile(name, label, picture, iou))
     return tiles + _flow_tile(store, row.video, t, flow)
 
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from losh.evaluate.outputs.table import ExpressionRow, worst_first
 from losh.evaluate.protocols.setup import Result
-from losh.evaluate.report.table import ExpressionRow, worst_first
 from losh.frames import FrameStore
 from losh.media.drawing import caption, outline, overlay
 from losh.media.resizing import resize_mask
@@ -29,7 +29,7 @@ def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None
     for row in _spread(rows, count):
         shown = result.predictions[row.key]
         t, frame = shown.frame, store.frame(row.video, shown.frame)
-        predicted = coco_mask.decode(shown.joint).astype(bool)
+        predicted = coco_mask.decode(shown.scored).astype(bool)
         picture = overlay(frame, resize_mask(predicted, frame.shape[:2]))
         truth = true_mask(store, row, t)
         if truth is not None:

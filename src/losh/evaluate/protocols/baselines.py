@@ -9,14 +9,14 @@ import numpy as np
 from losh.clips.samples import Sample
 from losh.frames import FrameStore
 from losh.moving_shapes.single_frame import candidates, expected_iou, kind_of_sample
-from losh.moving_shapes.trivial import largest_object, trivial_masks
+from losh.moving_shapes.trivial_predictors import largest_object, trivial_masks
 from losh.moving_shapes.truth import Truth, read_truth
 
 SEED = 0
 SINGLE_FRAME = "best_single_frame_guess"
 
 
-class Beside:
+class Baselines:
     """Trivial predictions and kinds of one dataset's samples, as far as its index tells.
 
     JHMDB has one person a video, whose mask is the answer: no predictor. A2D-Sentences has the

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from losh.errors import UserError
-from losh.evaluate.protocols.setup import Result
-from losh.evaluate.report.strips import Flow, Tile, draw_strip
-from losh.evaluate.report.table import ExpressionRow, worst_first
+from losh.evaluate.outputs.strips import Flow, Tile, draw_strip
+from losh.evaluate.outputs.table import ExpressionRow, worst_first
+from losh.evaluate.protocols.setup import Result, ShownMask
 from losh.flow.compute import running_size
 from losh.frames import FrameStore
 from losh.media.resizing import resize_flow, resize_frame
@@ -24,14 +25,23 @@ QUALITY = 85
 """Of the JPEG files: some 10 KB a picture."""
 
 
+Completed = Callable[[ExpressionRow, ShownMask], ShownMask]
+"""Adds to what a case shows what evaluation did not need."""
+
+
 def write_cases(
-    store: FrameStore, result: Result, count: int, out: Path, flow: Flow | None
+    store: FrameStore,
+    result: Result,
+    count: int,
+    out: Path,
+    flow: Flow | None,
+    completed: Completed,
 ) -> None:
     """Write the strips of up to `count` cases to `out`, and cases.json, which names them."""
     rows = worst_first(row for row in result.rows if row.key in result.predictions)
     cases = []
     for number, (group, row) in enumerate(choose(rows, min(count, MOST))):
-        shown = result.predictions[row.key]
+        shown = completed(row, result.predictions[row.key])
         tiles = draw_strip(store, row, shown, flow)
         cases.append(
             {

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from losh.demo.examples import FIRST_SENTENCE, example_clips
+from losh.demo.example_clips import FIRST_SENTENCE, example_clips
 from losh.demo.limits import Limits
 from losh.demo.side_by_side import COLOURS
 from losh.demo.tryout import Row, Shown, short_text_of, spoken, try_out
