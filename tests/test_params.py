@@ -124,14 +124,18 @@ def test_some_loss_has_a_weight(short_stream):
         check_params(raw)
 
 
+@pytest.mark.parametrize("base", ["mttr", "referformer"])
 @pytest.mark.parametrize("name", get_args(BackboneParams.model_fields["name"].annotation))
-def test_the_number_of_levels_is_that_of_the_backbone(name):
+def test_the_number_of_levels_is_that_of_the_backbone(name, base):
     from losh.backbones.weights import build_backbone
+    from losh.pipelines import parameters_class
 
     sizes = {"depths": [1, 1], "num_heads": [1, 1], "embed_dim": 8} if name == "video_swin" else {}
     params = BackboneParams(name=name, checkpoint=None, **sizes)
     with torch.device("meta"):
-        assert len(build_backbone(params).channels) == params.levels
+        pipeline = parameters_class(base)
+        built = build_backbone(params, pipeline.backbone_stages)
+        assert len(built.channels) == params.levels(pipeline)
 
 
 def test_a_missing_key_is_named():

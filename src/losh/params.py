@@ -188,7 +188,7 @@ class BackboneParams(Section):
             raise ValueError("embed_dim must be a multiple of num_heads[0]")
         return self
 
-    def levels(self, pipeline: PipelineParams) -> int:
+    def levels(self, pipeline: PipelineParams | type[PipelineParams]) -> int:
         """Count the feature maps that `pipeline` gets, 0 the finest, without building it."""
         return len(self.depths) if self.name == "video_swin" else pipeline.backbone_stages
 

@@ -106,7 +106,9 @@ def test_the_short_stream_is_shown_where_the_long_one_is_scored_alone(
     monkeypatch.setattr(evaluation, "flow_between", lambda params, device: None)
     shown = {}
     for rule in ("long", "mean"):
-        folder = evaluated(tiny_data, tmp_path / rule, model, evaluate__rule=rule)
+        folder = evaluated(
+            tiny_data, tmp_path / rule, model, evaluate__rule=rule, evaluate__pictures=9
+        )
         for case in json.loads((folder / "cases.json").read_text()):
             tiles = {tile["name"]: tile for tile in case["tiles"]}
             scored = "long" if rule == "long" else "joint"

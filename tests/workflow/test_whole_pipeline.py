@@ -341,7 +341,7 @@ def test_predict_masks_an_own_clip(project, tmp_path):
 def test_a_users_mistake_is_one_line_and_exit_code_1(project):
     good = (project / "params.yaml").read_text()
     try:
-        (project / "params.yaml").write_text(good.replace("rule: mean", "rule: best"))
+        (project / "params.yaml").write_text(good.replace("rule: long", "rule: best"))
         output = call(project, sys.executable, "stages/evaluate.py", "moving_shapes", fails=True)
     finally:
         (project / "params.yaml").write_text(good)
