@@ -233,30 +233,36 @@ class Worker:
 
 
 def turns(cases: list[Case], repeats: int) -> list[dict[str, Any]]:
-    """Measure some cases by turns."""
+    """Measure some cases by turns, and print a line of the table for each."""
+    from tqdm import tqdm
+
     workers = [Worker(case) for case in cases]
-    for _ in range(repeats + 1):  # the first is not counted
+    what_runs = f"{cases[0].size}: {cases[0].base}"
+    # The first turn is not counted.
+    for _ in tqdm(range(repeats + 1), desc=what_runs, unit="turn", leave=False):
         for worker in workers:
             for what in ("matrix", "train", *(() if worker.case.other else ("predict",))):
                 worker.measure(what)
-    return [worker.close() for worker in workers]
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown."""
-    lines = [
-        "| case | threads | training step, s | prediction, s | peak memory, GB | parameters, M "
-        "| share of the matrix rate |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = [worker.close() for worker in workers]
     for row in rows:
-        case, millions = row["case"], row.get("parameters", 0) / 1e6
-        lines.append(
-            f"| {case.size}: {case.name} | {case.threads} | {row['train']:.3f} "
-            f"| {row.get('predict', float('nan')):.3f} | {row['memory']:.2f} | {millions:.1f} "
-            f"| {row['share']:.0%} of {row['rate'] / 1e9:.0f} GFLOP/s |"
-        )
-    return "\n".join(lines)
+        print(line_of(row), flush=True)
+    return rows
+
+
+HEADER = """\
+| case | threads | training step, s | prediction, s | peak memory, GB | parameters, M \
+| share of the matrix rate |
+|---|---|---|---|---|---|---|"""
+
+
+def line_of(row: dict[str, Any]) -> str:
+    """Of the Markdown table."""
+    case, millions = row["case"], row.get("parameters", 0) / 1e6
+    return (
+        f"| {case.size}: {case.name} | {case.threads} | {row['train']:.3f} "
+        f"| {row.get('predict', float('nan')):.3f} | {row['memory']:.2f} | {millions:.1f} "
+        f"| {row['share']:.0%} of {row['rate'] / 1e9:.0f} GFLOP/s |"
+    )
 
 
 def advice(rows: list[dict[str, Any]]) -> str:
@@ -286,25 +292,25 @@ def main() -> None:
         return
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {date.today()}.")
     print(f"`python scripts/benchmark.py {' '.join(sys.argv[1:])}`\n", flush=True)
-    rows = []
+    print(HEADER, flush=True)
     for threads in arguments.threads:
         for size in arguments.sizes:
             for base in arguments.bases:
                 cases = [Case(base, losh, size, threads) for losh in (False, True)]
                 if arguments.other and base == "mttr":
                     cases.append(Case(size=size, threads=threads, other=arguments.other))
-                rows += turns(cases, arguments.repeats)
-    print(table(rows), flush=True)
+                turns(cases, arguments.repeats)
     if arguments.no_forms:
         return
     forms = [{}, {"bf16": True}, {"checkpointing": True}, {"bf16": True, "checkpointing": True}]
     forms += [{"compile": True}]
     for size in arguments.sizes:
         last = max(arguments.threads)
+        print(f"\n{HEADER}", flush=True)
         found = [
             turns([Case(size=size, threads=last, **form)], arguments.repeats)[0] for form in forms
         ]
-        print(f"\n{table(found)}\n\nFastest that fits, MTTR with LoSh, {size}:\n\n{advice(found)}")
+        print(f"\nFastest that fits, MTTR with LoSh, {size}:\n\n{advice(found)}", flush=True)
 
 
 if __name__ == "__main__":
