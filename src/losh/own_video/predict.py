@@ -17,7 +17,7 @@ from losh.own_video.clip_input import Clip, open_clip
 from losh.own_video.knowledge import about_unknown
 from losh.own_video.legend import colour_of, legend
 from losh.own_video.model import Model, load
-from losh.own_video.outputs import (
+from losh.own_video.result_files import (
     Add,
     check_file,
     check_folder,

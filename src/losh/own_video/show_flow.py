@@ -15,7 +15,7 @@ from losh.flow.estimator import FlowEstimator
 from losh.flow.visual import flow_to_rgb
 from losh.media.resizing import network_size, resize_frame
 from losh.own_video.clip_input import Frame, open_clip
-from losh.own_video.outputs import check_file
+from losh.own_video.result_files import check_file
 from losh.own_video.video_writer import video_writer
 from losh.params import FlowParams
 from losh.runtime.machine import pick_device
