@@ -45,7 +45,7 @@ PAGE = re.compile(r"\]\(([\w./]+)\.md[)#]")  # a link, with or without an anchor
 
 
 def setup(app):
-    """Hook into the build: pages of the index are the side bar, and site/index.html leads there."""
+    """Add to the build: pages of the index are the side bar, and site/index.html leads there."""
     app.connect("source-read", add_side_bar)
     app.connect("build-finished", add_front_door)
 

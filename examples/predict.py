@@ -1,5 +1,6 @@
-"""Mask two objects of the example clip with the library. Usage, after `make run`:
-python examples/predict.py [MODEL]
+"""Mask two objects of the example clip with the library.
+
+Usage, after `make run`: python examples/predict.py [MODEL]
 """
 
 import sys

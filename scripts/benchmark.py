@@ -145,7 +145,7 @@ def sections() -> dict[str, Any]:
 
 
 def published(base: str, own: dict[str, Any]) -> dict[str, Any]:
-    """Changes of a base pipeline's section to the published sizes."""
+    """Return the changes of a base pipeline's section to the published sizes."""
     changes: dict[str, Any] = {"d_model": 256, "num_heads": 8, "ffn_dim": 2048, "dropout": 0.1}
     layers = 3 if base == "mttr" else 4
     changes |= {"encoder_layers": layers, "decoder_layers": layers}
@@ -156,7 +156,7 @@ def published(base: str, own: dict[str, Any]) -> dict[str, Any]:
 
 
 def work(case: Case) -> None:
-    """A worker: answers each line of standard input with the seconds of what it names."""
+    """Be a worker: answer each line of standard input with the seconds of what it names."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -1,5 +1,6 @@
-"""Make examples/shapes.mp4, a clip of MovingShapes that no training and no test of the default has
-seen, and print what can be said of it. The same clip each time. Usage:
+"""Make examples/shapes.mp4, a clip of MovingShapes, and print what can be said of it.
+
+No training and no test of the default has seen the clip, and it is the same clip each time. Usage:
 python scripts/make_example_clip.py [-o examples/shapes.mp4] [--index 1]
 """
 

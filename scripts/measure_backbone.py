@@ -1,5 +1,6 @@
-"""What the motion branch costs, and what can be known of motion at all: two numbers of
-docs/backbone/README.md.
+"""Measure what the motion branch costs, and what can be known of motion at all: two numbers.
+
+They are in docs/backbone/README.md.
 
     python scripts/measure_backbone.py    (3 minutes on one core)
 
@@ -32,7 +33,7 @@ TRACKS = 50_000
 
 
 def model_with(params: Params, motion_channels: int) -> LoSh:
-    """The default's model with random visual weights."""
+    """Build the default's model with random visual weights."""
     changes = {"checkpoint": None, "motion_channels": motion_channels}
     backbone = params.model.backbone.model_copy(update=changes)
     torch.manual_seed(0)

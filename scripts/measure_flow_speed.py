@@ -67,7 +67,7 @@ def plain_loop(frames_root: Path) -> None:
 
 
 def stage(frames_root: Path) -> None:
-    """The stage's own code, into a temporary folder."""
+    """Run the stage's own code, into a temporary folder."""
     from losh.flow.compute import compute_flow
     from losh.runtime.machine import keep_freed_memory
 

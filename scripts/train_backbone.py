@@ -1,5 +1,6 @@
-"""Train the embedded visual backbone: a small Video-Swin that names the objects of generated clips,
-pixel by pixel.
+"""Train the embedded visual backbone: a small Video-Swin that names the objects of generated clips.
+
+It names them pixel by pixel.
 
     python scripts/train_backbone.py --out src/losh/backbones/embedded/model.safetensors \\
         --log docs/backbone
@@ -123,8 +124,9 @@ def label_maps(clip: RenderedClip) -> np.ndarray:
 
 
 def distance_maps(clip: RenderedClip) -> np.ndarray:
-    """float16 [2 * DISTANCES, T, h, w] at stride 4, in their units: zero on the background; the
-    last frame's move is that of the one before.
+    """Compute the maps of distances, float16 [2 * DISTANCES, T, h, w] at stride 4, in their units.
+
+    They are zero on the background. The last frame's move is that of the one before.
     """
     here = slice(STRIDE // 2, None, STRIDE)
     count, _, height, width = clip.masks.shape
@@ -144,8 +146,9 @@ def distance_maps(clip: RenderedClip) -> np.ndarray:
 
 
 def centre_moves(clip: RenderedClip, t: int) -> np.ndarray:
-    """[2, n] px: how each object moves from frame t to the next (from the last but one to the last
-    in the last frame).
+    """Compute how each object moves from frame t to the next, [2, n] px.
+
+    In the last frame it is the move from the last but one to the last.
     """
     last = t == len(clip.flow_forward)
     field, masks = -clip.flow_backward[-1] if last else clip.flow_forward[t], clip.masks[t]
@@ -160,7 +163,10 @@ def labelled_clip(seed: int, num_frames: int, height: int, width: int) -> Labell
 
 
 def make_clips(count: int, shapes: MovingShapesParams, scratch: Path) -> list[Labelled]:
-    """The first clips of FIRST_SEED, of the size of the default's; kept in `scratch` in files."""
+    """Make the first clips of FIRST_SEED, of the size of the default's.
+
+    They are kept in `scratch` in files.
+    """
     size = (shapes.num_frames, shapes.height, shapes.width)
     draw = partial(labelled_clip, num_frames=size[0], height=size[1], width=size[2])
     clips: list[Labelled] = []
@@ -180,7 +186,7 @@ def make_clips(count: int, shapes: MovingShapesParams, scratch: Path) -> list[La
 
 
 def cut(clip: Labelled, start: int, window: int, mirrored: bool) -> Labelled:
-    """A window of a clip, mirrored or not."""
+    """Cut a window out of a clip, mirrored or not."""
     frames, labels, distances = clip
     shown = slice(start, start + window)
     frames, labels, distances = frames[shown], labels[:, shown], distances[:, shown]
@@ -202,8 +208,9 @@ def cut(clip: Labelled, start: int, window: int, mirrored: bool) -> Labelled:
 
 
 def to_batch(windows: list[Labelled]) -> tuple[Tensor, Truth]:
-    """Frames [B, T, 3, H, W], normalised, and by name of OUTPUTS labels [B * T, h, w] and distances
-    [B * T, 2, h, w].
+    """Return the frames [B, T, 3, H, W], normalised, and the truth by name of OUTPUTS.
+
+    Labels are [B * T, h, w], distances [B * T, 2, h, w].
     """
     frames = [torch.from_numpy(np.ascontiguousarray(frames)) for frames, _, _ in windows]
     labels = torch.from_numpy(np.stack([labels for _, labels, _ in windows])).long()
@@ -225,7 +232,7 @@ def draw_batch(clips: list[Labelled], size: int, window: int, step: int) -> tupl
 
 
 def predict(backbone: VideoSwin, heads: DenseHeads, frames: Tensor) -> list[dict[str, Tensor]]:
-    """What the heads read from the backbone."""
+    """Return what the heads read from the backbone."""
     embeddings: list[Tensor] = []
     assert backbone.motion is not None
     hook = backbone.motion.register_forward_hook(lambda _, __, x: embeddings.append(x))
@@ -237,14 +244,15 @@ def predict(backbone: VideoSwin, heads: DenseHeads, frames: Tensor) -> list[dict
 def predict_early(
     backbone: VideoSwin, heads: DenseHeads, frames: Tensor
 ) -> list[dict[str, Tensor]]:
-    """What the heads read from the embedding alone, in a quarter of the time."""
+    """Return what the heads read from the embedding alone, in a quarter of the time."""
     assert backbone.motion is not None
     return [heads.early(backbone.motion(backbone.patch_embed(frames)))]
 
 
 def total_loss(outputs: list[dict[str, Tensor]], truth: Truth, early_motion: float) -> Tensor:
-    """Sum of the attributes' cross-entropies and of the L1 distances, of all outputs;
-    `early_motion`: weight of the embedding's.
+    """Add up the attributes' cross-entropies and the L1 distances of all outputs.
+
+    `early_motion` is the weight of the embedding's.
     """
     total = torch.zeros(())
     seen = (truth["motion"] > 0)[:, None]
@@ -265,7 +273,9 @@ def total_loss(outputs: list[dict[str, Tensor]], truth: Truth, early_motion: flo
 def measure(
     backbone: VideoSwin, heads: DenseHeads, clips: list[Labelled], window: int
 ) -> dict[str, float]:
-    """What the coarsest level tells of these clips' object pixels, in windows without overlap.
+    """Measure what the coarsest level tells of these clips' object pixels.
+
+    The windows do not overlap.
 
     Returns:
         By attribute the part of pixels that are named right; `*_px`: the mean error a coordinate;
@@ -389,7 +399,7 @@ def main() -> None:
 
 
 def write_log(rows: list[dict[str, float]], folder: Path) -> None:
-    """The rows as training.csv, and as curves in curves.png."""
+    """Write the rows as training.csv, and as curves in curves.png."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -419,8 +429,9 @@ def write_log(rows: list[dict[str, float]], folder: Path) -> None:
 
 
 def save(out: Path, backbone: VideoSwin, row: dict[str, float], frames: Tensor) -> None:
-    """Write the backbone with what is known of it in the metadata, its levels brought to SPREADS on
-    `frames`.
+    """Write the backbone with what is known of it in the metadata.
+
+    Its levels are brought to SPREADS on `frames`.
     """
     scaled = copy.deepcopy(backbone)
     spreads = spread_of_levels(scaled, frames)

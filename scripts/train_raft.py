@@ -198,7 +198,7 @@ class Trainer:
         return sum(length for _, length in self.phases)
 
     def phase(self) -> tuple[str, float]:
-        """The name of the present phase and which part of it is done."""
+        """Return the name of the present phase and which part of it is done."""
         start = 0
         for name, length in self.phases:
             if self.step < start + length:
@@ -238,7 +238,10 @@ class Trainer:
         return name, loss.item(), error, truth.norm(dim=1).mean().item()
 
     def _batch(self, name: str, done: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Matching sees large motions alone; the cheaper phases take twice as many pairs."""
+        """Draw a batch.
+
+        Matching sees large motions alone; the cheaper phases take twice as many pairs.
+        """
         batch, share = self.options.batch, self.options.share
         if name == "matching":
             return batch_at(self.step, 2 * batch, 0.0, 0.0, self.clips)

@@ -1,5 +1,6 @@
-"""Stage check: all of params.yaml and the files that it names, before any other stage runs. Usage:
-python stages/check.py
+"""Stage check: all of params.yaml and the files that it names, before any other stage runs.
+
+Usage: python stages/check.py
 """
 
 import sys

@@ -63,8 +63,9 @@ which would end in a machine without memory."""
 
 
 class Section(BaseModel):
-    """A part of params.yaml: unknown keys are errors, a word is never taken for a number, and
-    numbers are finite.
+    """A part of params.yaml.
+
+    Unknown keys are errors, a word is never taken for a number, and numbers are finite.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -578,7 +579,7 @@ def check_pipeline(name: str, raw: Any, where: str) -> PipelineParams:
 
 
 def _no_pipeline(base: Any, where: str) -> UserError:
-    """The error where `model.base` names no pipeline, or one without its section."""
+    """Make the error where `model.base` names no pipeline, or one without its section."""
     known = pipelines.names()
     if base in known:
         return UserError(
@@ -591,7 +592,7 @@ def _no_pipeline(base: Any, where: str) -> UserError:
 
 
 def _explain(error: ValidationError, section: str = "") -> str:
-    """The first fault of a validation as one line: the key, what it takes, what it was given."""
+    """Tell a validation's first fault in one line: the key, what it takes, what it was given."""
     fault = error.errors()[0]
     tags = {
         "moving_shapes",

@@ -88,8 +88,10 @@ class AugmentedClips(ClipDataset):
     def _draw(
         self, group: list[Sample], rng: np.random.Generator, seed: tuple[int, ...]
     ) -> LoadedClip | None:
-        """Draw a clip; None where it shows no object. What is switched off draws nothing, and the
-        flip comes first: a training that flips alone draws what it always drew.
+        """Draw a clip; None where it shows no object.
+
+        What is switched off draws nothing, and the flip comes first: a training that flips alone
+        draws what it always drew.
         """
         params = self.params
         mirrored = bool(rng.random() < self.flip)
@@ -128,7 +130,7 @@ class AugmentedClips(ClipDataset):
 
 
 def box_of(instances: set[str], targets: list[dict[str, np.ndarray]]) -> Held | None:
-    """The box round some instances in all annotated frames; None where they have no pixel."""
+    """Return the box round some instances in all annotated frames; None where they lack pixels."""
     found = [mask for target in targets for name, mask in target.items() if name in instances]
     if not found:
         return None

@@ -9,8 +9,9 @@ from losh.params import ColourParams
 
 
 def distort(frame: np.ndarray, params: ColourParams, rng: np.random.Generator) -> np.ndarray:
-    """Change brightness, contrast (first or last, by a coin), saturation and hue, each with
-    `probability`, and then the order of the channels.
+    """Change brightness, contrast, saturation and hue, and then the order of the channels.
+
+    Each is changed with `probability`. Contrast comes first or last, by a coin.
 
     What leaves 0 to 255 wraps round unless `clip` says otherwise, as it does in the published code.
 

@@ -58,8 +58,10 @@ def _draw_crop(
     rng: np.random.Generator,
     held: Held | None,
 ) -> Crop:
-    """Published: resized to one of `short_sides`, whatever the long one; each side uniform from the
-    smallest to the largest that there is room for; then the place.
+    """Draw a crop; published: a resize, then each side, then the place.
+
+    The frame is resized to one of `short_sides`, whatever the long one. Each side is uniform from
+    the smallest to the largest that there is room for.
     """
     before = network_size(*frame, _one_of(params.crop.short_sides, rng), NO_LIMIT)
     smallest, largest = params.crop.sides
@@ -91,8 +93,10 @@ def _one_of(sides: Sequence[int], rng: np.random.Generator) -> int:
 def _draw_start(
     side: int, whole: int, span: tuple[float, float] | None, rng: np.random.Generator
 ) -> int:
-    """Where a crop of length `side` begins: anywhere, or so that it holds `span`, or where that is
-    longer lies within it.
+    """Draw where a crop of length `side` begins.
+
+    That is anywhere without `span`; with it, so that the crop holds `span`, or where that is longer
+    lies within it.
     """
     first, last = 0, whole - side
     if span is not None:

@@ -1,5 +1,6 @@
-"""Which frames a sparse clip holds: one, one before and one after it, the others from all of the
-video.
+"""Which frames a sparse clip holds.
+
+They are one, one before and one after it, and the others from all of the video.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def sparse_window(
 
 
 def _far(near: list[int], num_frames: int, count: int, rng: np.random.Generator) -> list[int]:
-    """The `count` frames of a clip that may lie anywhere."""
+    """Draw the `count` frames of a clip that may lie anywhere."""
     if count == 0:
         return []
     # From the largest ON: it may come twice (published).

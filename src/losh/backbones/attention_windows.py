@@ -192,8 +192,9 @@ _remembered_plans = functools.lru_cache(maxsize=32)(window_plan)
 
 @torch.compiler.assume_constant_result
 def _constant_parts(*sizes: Any) -> tuple[Any, ...]:
-    """A plan as nested tuples, which torch.compile takes for constants; a class's instances it does
-    not.
+    """Return a plan as nested tuples.
+
+    torch.compile takes these for constants; a class's instances it does not.
     """
     plan = _remembered_plans(*sizes)
     kinds = tuple((k.windows, k.tokens, k.places, k.regions) for k in plan.kinds)

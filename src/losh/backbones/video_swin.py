@@ -1,5 +1,6 @@
-"""Video-Swin as the base pipelines use it: its first stages (MTTR: three, ReferFormer and SgMg: all
-four), a feature map for every frame.
+"""Video-Swin as the base pipelines use it: its first stages, a feature map for every frame.
+
+MTTR uses three stages, ReferFormer and SgMg use all four.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class SwinSizes:
     """
 
     def cut(self, stages: int) -> SwinSizes:
-        """The first `stages` of the published stages."""
+        """Keep the first `stages` of the published stages."""
         return replace(
             self,
             depths=self.depths[:stages],

@@ -80,8 +80,10 @@ class WindowAttention(nn.Module):
         return self.proj(Reordered.apply(read, plan.inverse, plan.order)).view(x.shape)
 
     def padding(self, qkv: Tensor) -> Tensor:
-        """Query, key and value of a padded token, [3 C]: zeros after the norm, attended to like any
-        token, for so was the published network trained.
+        """Return query, key and value of a padded token, [3 C].
+
+        A padded token is zeros after the norm and is attended to like any token, for so was the
+        published network trained.
         """
         bias = self.qkv.bias
         return qkv.new_zeros(qkv.shape[1]) if bias is None else bias.to(qkv.dtype)

@@ -10,8 +10,9 @@ from losh.runtime.files import sha256_of, write_json
 
 
 class Digests:
-    """SHA-256 by contents, remembered in a file by size and time of change: a text encoder of half
-    a gigabyte is read once.
+    """SHA-256 by contents, remembered in a file by size and time of change.
+
+    So a text encoder of half a gigabyte is read once.
     """
 
     def __init__(self, memory: Path) -> None:

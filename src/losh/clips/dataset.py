@@ -71,8 +71,9 @@ class View:
 
     @property
     def may_lose(self) -> bool:
-        """Whether an instance may be gone from frames that it is in: then the transformed masks say
-        where it is visible.
+        """Whether an instance may be gone from frames that it is in.
+
+        Then the transformed masks say where it is visible.
         """
         return self.geometry.crop is not None
 
@@ -165,8 +166,10 @@ class ClipDataset(Dataset):
         return self.frames[sample.dataset].videos[sample.video].get("unions", {})
 
     def _flow(self, sample: Sample, geometry: Geometry) -> dict[str, np.ndarray] | None:
-        """Flow between the sample's annotated frames and those beside them in its window that are
-        their neighbours in the video; in a clip that runs backwards the previous one is t + 1.
+        """Read the flow between the sample's annotated frames and their neighbours in the video.
+
+        The neighbours are those beside them in the sample's window. In a clip that runs backwards
+        the previous one is t + 1.
         """
         if not self.flows:
             return None
@@ -194,8 +197,9 @@ class ClipDataset(Dataset):
 def _transformed(
     targets: list[dict[str, np.ndarray]], view: View
 ) -> tuple[dict[str, np.ndarray], dict[str, list[bool]]]:
-    """Of each instance the masks [K, H, W] at the network's input, and in which frames it is
-    visible.
+    """Return of each instance the masks at the network's input, and in which frames it is visible.
+
+    Masks are [K, H, W].
     """
     absent = np.zeros(view.geometry.size, bool)
     masks, seen = {}, {}

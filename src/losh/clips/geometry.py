@@ -101,7 +101,7 @@ def sample_grid(field: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.
 
 
 def _neighbours(places: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The two cells that a place lies between, and how far it is from the first."""
+    """Return the two cells that a place lies between, and how far it is from the first."""
     inside = places.clip(0, length - 1)
     first = np.minimum(np.floor(inside).astype(int), max(length - 2, 0))
     return first, np.minimum(first + 1, length - 1), inside - first

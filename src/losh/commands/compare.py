@@ -27,8 +27,9 @@ NARROWEST = 20
 
 
 def compare(everything: bool = False) -> None:
-    """Print a row per experiment and dataset: its name, what differs from the commit that it was
-    started from, its scores.
+    """Print a row per experiment and dataset.
+
+    A row has its name, what differs from the commit that it was started from, and its scores.
 
     Args:
         everything: also the experiments of other commits.
@@ -38,7 +39,7 @@ def compare(everything: bool = False) -> None:
 
 
 def table(experiments: list[Experiment], width: int) -> str:
-    """The table, at most `width` characters wide where names and scores leave room."""
+    """Make the table, at most `width` characters wide where names and scores leave room."""
     baselines = {one.name: one for one in experiments if one.name == one.baseline}
     current = next((one for one in experiments if one.name != "workspace"), None)
     rows = []
@@ -68,7 +69,7 @@ def _score(row: dict[str, Any], key: str) -> str:
 
 
 def changes(one: Experiment, start: Experiment | None) -> str:
-    """The parameters that differ from those of `start`, as `-S` takes them."""
+    """Return the parameters that differ from those of `start`, as `-S` takes them."""
     before = start.params if start else {}
     changed = [f"{key}={as_text(v)}" for key, v in one.params.items() if before.get(key, ...) != v]
     gone = [f"without {key}" for key in before if key not in one.params]

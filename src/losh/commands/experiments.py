@@ -36,7 +36,7 @@ class Experiment:
 
 
 def read_experiments(all_commits: bool = False) -> list[Experiment]:
-    """The workspace, the current commit and its experiments (or every commit's that has any).
+    """Read the workspace, the current commit and its experiments (or every commit's that has any).
 
     Raises:
         UserError: DVC cannot show them.
@@ -100,7 +100,7 @@ def _experiment(
 
 
 def _baselines() -> list[str]:
-    """The commits that experiments, waiting and failed ones too, were started from."""
+    """Return the commits that experiments, waiting and failed ones too, were started from."""
     listed = subprocess.run(
         ["git", "for-each-ref", "--format=%(refname)", "refs/exps"], capture_output=True, text=True
     ).stdout.split()

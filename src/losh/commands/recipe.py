@@ -57,7 +57,7 @@ def use_recipe(
 
 
 def read_recipe(name: str, folder: Path = RECIPES) -> dict[str, Any]:
-    """The recipe's values, with those of the recipe that its key `base` names.
+    """Read the recipe's values, with those of the recipe that its key `base` names.
 
     Raises:
         UserError: there is no such recipe.
@@ -76,8 +76,9 @@ def read_recipe(name: str, folder: Path = RECIPES) -> dict[str, Any]:
 
 
 def as_dvc_writes(text: str) -> str:
-    """A params.yaml in the form in which `dvc exp run -S` writes it: a value that is changed then
-    changes one line. null is written as nothing.
+    """Return a params.yaml in the form in which `dvc exp run -S` writes it.
+
+    A value that is changed then changes one line. null is written as nothing.
     """
     from dvc.utils.serialize import dumps_yaml
 

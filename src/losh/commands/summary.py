@@ -83,7 +83,7 @@ def _print_kinds(kinds: dict[str, Any]) -> None:
 
 
 def _with_interval(row: dict[str, Any]) -> str:
-    """A mean IoU with its interval, where there is one: `0.577 (0.541, 0.612)`."""
+    """Write a mean IoU with its interval, where there is one: `0.577 (0.541, 0.612)`."""
     text = f"{row['mean_iou']:.3f}"
     interval = row.get("mean_iou_interval")
     return f"{text} ({interval['low']:.3f}, {interval['high']:.3f})" if interval else text

@@ -1,5 +1,7 @@
-"""`losh check` and `losh --version`: what this machine has, what is here, and the next command. Not
-the workflow's stage `check`, which looks at params.yaml. Neither imports torch: both take a moment.
+"""`losh check` and `losh --version`: what this machine has, what is here, and the next command.
+
+This is not the workflow's stage `check`, which looks at params.yaml. Neither imports torch: both
+take a moment.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class A2DSentences:
         )
 
     def frames(self, video: Video) -> Iterator[tuple[np.ndarray, str]]:
-        """Decoded frames of the clip."""
+        """Yield the decoded frames of the clip."""
         for frame in decode_video(video.media):
             yield frame, str(video.media)
 

@@ -105,7 +105,10 @@ class JHMDBSentences:
             yield read_image(path), str(path)
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
-        """The person's mask; `part_mask` numbers body parts, and any number but 0 is the person."""
+        """Return the person's mask.
+
+        `part_mask` numbers body parts, and any number but 0 is the person.
+        """
         path = self._mask_file(video.video)
         parts = read_part_mask(path)
         if frame >= parts.shape[2]:

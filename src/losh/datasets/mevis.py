@@ -117,7 +117,10 @@ class MeViS:
         ]
 
     def inventory(self) -> Inventory:
-        """The listed videos against the folders of frames that are there; which release it is."""
+        """Hold the listed videos against the folders of frames that are there.
+
+        The result names the release, too.
+        """
         listed = {video: split for split, table in self.tables.items() for video in table}
         present = {
             video

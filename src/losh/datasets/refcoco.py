@@ -159,7 +159,7 @@ class RefCOCO:
         ]
 
     def inventory(self) -> Inventory:
-        """The images that are referred to; train2014 has many more, which are no surplus."""
+        """List the images that are referred to; train2014 has many more, which are no surplus."""
         present = {self._video(image) for image in self.splits if self._is_here(image)}
         listed = {self._video(image): split for image, split in self.splits.items()}
         return Inventory(listed, frozenset(present))

@@ -127,7 +127,7 @@ class ReferDAVIS17:
         return [one for one in self.described if one.split and self._is_here(one.video)]
 
     def inventory(self) -> Inventory:
-        """The videos of train.txt and val.txt against the folders of frames that are there."""
+        """Hold the videos of train.txt and val.txt against the folders of frames that are there."""
         return Inventory(self.splits, frozenset(self.listing.names(self.parts["frames"])))
 
     def frames(self, video: Video) -> Iterator[tuple[bytes, str]]:

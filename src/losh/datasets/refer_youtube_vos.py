@@ -98,7 +98,7 @@ class ReferYouTubeVOS:
         ]
 
     def inventory(self) -> Inventory:
-        """The listed videos of train and valid against the folders of frames that are there."""
+        """Hold the listed train and valid videos against the folders of frames that are there."""
         listed = {video: split for split, table in self.tables.items() for video in table}
         present = {
             video

@@ -14,8 +14,9 @@ FIRST_SENTENCE = "the large orange square that is right of the red square"
 
 
 def example_clips() -> list[Path]:
-    """Return the videos of examples/ here or in the clone that this code is of, in their order;
-    none where neither is there.
+    """Return the videos of examples/ here or in the clone that this code is of, in their order.
+
+    There are none where neither is there.
     """
     clone = Path(losh.__file__).resolve().parents[2]
     for folder in (Path.cwd() / "examples", clone / "examples"):

@@ -22,8 +22,9 @@ GAP = 4
 
 
 class SideBySide:
-    """Draws of each frame what each stream alone masks, and the joint mask; a strip below names
-    them.
+    """Draws of each frame what each stream alone masks, and the joint mask.
+
+    A strip below names them.
     """
 
     def __init__(self, writer: VideoWriter, names: Mapping[str, str]) -> None:

@@ -187,7 +187,7 @@ def _record(item: Path) -> Path:
 def _rows_of_finished(
     items: Path, names: dict[str, str], params: FlowParams
 ) -> dict[str, dict[str, Any]]:
-    """The rows of the videos that are whole.
+    """Return the rows of the videos that are whole.
 
     One that left pairs out is done anew when a fault shall stop the stage.
     """

@@ -1,5 +1,6 @@
-"""Running the model on samples without gradients: the part that validation, evaluation and
-prediction share.
+"""Running the model on samples without gradients.
+
+Validation, evaluation and prediction share this part.
 """
 
 from __future__ import annotations
@@ -122,8 +123,9 @@ class Predictor:
 
 
 def _batches(groups: list[list[Sample]], size: int) -> list[list[int]]:
-    """Groups in order, as many at once as hold at most `size` samples, and the same numbers of
-    frames and of annotated frames.
+    """Put groups together in order, as many at once as hold at most `size` samples.
+
+    The groups of a batch have the same numbers of frames and of annotated frames.
     """
     batches: list[list[int]] = []
     count, kind = 0, (0, 0)

@@ -1,5 +1,6 @@
-"""Overlap of predicted and true masks: IoU, and the A2D-Sentences protocol's means and precisions
-over samples.
+"""Overlap of predicted and true masks.
+
+IoU, and the A2D-Sentences protocol's means and precisions over samples.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def mask_iou(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def precision_at(ious: np.ndarray, threshold: float) -> float:
-    """The part of the samples whose IoU is strictly greater than the threshold."""
+    """Return the part of the samples whose IoU is strictly greater than the threshold."""
     return float(np.mean(np.asarray(ious, np.float64) > threshold))
 
 
@@ -57,8 +58,9 @@ def a2d_scores(
     intersections: Sequence[int] | np.ndarray,
     unions: Sequence[int] | np.ndarray,
 ) -> dict[str, float]:
-    """The A2D-Sentences and JHMDB-Sentences scores (Gavrilyuk et al., CVPR 2018) of the best
-    query's masks.
+    """Compute the A2D-Sentences and JHMDB-Sentences scores of the best query's masks.
+
+    Gavrilyuk et al., CVPR 2018.
 
     Args:
         ious, intersections, unions: one per sample; areas in pixels.
@@ -107,8 +109,9 @@ class Overlap:
         return float(iou(intersection, union))
 
     def merge(self, other: Overlap) -> None:
-        """Take over another device's samples. One that both have (a sampler's padding) is counted
-        once, as it stands here.
+        """Take over another device's samples.
+
+        One that both have (a sampler's padding) is counted once, as it stands here.
         """
         self.areas = other.areas | self.areas
 

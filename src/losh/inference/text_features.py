@@ -1,5 +1,6 @@
-"""What the model gets of sentences: cached features of a frozen text encoder, or tokens for one
-that is trained.
+"""What the model gets of sentences.
+
+Cached features of a frozen text encoder, or tokens for one that is trained.
 """
 
 from __future__ import annotations

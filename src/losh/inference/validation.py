@@ -30,8 +30,9 @@ class Group(Protocol):
 def validate(
     predictor: Predictor, samples: list[Sample], root: Path, processes: Group
 ) -> dict[str, float]:
-    """Compute mean and overall IoU and precisions of the best query on `samples`; each is scored
-    once, whatever the number of processes.
+    """Compute mean and overall IoU and precisions of the best query on `samples`.
+
+    Each is scored once, whatever the number of processes.
 
     A sample with several annotated frames counts once per frame in which its instance is seen.
     """

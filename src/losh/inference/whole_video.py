@@ -1,5 +1,6 @@
-"""Whole videos in chunks: one trajectory per expression, with memory that does not grow with the
-video's length.
+"""Whole videos in chunks: one trajectory per expression.
+
+Memory does not grow with the video's length.
 
 The published systems run a whole video at once and take the query of the highest mean score. A long
 video does not fit, so we run it in chunks; the query is still chosen over the whole video. Until it
@@ -63,8 +64,9 @@ class Trajectory:
         return masks[0].cpu().numpy()
 
     def probability(self, t: int, original: tuple[int, int]) -> np.ndarray:
-        """Return probabilities of frame t, float32 [H0, W0], for protocols that compare the objects
-        of a frame (Refer-DAVIS17).
+        """Return probabilities of frame t, float32 [H0, W0].
+
+        They are for protocols that compare the objects of a frame (Refer-DAVIS17).
         """
         probabilities, sizes = self._probabilities(t, original)
         return self.mask_rule.at_original(probabilities, sizes)[0].cpu().numpy()
@@ -84,8 +86,10 @@ class Trajectory:
 
 
 class _Waiting:
-    """What one stream's decoder says of all queries of a video, until the query is chosen: arrays
-    on disk, float16 where the video is cut into chunks (the published way, one chunk, stays exact).
+    """What one stream's decoder says of all queries of a video, until the query is chosen.
+
+    Arrays on disk, float16 where the video is cut into chunks (the published way, one chunk, stays
+    exact).
     """
 
     def __init__(self, folder: Path, name: str, frames: int, exact: bool) -> None:

@@ -13,7 +13,7 @@ def corners(boxes: Tensor) -> Tensor:
 
 
 def boxes_of_masks(masks: Tensor) -> Tensor:
-    """The box round each mask.
+    """Return the box round each mask.
 
     A box reaches from the INDEX of its first pixel to that of its last, so that it is one pixel
     narrower and lower than what it encloses, and one pixel alone has no area (ReferFormer and
@@ -37,8 +37,9 @@ def box_distance(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def giou_distance(boxes: Tensor, others: Tensor) -> Tensor:
-    """1 - generalized IoU (arXiv 1902.09630), in 0 to 2 and finite for boxes without an area:
-    cxcywh [..., 4] and [..., 4] (they broadcast) -> [...].
+    """Compute 1 - generalized IoU (arXiv 1902.09630): cxcywh [..., 4] and [..., 4] -> [...].
+
+    The two broadcast. The distance is in 0 to 2, and finite for boxes without an area.
     """
     first, second = torch.broadcast_tensors(corners(boxes), corners(others))
     return generalized_box_iou_loss(first, second, reduction="none")

@@ -1,5 +1,6 @@
-"""Deformable attention over feature maps of several sizes, and the encoder and decoder made of it
-(Deformable DETR, arXiv 2010.04159), as ReferFormer and SgMg use them.
+"""Deformable attention over feature maps of several sizes (Deformable DETR, arXiv 2010.04159).
+
+With it come the encoder and decoder made of it, as ReferFormer and SgMg use them.
 
 Shapes: M rows (frames of clips), N queries, S cells of all levels, P sampling points, C channels,
 `levels` feature maps, `heads` attention heads. A place is (x, y), a box (x, y, width, height), as
@@ -96,8 +97,9 @@ class DeformableAttention(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Start values of the paper: each head looks into a direction of its own, point i by i + 1
-        cells, and all weigh the same.
+        """Set the start values of the paper.
+
+        Each head looks into a direction of its own, point i by i + 1 cells, and all weigh the same.
         """
         angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
         direction = torch.stack([angle.cos(), angle.sin()], -1)
@@ -221,8 +223,9 @@ class DeformableEncoder(nn.Module):
 
 
 class DeformableDecoderLayer(nn.Module):
-    """Self-attention of the queries, deformable attention to the memory, feed-forward; each
-    followed by its LayerNorm.
+    """Self-attention of the queries, deformable attention to the memory, feed-forward.
+
+    Each is followed by its LayerNorm.
     """
 
     def __init__(
@@ -242,8 +245,9 @@ class DeformableDecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, query_pos: Tensor, reference: Tensor, memory: Tensor, pyramid: Pyramid
     ) -> Tensor:
-        """x and query_pos [M, N, C], reference [M, N, levels, 2 or 4], memory [M, S, C] ->
-        [M, N, C].
+        """Run the layer on x [M, N, C] -> [M, N, C].
+
+        query_pos [M, N, C], reference [M, N, levels, 2 or 4], memory [M, S, C].
         """
         place = x + query_pos
         x = self.norm2(x + self.dropout(self.self_attn(place, place, x)))
@@ -304,7 +308,7 @@ class DeformableDecoder(nn.Module):
 
 
 def logit(probability: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """The inverse of the sigmoid, kept finite: both parts are at least `epsilon`."""
+    """Compute the inverse of the sigmoid, kept finite: both parts are at least `epsilon`."""
     probability = probability.clamp(0, 1)
     return (probability.clamp(min=epsilon) / (1 - probability).clamp(min=epsilon)).log()
 

@@ -1,5 +1,6 @@
-"""Masks by small convolutions whose weights each query brings along (CondInst, arXiv 2003.05664),
-as ReferFormer and SgMg use them.
+"""Masks by small convolutions whose weights each query brings along (CondInst, arXiv 2003.05664).
+
+ReferFormer and SgMg use them.
 
 M frames, N queries, C channels, h w cells.
 """
@@ -25,8 +26,9 @@ def parameter_count(channels: int, widths: Sequence[int]) -> int:
 def dynamic_masks(
     features: Tensor, parameters: Tensor, widths: Sequence[int], offsets: Tensor
 ) -> Tensor:
-    """Run each query's 1x1 convolutions, a ReLU between them, over its frame. Always float32: the
-    offsets are too large for half precision.
+    """Run each query's 1x1 convolutions, a ReLU between them, over its frame.
+
+    Always float32: the offsets are too large for half precision.
 
     Args:
         features: [M, C, h, w].

@@ -86,5 +86,5 @@ class TextFusion(nn.Module):
 
 
 def shrunk(pad: Tensor, size: Sequence[int]) -> Tensor:
-    """A padding mask [B, K, H, W] at a level's size, nearest (released behaviour)."""
+    """Resize a padding mask [B, K, H, W] to a level's size, nearest (released behaviour)."""
     return F.interpolate(pad.float(), size=tuple(size), mode="nearest") > 0.5

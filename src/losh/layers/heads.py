@@ -22,8 +22,10 @@ def class_heads(width: int, layers: int) -> nn.ModuleList:
 
 
 def box_heads(width: int, layers: int) -> nn.ModuleList:
-    """One per decoder layer: [..., width] -> [..., 4], the change of a box's logits. At first only
-    the first layer changes anything: its boxes are small, and the later layers' refine them.
+    """Make one head per decoder layer: [..., width] -> [..., 4], the change of a box's logits.
+
+    At first only the first layer changes anything: its boxes are small, and the later layers'
+    refine them.
     """
     head = MLP(width, 4, 3)
     last = head.linears()[-1]
@@ -44,5 +46,5 @@ def controller(width: int, numbers: int) -> MLP:
 
 
 def clones(module: nn.Module, count: int) -> nn.ModuleList:
-    """Copies that start alike."""
+    """Make copies that start alike."""
     return nn.ModuleList(copy.deepcopy(module) for _ in range(count))

@@ -44,5 +44,5 @@ class MLP(nn.Module):
 
 
 def group_norm(groups: int, channels: int) -> nn.GroupNorm:
-    """A group norm of at most `groups` groups: as many as divide the channels of a narrow model."""
+    """Make a group norm of at most `groups` groups: as many as divide a narrow model's channels."""
     return nn.GroupNorm(next(g for g in range(groups, 0, -1) if channels % g == 0), channels)

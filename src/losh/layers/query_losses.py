@@ -1,5 +1,6 @@
-"""What ReferFormer and SgMg pay for one query, when one object a clip is looked for: losses of
-scores, boxes and masks, and the costs by which the query is matched.
+"""What ReferFormer and SgMg pay for one query, when one object a clip is looked for.
+
+Losses of scores, boxes and masks, and the costs by which the query is matched.
 
 Losses are SUMS, costs are means over frames. K annotated frames, N queries, h w cells.
 """
@@ -18,8 +19,9 @@ EPSILON = 1e-8
 
 
 def class_loss(scores: Tensor, positive: Tensor) -> Tensor:
-    """Focal loss of every query's score, summed over all of them: scores [..., 1] logits and
-    positive [...] bool -> scalar.
+    """Compute the focal loss of every query's score, summed over all of them.
+
+    scores [..., 1] logits and positive [...] bool -> scalar.
     """
     wanted = positive[..., None].to(scores.dtype)
     return sigmoid_focal_loss(scores, wanted, ALPHA, GAMMA, reduction="sum")
@@ -34,8 +36,10 @@ def box_losses(boxes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def class_cost(scores: Tensor, visible: Tensor) -> Tensor:
-    """How much cheaper it is to call a query the object than not, mean over the frames in which it
-    is visible: scores [K, N, 1] logits, visible [K] bool -> [N]; zeros where it is visible in none.
+    """Compute how much cheaper it is to call a query the object than not.
+
+    scores [K, N, 1] logits, visible [K] bool -> [N]: the mean over the frames in which the object
+    is visible; zeros where it is visible in none.
     """
     probability = scores[..., 0].sigmoid()
     yes = ALPHA * (1 - probability) ** GAMMA * -(probability + EPSILON).log()
@@ -44,16 +48,18 @@ def class_cost(scores: Tensor, visible: Tensor) -> Tensor:
 
 
 def box_costs(boxes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """L1 and minus GIoU, means over all frames: boxes [K, N, 4] and wanted [K, 4] cxcywh -> two of
-    [N].
+    """Compute L1 and minus GIoU, means over all frames.
+
+    boxes [K, N, 4] and wanted [K, 4] cxcywh -> two of [N].
     """
     wanted = wanted[:, None]
     return box_distance(boxes, wanted).mean(0), giou_distance(boxes, wanted).mean(0) - 1
 
 
 def mask_costs(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Focal loss and minus the dice coefficient over the whole clip: logits [K, N, h, w], mask
-    [K, h, w] float -> two of [N].
+    """Compute the focal loss and minus the dice coefficient over the whole clip.
+
+    logits [K, N, h, w], mask [K, h, w] float -> two of [N].
     """
     logits = logits.transpose(0, 1).flatten(1)  # [K, N, h, w] -> [N, K * h * w]
     mask = mask.flatten()[None]

@@ -121,8 +121,9 @@ TEMPERATURE = 10000.0
 
 
 def sine_position(pad: Tensor, channels: int, offset: float = 0.0) -> Tensor:
-    """2-D sine code over the unpadded extent, so that a clip is coded alike alone and padded in a
-    batch (DETR; released behaviour).
+    """Compute the 2-D sine code over the unpadded extent (DETR; released behaviour).
+
+    So a clip is coded alike alone and padded in a batch.
 
     Args:
         pad: [M, h, w] bool, True = padding.
@@ -143,8 +144,9 @@ def sine_position(pad: Tensor, channels: int, offset: float = 0.0) -> Tensor:
 
 
 def text_position(pad: Tensor, channels: int) -> Tensor:
-    """1-D sine code over a sentence's own words: pad [B, S] bool, True = padding -> float32
-    [B, S, channels] (ReferFormer).
+    """Compute the 1-D sine code over a sentence's own words (ReferFormer).
+
+    pad [B, S] bool, True = padding -> float32 [B, S, channels].
     """
     words = (~pad).float().cumsum(1)
     words = words / (words[:, -1:] + EPSILON) * (2 * math.pi)

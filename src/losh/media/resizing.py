@@ -39,8 +39,9 @@ class InputSize:
 
 
 def network_size(height: int, width: int, short_side: int, long_side: int) -> tuple[int, int]:
-    """Height and width, in pixels, of a frame with its aspect kept and the short side
-    `short_side`, or less where the long side would exceed `long_side`.
+    """Compute height and width, in pixels, of a frame with its aspect kept.
+
+    The short side is `short_side`, or less where the long side would exceed `long_side`.
 
     The published rule (MTTR's and ReferFormer's): the short side is rounded, the long side that
     follows from it is truncated.

@@ -148,5 +148,5 @@ def text_config(encoder: TextEncoder) -> dict[str, Any]:
 
 
 def text_encoder_from(config: dict[str, Any], pooled: bool = False) -> TextEncoder:
-    """A text encoder of this configuration: random weights, no tokenizer."""
+    """Make a text encoder of this configuration: random weights, no tokenizer."""
     return TextEncoder.from_config(AutoConfig.for_model(**config), pooled=pooled)

@@ -44,8 +44,9 @@ class LongShortAttention(nn.Module):
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, long: Tensor, short: Tensor, for_long: Tokens, for_short: Tokens) -> Tensor:
-        """long and short [M, S, C], their positions and padding in `for_long` and `for_short` ->
-        the long stream [M, S, C].
+        """Let the long stream [M, S, C] read the short one [M, S, C] -> the long stream [M, S, C].
+
+        Their positions and padding are in `for_long` and `for_short`.
         """
         keep = kept_tokens(for_long, self.levels)
         query, values, places = long[:, keep], short[:, keep], for_short.pos[:, keep]
@@ -93,8 +94,9 @@ class CrossBlock(nn.Module):
         self.short_layer = base.new_encoder_layer()
 
     def forward(self, x: Tensor, tokens: Tokens, base: RVOSPipeline) -> tuple[Tensor, Tensor]:
-        """x [2M, S, C], long rows first -> (long, short), each [M, S, C]; both read the short
-        stream as it was before the block. `base` runs its own kind of layer.
+        """Run the block on x [2M, S, C], long rows first -> (long, short), each [M, S, C].
+
+        Both read the short stream as it was before the block. `base` runs its own kind of layer.
         """
         long, short = x.chunk(2)
         for_long, for_short = tokens.halves()

@@ -1,5 +1,7 @@
-"""What ReferFormer and SgMg have in common: levels of half to an eighth of the resolution, a
-deformable encoder and decoder, queries made of the sentence, dynamic convolutions for masks.
+"""What ReferFormer and SgMg have in common.
+
+Levels of half to an eighth of the resolution, a deformable encoder and decoder, queries made of the
+sentence, dynamic convolutions for masks.
 
 Shape letters as in losh.model.structures; S the cells of all levels.
 """
@@ -35,7 +37,9 @@ CENTRE = -0.5  # of a cell, counted from its far edge: what positions code
 
 
 class DeformablePipeline(RVOSPipeline):
-    """A subclass says how the words come into the maps (`fused`), what the masks' convolutions read
+    """The base of ReferFormer and SgMg; a subclass says what differs.
+
+    It says how the words come into the maps (`fused`), what the masks' convolutions read
     (`mask_features`), and how raw text features are projected (`encode_text`).
 
     Args:
@@ -81,8 +85,9 @@ class DeformablePipeline(RVOSPipeline):
 
     @staticmethod
     def folds_text(protocol: str, training: bool) -> bool:
-        """See RVOSPipeline: released inference gives sentences as they are, but for A2D's (those
-        of RefCOCO are in lower case already).
+        """See RVOSPipeline: released inference gives sentences as they are, but for A2D's.
+
+        Those of RefCOCO are in lower case already.
         """
         return training or protocol == "a2d"
 
@@ -92,8 +97,10 @@ class DeformablePipeline(RVOSPipeline):
 
     @abstractmethod
     def mask_features(self, memory: list[Tensor], video: VideoFeats, words: Words) -> Tensor:
-        """Make what the masks' convolutions read, [M, C, h, w], of those of the encoder's maps
-        [M, C, h, w] that the backbone has, too, finest first.
+        """Make what the masks' convolutions read, [M, C, h, w].
+
+        It is made of those of the encoder's maps [M, C, h, w] that the backbone has, too, finest
+        first.
         """
 
     def encode_video(self, frames: Tensor, pad: Tensor) -> VideoFeats:
@@ -105,8 +112,9 @@ class DeformablePipeline(RVOSPipeline):
         return VideoFeats(levels, pads, list(self.backbone.strides), pad)
 
     def fuse(self, video: VideoFeats, text: TextFeats) -> Tokens:
-        """See RVOSPipeline: the cells of all maps, finest first; M = B * K rows of S = sum of
-        h * w tokens.
+        """See RVOSPipeline: the cells of all maps, finest first.
+
+        M = B * K rows of S = sum of h * w tokens.
         """
         projected = self.input_projections([x.flatten(0, 1) for x in video.levels])
         maps = self.fused(projected, self._words(text))
@@ -166,8 +174,9 @@ class DeformablePipeline(RVOSPipeline):
         return preds
 
     def _masks(self, layer: Decoded, features: Tensor, sizes: Tensor) -> Tensor:
-        """[M, N, h, w] by each query's convolutions; boxes are parts of the clip without its
-        padding.
+        """Make the masks, [M, N, h, w], by each query's convolutions.
+
+        Boxes are parts of the clip without its padding.
         """
         shape = (features.shape[-2], features.shape[-1])
         places = layer.boxes.detach()[..., :2]

@@ -126,7 +126,7 @@ class LoSh(nn.Module):
         return self._decode(*self._encode(video, text), video, text, last_only)
 
     def _encode(self, video: VideoFeats, text: TextFeats) -> tuple[Tensor, Tokens]:
-        """Encoder of one stream, or of both as a doubled batch: its memory and what went in."""
+        """Encode one stream, or both as a doubled batch; return its memory and what went in."""
         tokens = self.base.fuse(video, text)
         memory = self.base.encode(tokens, self._cross if len(self.cross_blocks) else None)
         return memory if self.cross_after is None else self._after(memory, tokens), tokens
@@ -134,8 +134,9 @@ class LoSh(nn.Module):
     def _decode(
         self, memory: Tensor, tokens: Tokens, video: VideoFeats, text: TextFeats, last_only: bool
     ) -> tuple[list[LayerPred], tuple[Tensor, ...]]:
-        """What each decoder layer predicts (or the last alone), and what the pipeline keeps of its
-        encoder.
+        """Return what each decoder layer predicts (or the last alone), and the encoder's outputs.
+
+        The latter are what the pipeline keeps of its encoder.
         """
         layers = self.base.decode(memory, tokens, video, text, last_only)
         return layers, self.base.encoder_outputs(memory, tokens, video.pad.shape[0])

@@ -18,7 +18,7 @@ def resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def target_masks(target: Targets, size: tuple[int, int]) -> Tensor:
-    """A clip's masks [n, K, H_i, W_i] -> float [n, K, H, W], zeros where the clip is padded."""
+    """Pad a clip's masks [n, K, H_i, W_i] with zeros -> float [n, K, H, W]."""
     height, width = target.masks.shape[-2:]
     return F.pad(target.masks.float(), (0, size[1] - width, 0, size[0] - height))
 

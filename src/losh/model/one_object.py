@@ -1,5 +1,7 @@
-"""What the training of a pipeline that looks for one object per expression compares (ReferFormer,
-SgMg): the referred instance alone, matched by score, box and mask, in all annotated frames.
+"""What the training of a pipeline that looks for one object per expression compares.
+
+ReferFormer and SgMg do so. They compare the referred instance alone, matched by score, box and
+mask, in all annotated frames.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ may be switched off."""
 
 @dataclass(frozen=True)
 class OneTarget(Targets):
-    """The referred instance as the only one (n = 1), or none (n = 0); masks are float and padded to
-    the network input's size.
+    """The referred instance as the only one (n = 1), or none (n = 0).
+
+    Masks are float and padded to the network input's size.
     """
 
     boxes: Tensor
@@ -34,8 +37,9 @@ class OneTarget(Targets):
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixels of the network input that masks are compared at: one of each square of `stride` x
-    `stride`, the one in its row and column `first`.
+    """The pixels of the network input that masks are compared at.
+
+    They are one of each square of `stride` x `stride`, the one in its row and column `first`.
     """
 
     first: int
@@ -54,8 +58,10 @@ class Grid:
 
 
 class OneObject(Objective):
-    """Losses `reference` (the score), `box` (L1), `giou`, `focal` and `dice`, each divided by the
-    number of frames in which the object is visible; a mask is compared as one, over all its frames.
+    """Losses `reference` (the score), `box` (L1), `giou`, `focal` and `dice`.
+
+    Each is divided by the number of frames in which the object is visible. A mask is compared as
+    one, over all its frames.
 
     Args:
         weights: of the losses; those of weight 0 are not computed.
@@ -149,8 +155,9 @@ class OneObject(Objective):
     def mask_losses(
         self, logits: Tensor, truth: Tensor, names: tuple[str, str]
     ) -> dict[str, Tensor]:
-        """Focal and dice loss over each pair's whole clip, under these names and as sums over
-        pairs; both [P, K, h, w].
+        """Compute the focal and dice loss over each pair's whole clip, as sums over pairs.
+
+        They come under these names. `logits` and `truth` are [P, K, h, w].
         """
         flat = [x.flatten(1, 2) for x in (logits, truth)]  # [P, K * h, w]
         losses = {name: loss for name, loss in zip(names, (focal_loss, dice_loss), strict=True)}

@@ -65,8 +65,10 @@ class Objective(ABC):
         """Rows and columns at which two streams' masks are compared, for an input of `size`."""
 
     def intersects(self, target: Targets) -> Tensor:
-        """Say in which frames the two streams' masks of a prepared target are held against each
-        other, bool [K]: in the matching and in the intersection loss. In all by default (released).
+        """Say in which frames the two streams' masks are held against each other, bool [K].
+
+        The target is a prepared one. The frames count in the matching and in the intersection loss.
+        In all by default (released).
         """
         return torch.ones_like(target.visible)
 

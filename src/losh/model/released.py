@@ -80,8 +80,9 @@ def read_released(path: Path) -> dict[str, Tensor]:
 
 
 def bare(content: Any, where: str = "the checkpoint") -> dict[str, Tensor]:
-    """The weights of a checkpoint's content: out of `model_state_dict` or `model`, and without the
-    prefix `module.`.
+    """Return the weights of a checkpoint's content.
+
+    They come out of `model_state_dict` or `model`, and without the prefix `module.`.
     """
     keys = sorted({form.weights_key for form in formats()})
     state = content
@@ -151,8 +152,9 @@ def import_released(
 
 
 def export_released(model: LoSh, form: ReleasedFormat) -> dict[str, Tensor]:
-    """The model's weights with the released names, with the aliases and integer buffers that the
-    released code keeps.
+    """Return the model's weights with the released names.
+
+    With them come the aliases and integer buffers that the released code keeps.
 
     Args:
         form: of the model's base pipeline.
@@ -219,7 +221,7 @@ def _format(base: str) -> ReleasedFormat:
 
 
 def _place(form: ReleasedFormat, name: str) -> str:
-    """The released name of one of our parameters."""
+    """Return the released name of one of our parameters."""
     theirs = form.released_name(name)
     if theirs is None:
         raise UserError(

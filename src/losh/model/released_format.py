@@ -1,5 +1,7 @@
-"""What one family of released checkpoints looks like: the names of its weights, and the sizes that
-their shapes show. Each base pipeline describes its own in `released.py`.
+"""What one family of released checkpoints looks like.
+
+That is the names of its weights, and the sizes that their shapes show. Each base pipeline describes
+its own in `released.py`.
 """
 
 from __future__ import annotations
@@ -68,8 +70,9 @@ class ReleasedFormat:
     """Whether ResNets are among its backbones."""
 
     def released_name(self, name: str) -> str | None:
-        """Return the released name of one of our parameters; None for what the format lacks
-        (cross-attention, the motion branch).
+        """Return the released name of one of our parameters; None for what the format lacks.
+
+        It lacks cross-attention and the motion branch.
         """
         return None if name.startswith(MOTION) else released_name(name, self.renames)
 
@@ -83,7 +86,7 @@ class ReleasedFormat:
         }
 
     def misfit(self, what: str) -> UserError:
-        """The error for a checkpoint that lacks `what`."""
+        """Make the error for a checkpoint that lacks `what`."""
         return UserError(
             f"the checkpoint does not fit {self.title} (1 keys): missing {what}",
             "Give a file of the released code",
@@ -120,7 +123,7 @@ class Shapes:
         )
 
     def backbone(self) -> dict[str, Any]:
-        """The `backbone` section of params.yaml; a published backbone goes by its name."""
+        """Return the `backbone` section of params.yaml; a published backbone goes by its name."""
         prefix = self.format.backbone
         if self.format.resnets and f"{prefix}conv1.weight" in self.state:
             name = RESNETS.get(self.count(f"{prefix}layer3."))
@@ -179,7 +182,7 @@ def infer_config(
     form: ReleasedFormat,
     text_config: dict[str, Any],
 ) -> dict[str, Any]:
-    """The configuration of a model with these weights.
+    """Return the configuration of a model with these weights.
 
     Args:
         state: released names, without integer buffers.
@@ -212,8 +215,9 @@ def infer_config(
 
 
 def _window(rows: int, index: Tensor | None) -> list[int]:
-    """The window whose bias table has this many rows, (2a - 1)(2b - 1)^2, and (where given) whose
-    index has a b^2 rows.
+    """Find the window whose bias table has this many rows, (2a - 1)(2b - 1)^2.
+
+    Where an index is given, it has a b^2 rows.
     """
     fits = [
         [a, b, b]

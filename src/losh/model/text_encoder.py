@@ -174,8 +174,9 @@ class TextEncoder(nn.Module):
     def features(
         self, sentences: Sequence[str], device: torch.device | str = "cpu", batch_size: int = 64
     ) -> list[SentenceFeatures]:
-        """Features of each sentence, in eval mode, computed on `device` (the encoder is moved
-        there).
+        """Compute the features of each sentence, in eval mode, on `device`.
+
+        The encoder is moved there.
 
         Returns:
             float32 on the CPU for each sentence, in order, without padding.
@@ -209,7 +210,7 @@ def pad_features(features: Sequence[SentenceFeatures]) -> TextFeats:
 
 
 def load_encoder(name_or_path: str, pooled: bool = False) -> PreTrainedModel:
-    """The encoder in float32.
+    """Load the encoder in float32.
 
     Args:
         pooled: with its pooler, whose weights are fresh where it comes without.
@@ -238,8 +239,9 @@ def load_encoder(name_or_path: str, pooled: bool = False) -> PreTrainedModel:
 
 
 def _fresh_pooler(model: PreTrainedModel) -> None:
-    """Draw a pooler's weights, the same ones every time: they are part of a frozen encoder, whose
-    features are kept from one training to the next.
+    """Draw a pooler's weights, the same ones every time.
+
+    They are part of a frozen encoder, whose features are kept from one training to the next.
     """
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.pooler.named_parameters():
@@ -251,7 +253,7 @@ def _fresh_pooler(model: PreTrainedModel) -> None:
 
 
 def encoder_config(name_or_path: str) -> PretrainedConfig:
-    """The encoder's configuration.
+    """Load the encoder's configuration.
 
     Raises:
         UserError: it cannot be had, or is of no encoder.
@@ -280,8 +282,9 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
 
 
 def with_pooler(pooled: bool, make: Any, *args: Any, **options: Any) -> Any:
-    """Make a model with or without the sentence pooler that BERT's kin have; others do not know the
-    option.
+    """Make a model with or without the sentence pooler that BERT's kin have.
+
+    Others do not know the option.
 
     Raises:
         UserError: `pooled`, and the model has none.

@@ -106,7 +106,7 @@ def _moves(shape: Shape, motion: str) -> bool:
 
 
 def _verdict(sure: np.ndarray, wrong: np.ndarray) -> bool | None:
-    """True if sure in every annotated frame, False if wrong in every one."""
+    """Return True if sure in every annotated frame, False if wrong in every one."""
     if sure.all():
         return True
     return False if wrong.all() else None

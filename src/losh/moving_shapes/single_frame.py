@@ -57,7 +57,7 @@ def candidates(scene: Scene, meaning: Meaning, frame: int) -> list[str]:
 
 
 def expected_iou(fitting: list[str], masks: dict[str, np.ndarray], truth: np.ndarray) -> float:
-    """The mean IoU of the best single-frame guess: one of the candidates, each as likely.
+    """Compute the mean IoU of the best single-frame guess: one of the candidates, each as likely.
 
     Args:
         fitting: `candidates`; those that have no mask in this frame count 0.
@@ -72,8 +72,10 @@ def expected_iou(fitting: list[str], masks: dict[str, np.ndarray], truth: np.nda
 
 
 def kind_of_sample(kind: str, fitting: list[str]) -> str:
-    """`plain` or `misleading`, where looks decide; where they do not (`ambiguous`),
-    `place_or_relation` if this frame shows which object is meant, else `motion`.
+    """Name the kind of a sample: `plain` or `misleading`, where looks decide.
+
+    Where they do not (`ambiguous`), it is `place_or_relation` if this frame shows which object is
+    meant, else `motion`.
 
     Args:
         kind: the expression's (`losh.moving_shapes.expressions.KINDS`).

@@ -19,8 +19,10 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class Truth:
-    """A scene with, in the order of their ids, what its expressions mean and of which kind each is
-    (`losh.moving_shapes.expressions.KINDS`).
+    """A scene with what its expressions mean and of which kind each is.
+
+    Both are in the order of the expressions' ids. The kinds are those of
+    `losh.moving_shapes.expressions.KINDS`.
     """
 
     scene: Scene
@@ -29,8 +31,9 @@ class Truth:
 
 
 def truth_as_json(scene: Scene, described: Iterable[tuple[Meaning, str]]) -> dict[str, Any]:
-    """What `read_truth` reads; `described` has an expression's meaning and kind, in the order of
-    the dataset's table.
+    """Write what `read_truth` reads.
+
+    `described` has an expression's meaning and kind, in the order of the dataset's table.
     """
     return {
         "seed": scene.seed,
@@ -50,7 +53,10 @@ def truth_as_json(scene: Scene, described: Iterable[tuple[Meaning, str]]) -> dic
 
 
 def read_truth(values: dict[str, Any]) -> Truth:
-    """The scene, its motions by kind alone (their sizes are in the paths), and its expressions."""
+    """Read the scene, its motions by kind alone, and its expressions.
+
+    The motions' sizes are in the paths.
+    """
     shapes = tuple(
         Shape(
             one["instance"],

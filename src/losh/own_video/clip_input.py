@@ -1,5 +1,7 @@
-"""A clip of a person's own: frames with their times, from a video file, a folder of images or an
-array, one after the other, so that memory does not grow with the length.
+"""A clip of a person's own: frames with their times.
+
+They come from a video file, a folder of images or an array, one after the other, so that memory
+does not grow with the length.
 """
 
 from __future__ import annotations

@@ -61,8 +61,9 @@ def legend(
 
 
 def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """Break a text into lines of at most `width` pixels: between words, inside one only where it
-    alone is too long (Chinese has no spaces).
+    """Break a text into lines of at most `width` pixels.
+
+    Lines break between words, inside one only where it alone is too long (Chinese has no spaces).
     """
     lines, line = [], ""
     for word in text.split(" "):

@@ -1,5 +1,6 @@
-"""Masks and scores as files: a folder of PNGs, COCO's RLE as JSON, scores as JSON. Each grows frame
-by frame, and is there, whole, when all is done.
+"""Masks and scores as files: a folder of PNGs, COCO's RLE as JSON, scores as JSON.
+
+Each grows frame by frame, and is there, whole, when all is done.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def score_file(path: Path, head: dict[str, Any]) -> Iterator[Add]:
 
 @contextmanager
 def _frame_list(path: Path, head: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A JSON object with the items of `head` and the list `frames`, a line a frame."""
+    """Write a JSON object with the items of `head` and the list `frames`, a line a frame."""
     with atomic_write(path) as part, part.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head, ensure_ascii=False, indent=1).rstrip("\n}") + ',\n "frames": [')
         first = True

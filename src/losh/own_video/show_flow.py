@@ -35,8 +35,9 @@ class ShownFlow:
 
 
 def show_flow(path: Path, out: Path, params: FlowParams) -> ShownFlow:
-    """RAFT flow from each frame of a clip to the next, as colours (hue = direction, saturation =
-    speed), beside the frames, with the clip's times and sound.
+    """Draw the RAFT flow from each frame of a clip to the next as colours, beside the frames.
+
+    Hue is the direction, saturation the speed. The video has the clip's times and sound.
 
     Raises:
         UserError: the clip cannot be read, has one frame alone, or `out` cannot be written.

@@ -1,5 +1,6 @@
-"""A clip's sound beside its new picture: the same packets, or AAC where mp4 players could not play
-them.
+"""A clip's sound beside its new picture.
+
+It is the same packets, or AAC where mp4 players could not play them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A new video with a clip's times and sound: H.264 in mp4, 4:2:0, even sides, so that it plays
-everywhere.
+"""A new video with a clip's times and sound.
+
+H.264 in mp4, 4:2:0, even sides, so that it plays everywhere.
 """
 
 from __future__ import annotations

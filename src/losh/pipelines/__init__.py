@@ -33,8 +33,9 @@ def pipeline_class(name: str) -> PipelineClass:
 
 
 def released_format(name: str) -> ReleasedFormat | None:
-    """Return what a pipeline's released checkpoints look like (`RELEASED_FORMAT` in its
-    `released.py`); None where it describes none.
+    """Return what a pipeline's released checkpoints look like; None where it describes none.
+
+    That is `RELEASED_FORMAT` in its `released.py`.
     """
     place = f"{__name__}.{name}.released"
     return getattr(import_module(place), "RELEASED_FORMAT", None) if find_spec(place) else None

@@ -29,5 +29,5 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str:
-    """A parameter's value as `dvc exp run -S` takes it."""
+    """Write a parameter's value as `dvc exp run -S` takes it."""
     return value if isinstance(value, str) else json.dumps(value).replace(" ", "")

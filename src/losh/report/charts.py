@@ -38,8 +38,9 @@ Points = Sequence[tuple[float, float]]
 def line_chart(
     lines: dict[str, Points], title: str, x_label: str, limits: tuple[float, float] | None = None
 ) -> Markup:
-    """Lines over shared axes; more than one get a legend. Where every x is a whole number, so are
-    the marks of the x axis.
+    """Draw lines over shared axes; more than one get a legend.
+
+    Where every x is a whole number, so are the marks of the x axis.
 
     Args:
         lines: name -> its points; `EARLIER` is grey and dashed.
@@ -72,7 +73,10 @@ def bar_chart(bars: Points, width: float, title: str, x_label: str) -> Markup:
 
 
 def interval_chart(rows: list[ScoreRow], predictors: list[str], title: str) -> Markup:
-    """A row of dots each: this run's value with its interval, the earlier one, the predictors'."""
+    """Draw a row of dots each.
+
+    They are this run's value with its interval, the earlier one, the predictors'.
+    """
     with matplotlib.rc_context(STYLE):
         figure, axis = _axis((WIDTH_OF_KINDS, 1.4 + 0.3 * len(rows)), title, "mean IoU")
         for i, name in enumerate(predictors):
@@ -111,7 +115,7 @@ def _axis(size: tuple[float, float], title: str, x_label: str) -> tuple[Any, Any
 
 
 def _inline(figure: Any, title: str) -> Markup:
-    """The figure as an <svg> that takes the width it is given.
+    """Return the figure as an <svg> that takes the width it is given.
 
     Inside HTML it needs no names of name spaces; identifiers that nothing refers to would only be
     there twice.

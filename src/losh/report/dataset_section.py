@@ -100,7 +100,10 @@ def dataset_section(name: str, places: Places, params: dict[str, Any]) -> Datase
 
 
 def read_cases(folder: Path) -> dict[str, list[Case]]:
-    """The strips that `evaluate` drew, by group; empty where it drew none (evaluate.pictures 0)."""
+    """Read the strips that `evaluate` drew, by group.
+
+    Empty where it drew none (evaluate.pictures 0).
+    """
     if not (folder / "cases.json").is_file():
         return {}
     cases = [
@@ -127,7 +130,7 @@ def _charts(folder: Path, before: dict[str, Any]) -> list[Markup]:
 
 
 def _points(path: Path) -> list[tuple[float, float]]:
-    """A CSV of two columns of numbers under a header; empty where there is none."""
+    """Read a CSV of two columns of numbers under a header; empty where there is none."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

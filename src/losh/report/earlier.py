@@ -57,7 +57,7 @@ def earlier_scores(path: Path, now: dict[str, Any], root: Path = Path()) -> Earl
 
 
 def _parsed(text: str | None) -> dict[str, Any]:
-    """A JSON or YAML mapping; empty where it is none."""
+    """Parse a JSON or YAML mapping; empty where it is none."""
     try:
         found = json.loads(text or "null")
     except ValueError:
@@ -69,7 +69,7 @@ def _parsed(text: str | None) -> dict[str, Any]:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git says; None where it fails or is missing."""
+    """Return what git says; None where it fails or is missing."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=root, capture_output=True, encoding="utf-8", errors="replace"

@@ -35,7 +35,7 @@ another are indented.
 
 
 def heading(key: str) -> str:
-    """The heading of a score by its dotted key: `mean.j_and_f` -> `J&F (mean)`."""
+    """Return the heading of a score by its dotted key: `mean.j_and_f` -> `J&F (mean)`."""
     *sections, name = key.split(".")
     where = f" ({', '.join(sections).replace('_', ' ')})" if sections else ""
     return SCORES.get(name, name.replace("_", " ")) + where

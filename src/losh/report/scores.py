@@ -67,7 +67,7 @@ def score_rows(scores: dict[str, Any], earlier: dict[str, Any]) -> list[ScoreRow
 
 
 def kind_rows(scores: dict[str, Any], earlier: dict[str, Any]) -> list[ScoreRow]:
-    """The mean IoU of each kind of sample; of kinds without a sample there is no row."""
+    """Return the mean IoU of each kind of sample; of kinds without a sample there is no row."""
     kinds, before = scores.get("kinds", {}), earlier.get("kinds", {})
     names = kind_predictors(scores)
     return [
@@ -85,7 +85,7 @@ def kind_rows(scores: dict[str, Any], earlier: dict[str, Any]) -> list[ScoreRow]
 
 
 def kind_predictors(scores: dict[str, Any]) -> list[str]:
-    """The trivial predictors that stand beside the kinds."""
+    """Return the trivial predictors that stand beside the kinds."""
     return list(
         dict.fromkeys(n for one in scores.get("kinds", {}).values() for n in one["trivial"])
     )

@@ -27,7 +27,7 @@ class StepExamples:
 
 
 def read_examples(path: Path) -> list[StepExamples]:
-    """The steps of data/short_text/D.csv, most frequent first; empty without that file."""
+    """Read the steps of data/short_text/D.csv, most frequent first; empty without that file."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

@@ -1,3 +1,4 @@
-"""How things run: files, machine, processes, resuming. Nothing here may change what a stage writes,
-and DVC does not watch it.
+"""How things run: files, machine, processes, resuming.
+
+Nothing here may change what a stage writes, and DVC does not watch it.
 """

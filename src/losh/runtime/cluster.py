@@ -194,7 +194,7 @@ def _as_the_stage(order: Order) -> Iterator[None]:
 
 
 def _variables() -> dict[str, str]:
-    """The variables that a worker takes over: a worker must not ask for a cluster itself."""
+    """Return the variables that a worker takes over: it must not ask for a cluster itself."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -204,7 +204,7 @@ def _variables() -> dict[str, str]:
 
 @functools.cache
 def _identity() -> dict[str, str]:
-    """What decides results, of this process; of its code as it was when first asked."""
+    """Return what decides results, of this process; of its code as it was when first asked."""
     found = {
         "code": content_digest(ROOT / "src" / "losh")[:16],
         "Python": platform.python_version(),
@@ -218,8 +218,9 @@ def _identity() -> dict[str, str]:
 
 
 def _require_safe(address: str) -> None:
-    """Refuse an unencrypted address of another machine: whoever reaches such a scheduler can run
-    any code on it, and on us.
+    """Refuse an unencrypted address of another machine.
+
+    Whoever reaches such a scheduler can run any code on it, and on us.
     """
     parts = urlsplit(address)
     try:

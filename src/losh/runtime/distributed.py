@@ -72,7 +72,7 @@ class Processes:
         return values
 
     def gather(self, value: object) -> list:
-        """The value of every process, in rank order, on all of them."""
+        """Return the value of every process, in rank order, on all of them."""
         if self.world == 1:
             return [value]
         gathered: list = [None] * self.world
@@ -126,8 +126,10 @@ class Divisible:
 
 
 def processes_wanted(on_cpu: int, work: Divisible | None = None) -> int:
-    """Return LOSH_PROCESSES, else one for each visible GPU, else `on_cpu` or as many as there are
-    cores. Not a parameter: results do not depend on it.
+    """Return how many processes to run.
+
+    LOSH_PROCESSES, else one for each visible GPU, else `on_cpu` or as many as there are cores. Not
+    a parameter: results do not depend on it.
 
     Args:
         on_cpu: processes where there is no GPU.
@@ -147,8 +149,9 @@ def processes_wanted(on_cpu: int, work: Divisible | None = None) -> int:
 def relaunch(
     script: str, arguments: list[str], on_cpu: int = 1, work: Divisible | None = None
 ) -> None:
-    """Run `script` in one process a device and leave with their exit code; return at once where one
-    process is enough.
+    """Run `script` in one process a device and leave with their exit code.
+
+    Return at once where one process is enough.
 
     Under an outer torchrun (a cluster's, over several nodes) its processes are used as they are.
 
@@ -196,8 +199,10 @@ def relaunch(
 
 
 def _wait_for(workers: list[subprocess.Popen]) -> int:
-    """Wait for all. When one fails the others, which would wait for it, are ended too: asked first,
-    after GRACE seconds not asked any more.
+    """Wait for all.
+
+    When one fails the others, which would wait for it, are ended too: asked first, after GRACE
+    seconds not asked any more.
 
     Returns the first exit code that is not 0, or 0.
     """
@@ -215,8 +220,9 @@ def _wait_for(workers: list[subprocess.Popen]) -> int:
 
 
 def _end_with_parent() -> None:
-    """Ask Linux for a SIGTERM when the parent dies: killed by SIGKILL it cannot tell its workers,
-    and they would work on unseen.
+    """Ask Linux for a SIGTERM when the parent dies.
+
+    Killed by SIGKILL it cannot tell its workers, and they would work on unseen.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

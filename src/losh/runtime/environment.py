@@ -22,7 +22,7 @@ def check_numbers() -> None:
 
 
 def whole_number(name: str, least: int = 1) -> int | None:
-    """The whole number that the variable holds, or None where it is unset or empty.
+    """Return the whole number that the variable holds, or None where it is unset or empty.
 
     Raises:
         UserError: it holds anything else, or less than `least`.
@@ -36,7 +36,7 @@ def whole_number(name: str, least: int = 1) -> int | None:
 
 
 def seconds(name: str, default: float) -> float:
-    """The seconds that the variable holds, or `default` where it is unset or empty.
+    """Return the seconds that the variable holds, or `default` where it is unset or empty.
 
     Raises:
         UserError: it holds anything but a finite number of at least 0.

@@ -1,5 +1,6 @@
-"""Files that are whole or absent: atomic writes, deterministic JSON and zip, content digests, safe
-names.
+"""Files that are whole or absent.
+
+Atomic writes, deterministic JSON and zip, content digests, safe names.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that zip knows: entries w
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it becomes `path` if the block ends well, and vanishes
-    if not.
+    """Yield a temporary path beside `path`.
+
+    It becomes `path` if the block ends well, and vanishes if not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays, since some writers (np.savez, ffmpeg) choose the format by it; and there is
@@ -96,8 +98,9 @@ def content_digest(path: Path) -> str:
 
 
 def quoted(video: str) -> str:
-    """A video's id as a safe file name on every file system (`#`, `!`, spaces and `/` are
-    percent-encoded).
+    """Return a video's id as a safe file name on every file system.
+
+    `#`, `!`, spaces and `/` are percent-encoded.
     """
     return quote(video, safe="")
 
@@ -126,7 +129,7 @@ class OpenFiles(Generic[File]):
         self._pid = os.getpid()
 
     def get(self, path: Path) -> File:
-        """The open file; raises what the opener raises."""
+        """Return the open file; raise what the opener raises."""
         if os.getpid() != self._pid:
             # Not closed: the handles are the parent's.
             self._open, self._pid = OrderedDict(), os.getpid()

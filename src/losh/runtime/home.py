@@ -6,8 +6,9 @@ from pathlib import Path
 
 
 def at_home(path: Path) -> Path:
-    """`path`, or its place in the repository where we run in DVC's copy for an experiment, which
-    lacks what git ignores.
+    """Return `path`, or its place in the repository where we run in DVC's copy for an experiment.
+
+    The copy lacks what git ignores.
     """
     here = Path.cwd()
     if path.is_absolute() or path.exists():

@@ -1,5 +1,6 @@
-"""What the machine offers: workers, devices, precision. Read from the machine and the environment,
-never from params.yaml.
+"""What the machine offers: workers, devices, precision.
+
+Read from the machine and the environment, never from params.yaml.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def keep_freed_memory() -> bool:
 
 
 def core_count() -> int:
-    """The cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -51,8 +52,9 @@ def worker_count(items: int) -> int:
 
 
 def pick_device(local_rank: int = 0) -> torch.device:
-    """The process's device: its CUDA device where there is one, else the CPU (LOSH_DEVICE=cpu asks
-    for the CPU).
+    """Return the process's device: its CUDA device where there is one, else the CPU.
+
+    LOSH_DEVICE=cpu asks for the CPU.
     """
     import torch  # takes seconds: stages that need no tensors do without
 
@@ -62,8 +64,10 @@ def pick_device(local_rank: int = 0) -> torch.device:
 
 
 def pick_precision(asked: str, device: torch.device) -> torch.dtype:
-    """Autocast type: `auto` is bf16 where the device computes it, else fp16 on CUDA, else fp32 (a
-    CPU's bf16 is rarely faster).
+    """Return the autocast type.
+
+    `auto` is bf16 where the device computes it, else fp16 on CUDA, else fp32 (a CPU's bf16 is
+    rarely faster).
     """
     import torch
 
@@ -79,9 +83,10 @@ def pick_precision(asked: str, device: torch.device) -> torch.dtype:
 
 
 def loader_workers(device: torch.device) -> int:
-    """Processes that load samples for one training or evaluating process: LOSH_WORKERS, else up to
-    8 beside a GPU; beside a CPU 1, or none where several processes share the cores: then they are
-    all busy anyway.
+    """Return how many processes load samples for one training or evaluating process.
+
+    LOSH_WORKERS, else up to 8 beside a GPU; beside a CPU 1, or none where several processes share
+    the cores: then they are all busy anyway.
     """
     asked = whole_number("LOSH_WORKERS", least=0)
     if asked is not None:

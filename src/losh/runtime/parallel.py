@@ -44,7 +44,7 @@ class Need:
 def map_items(
     work: Callable[[Item], Made], items: Sequence[Item], need: Need | None = None
 ) -> Iterator[Iterator[Made]]:
-    """Gives `work` of each item, in order.
+    """Give `work` of each item, in order.
 
     An item that a lost worker had begun is begun again: what `work` writes must be whole or absent
     (`losh.runtime.files`) and must have a name that the item decides. What no worker has begun when
@@ -92,8 +92,10 @@ def work_on(work: Callable[[Item], Made], part: Sequence[Item]) -> list[Made]:
 
 @contextmanager
 def executor(items: int, need: Need) -> Iterator[Executor]:
-    """Gives the executor for so many items: the cluster's that LOSH_CLUSTER names, else processes
-    on this machine, else, where they are not worth a process, this very one.
+    """Give the executor for so many items.
+
+    It is the cluster's that LOSH_CLUSTER names, else processes on this machine, else, where they
+    are not worth a process, this very one.
     """
     address = os.environ.get("LOSH_CLUSTER", "").strip()
     if address:
@@ -141,7 +143,7 @@ def _begin(free: Any) -> None:
 
 
 def _gpus() -> list[str]:
-    """The visible GPUs, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the visible GPUs, as CUDA_VISIBLE_DEVICES names them."""
     if pick_device().type != "cuda":
         return []
     import torch

@@ -73,7 +73,7 @@ def stage_params(stage: str, **values: Any) -> dict[str, Any]:
 
 
 def _of_stage(stage: str, part: str) -> list[str]:
-    """The entries of one part of a stage in dvc.yaml."""
+    """Return the entries of one part of a stage in dvc.yaml."""
     path = ROOT / "dvc.yaml"
     if not path.is_file():
         raise UserError(
@@ -84,7 +84,7 @@ def _of_stage(stage: str, part: str) -> list[str]:
 
 
 def _filled(entry: str, values: dict[str, Any]) -> str:
-    """An entry with its templates filled."""
+    """Return an entry with its templates filled."""
     return TEMPLATE.sub(lambda match: str(_value(match[1], values)), entry)
 
 
@@ -111,8 +111,9 @@ def warn_if_changed(digest: str, stage: str, **values: Any) -> None:
 
 
 def link(source: Path, target: Path) -> None:
-    """Hard-link `source` to `target`, or copy it where the file system has no links; an existing
-    target is replaced.
+    """Hard-link `source` to `target`, or copy it where the file system has no links.
+
+    An existing target is replaced.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
@@ -123,8 +124,9 @@ def link(source: Path, target: Path) -> None:
 
 
 def prune(folder: Path, keep: set[str]) -> None:
-    """Remove the files of `folder` whose names are not in `keep`: items of recipes that nobody uses
-    any more.
+    """Remove the files of `folder` whose names are not in `keep`.
+
+    They are items of recipes that nobody uses any more.
     """
     if folder.is_dir():
         for path in folder.iterdir():

@@ -1,5 +1,6 @@
-"""What every script in stages/ shares: typed parameters, one line for a user's mistake, exit
-codes.
+"""What every script in stages/ shares.
+
+Typed parameters, one line for a user's mistake, exit codes.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ NOT_OURS = "it is no file of tensors and plain values"
 
 
 def load_tensors(path: Path, mmap: bool = False) -> Any:
-    """The contents of a PyTorch file on the CPU: tensors and plain values, nothing else.
+    """Load the contents of a PyTorch file on the CPU: tensors and plain values, nothing else.
 
     Raises:
         one of UNREADABLE: give it to `reason_of`.

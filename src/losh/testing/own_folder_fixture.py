@@ -69,5 +69,5 @@ def write_runs(path: Path, frames: dict[str, np.ndarray]) -> None:
 
 
 def clip_of(name: str) -> Clip:
-    """What `make_own_folder` drew."""
+    """Return what `make_own_folder` drew."""
     return draw_clip(NAMES.index(name), FRAMES)

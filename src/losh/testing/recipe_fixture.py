@@ -1,5 +1,6 @@
-"""The parity fixtures of ReferFormer and SgMg: weights by recipe, inputs, and the comparison of an
-array of theirs with ours.
+"""The parity fixtures of ReferFormer and SgMg.
+
+Weights by recipe, inputs, and the comparison of an array of theirs with ours.
 
 The folder comes from LOSH_PARITY_DIR, else `../shared/parity` beside the repository. It holds
 `<pipeline>_parity.npz`, and `parity_recipe.py`, which makes the weights and the inputs that the
@@ -92,7 +93,7 @@ class RecipeFixture:
         return json.loads(str(self.arrays["meta/json"]))
 
     def weight(self, released_name: str, shape: tuple[int, ...]) -> Tensor:
-        """A weight by the recipe: each released name seeds its own draw."""
+        """Draw a weight by the recipe: each released name seeds its own draw."""
         if RECIPE.is_file():
             return torch.from_numpy(_recipe_module().recipe(released_name, shape))
         z = np.random.RandomState(zlib.crc32(released_name.encode())).standard_normal(shape)
@@ -101,8 +102,10 @@ class RecipeFixture:
         return torch.from_numpy(drawn.astype(np.float32))
 
     def case(self, name: str, multiple: int) -> Case:
-        """Inputs of A (one clip), B (two clips of different size), C (A's, one annotated frame) or
-        L (A's, for the losses), padded to a multiple of `multiple` px.
+        """Return a case's inputs, padded to a multiple of `multiple` px.
+
+        The cases are A (one clip), B (two clips of different size), C (A's, one annotated frame)
+        and L (A's, for the losses).
         """
         videos, sentences = self._inputs("B" if name == "B" else "A")
         clips = [torch.from_numpy(np.asarray(video)) for video in videos]
@@ -117,8 +120,10 @@ class RecipeFixture:
         return Case(frames, pad.bool(), sizes, _text(sentences), frame if name == "C" else None)
 
     def _inputs(self, source: str) -> tuple[list[np.ndarray], list[list[int]]]:
-        """Videos [T, 3, H, W] and token ids of case A or B: the fixture's own arrays, or where it
-        has only their checksums, what its recipe makes.
+        """Return the videos [T, 3, H, W] and token ids of case A or B.
+
+        They are the fixture's own arrays, or where it has only their checksums, what its recipe
+        makes.
         """
         data = self.arrays
         if f"{source}/in/video" in data:
@@ -138,8 +143,10 @@ class RecipeFixture:
         return {n for n in self.arrays if n.startswith(f"{case}/") and f"{case}/in/" not in n}
 
     def compare(self, case: str, name: str, value: Tensor) -> Iterator[Compared]:
-        """Every array that the fixture holds of one value, such as `out/pred_logits`,
-        `memory.level0#0` (an intermediate) or `post/best_query_per_video`.
+        """Yield every array that the fixture holds of one value.
+
+        Values are such as `out/pred_logits`, `memory.level0#0` (an intermediate) or
+        `post/best_query_per_video`.
         """
         ours = value.detach().cpu().numpy()
         for key, found in (
@@ -160,7 +167,7 @@ class RecipeFixture:
 
 
 def faults(compared: Iterator[Compared] | list[Compared]) -> list[str]:
-    """What lies beyond its tolerance, in words."""
+    """Say what lies beyond its tolerance, in words."""
     found = []
     for name, expected, ours, tolerance in compared:
         if expected.shape != ours.shape:

@@ -1,5 +1,6 @@
-"""ReferFormer's parity fixture: weights by recipe, inputs from its arrays, and our value of every
-array in it.
+"""ReferFormer's parity fixture.
+
+Weights by recipe, inputs from its arrays, and our value of every array in it.
 
 The folder is that of `parity_fixture`. Sizes of inputs and of the text encoder are read off the
 arrays, so that another fixture of the same form runs the same tests.
@@ -88,7 +89,7 @@ def arrays() -> dict[str, np.ndarray]:
 
 
 def recipe(key: str, shape: tuple[int, ...]) -> Tensor:
-    """The fixture's weights: each released key seeds its own draw."""
+    """Draw the fixture's weights: each released key seeds its own draw."""
     z = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF).standard_normal(shape)
     if len(shape) == 1 and key.endswith(".weight"):
         return torch.from_numpy((1 + 0.02 * z).astype(np.float32))
@@ -100,7 +101,10 @@ def recipe(key: str, shape: tuple[int, ...]) -> Tensor:
 
 @functools.cache
 def parity_model() -> LoSh:
-    """The released model in eval mode with the recipe's weights. Shared: do not change it."""
+    """Return the released model in eval mode with the recipe's weights.
+
+    It is shared: do not change it.
+    """
     config = {"model_type": "roberta", **json.loads(str(arrays()["meta/json"]))["roberta"]}
     encoder = text_encoder_from(config, pooled=True)
     params = ModelParams.model_validate(MODEL)
@@ -124,7 +128,10 @@ class Case:
 
 @functools.cache
 def case_inputs(case: str) -> Case:
-    """A and L: one clip. B: clips of several sizes, padded. C: A's clip, one frame of it kept."""
+    """Return a case's inputs.
+
+    A and L: one clip. B: clips of several sizes, padded. C: A's clip, one frame of it kept.
+    """
     data = arrays()
     source = "B" if case == "B" else "A"
     sizes = [(int(h), int(w)) for h, w in data[f"{source}/in/size"]]
@@ -151,7 +158,7 @@ def case_inputs(case: str) -> Case:
 
 
 def kept_frame() -> int:
-    """The annotated frame of case C; the fixture's note names it, its arrays do not."""
+    """Return the annotated frame of case C; the fixture's note names it, its arrays do not."""
     return int(arrays().get("C/in/valid_indices", np.array([1])).reshape(-1)[0])
 
 
@@ -218,12 +225,12 @@ def traced(model: LoSh, inputs: Case) -> Run:
 
 
 def by_token(x: Tensor, clips: int) -> Tensor:
-    """Maps [M, C, h, w] as the reference's tokens [K * h * w, B, C]."""
+    """Return maps [M, C, h, w] as the reference's tokens [K * h * w, B, C]."""
     return x.unflatten(0, (clips, -1)).permute(1, 3, 4, 0, 2).flatten(0, 2)
 
 
 def feature_maps(output: LoShOutput) -> dict[str, Tensor]:
-    """The backbone's levels of all frames, with their masks and position codes."""
+    """Return the backbone's levels of all frames, with their masks and position codes."""
     found = {}
     for i, (level, pad) in enumerate(zip(output.video.levels, output.video.pads, strict=True)):
         pad = pad.flatten(0, 1)
@@ -234,7 +241,7 @@ def feature_maps(output: LoShOutput) -> dict[str, Tensor]:
 
 
 def encoder_inputs(tokens: Tokens, memory: Tensor) -> dict[str, Tensor]:
-    """What the encoder reads, and its levels but the coarsest as maps."""
+    """Return what the encoder reads, and its levels but the coarsest as maps."""
     pyramid = Pyramid.of(tokens.pad, tokens.shapes)
     maps = pyramid.split(memory)[:-1]
     return {
@@ -254,8 +261,9 @@ def case_run(case: str) -> Run:
 
 @functools.cache
 def loss_values() -> dict[str, float]:
-    """Unweighted losses and the weighted total of case L, by the fixture's names; matched queries
-    of the last layer, then of the others.
+    """Return the unweighted losses and the weighted total of case L, by the fixture's names.
+
+    With them come the matched queries of the last layer, then of the others.
     """
     data, output = arrays(), case_run("L").output
     targets = [
@@ -280,7 +288,7 @@ def loss_values() -> dict[str, float]:
 
 
 def outputs(case: str) -> dict[str, Tensor]:
-    """The model's outputs by the fixture's names."""
+    """Return the model's outputs by the fixture's names."""
     *earlier, last = case_run(case).output.long
     found = {
         f"{case}/out/pred_logits": last.scores,
@@ -298,8 +306,9 @@ def outputs(case: str) -> dict[str, Tensor]:
 
 
 def inference(case: str) -> dict[str, Tensor]:
-    """The choice of a query, and for A its masks after the steps of the inference script, at 5/4
-    of the input's size.
+    """Return the choice of a query, and for A its masks.
+
+    The masks are those after the steps of the inference script, at 5/4 of the input's size.
     """
     base, last = parity_model().base, case_run(case).output.long[-1]
     best = best_query(base.referred_prob(last))

@@ -1,5 +1,7 @@
-"""Our value of every array of the SgMg fixture's cases: A and B (the best query per clip), C (all
-queries of one annotated frame) and L (a training step's masks and losses).
+"""Our value of every array of the SgMg fixture's cases.
+
+A and B (the best query per clip), C (all queries of one annotated frame) and L (a training step's
+masks and losses).
 """
 
 from __future__ import annotations
@@ -67,7 +69,10 @@ PIXELS = 3.0
 
 @functools.cache
 def parity_model() -> LoSh:
-    """The published model in eval mode with the fixture's weights. Shared: do not change it."""
+    """Return the published model in eval mode with the fixture's weights.
+
+    It is shared: do not change it.
+    """
     given = FIXTURE.meta["weight_dict"]
     losses = {ours: given[theirs] for theirs, ours in LOSS_NAMES.items()}
     sizes = FIXTURE.meta["roberta"]
@@ -209,7 +214,7 @@ def _trace(base: nn.Module, run: Run, stack: ExitStack) -> None:
 
 
 def _keep_inputs(run: Run) -> None:
-    """What no module gives: backbone levels with their positions, the encoder's input, patches."""
+    """Keep what no module gives: backbone levels with positions, the encoder's input, patches."""
     video, tokens = run.output.video, run.tokens
     for i, (level, pad) in enumerate(zip(video.levels, video.pads, strict=True)):
         run.keep(f"backbone.level{i}", level.flatten(0, 1))
@@ -225,7 +230,7 @@ def _keep_inputs(run: Run) -> None:
 
 
 def _outputs(run: Run) -> Iterator[tuple[str, Tensor]]:
-    """What the reference returns in eval mode."""
+    """Yield what the reference returns in eval mode."""
     layers, best = run.output.long, run.kept["best"]
     rows, scores = torch.arange(run.clips), layers[-1].scores
     yield "out/all_query_logits", scores

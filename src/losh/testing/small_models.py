@@ -126,8 +126,9 @@ def save_untrained(path: Path, **changes: object) -> Path:
 
 
 def small_model(seed: int = 0, **changes: object) -> LoSh:
-    """A model in eval mode, on MTTR where `base` names no other pipeline; `changes` are to its
-    sections of params.yaml, `losses` to the weights of one stream's losses.
+    """Build a model in eval mode, on MTTR where `base` names no other pipeline.
+
+    `changes` are to its sections of params.yaml, `losses` to the weights of one stream's losses.
     """
     torch.manual_seed(seed)
     base = changes.get("base", "mttr")
@@ -143,7 +144,10 @@ def small_model(seed: int = 0, **changes: object) -> LoSh:
 
 
 def opened(model: LoSh) -> LoSh:
-    """The model with its cross-attention opened, as training would: at first it is an identity."""
+    """Return the model with its cross-attention opened, as training would.
+
+    At first it is an identity.
+    """
     for name, parameter in model.named_parameters():
         if name.startswith("cross") and name.endswith("norm.weight"):
             torch.nn.init.constant_(parameter, 0.5)

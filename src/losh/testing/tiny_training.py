@@ -94,7 +94,10 @@ TINY_SHAPES = {
 
 
 def tiny_raw(datasets: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The shipped params.yaml with a tiny model; `changes` by dotted key with `__` for the dot."""
+    """Return the shipped params.yaml with a tiny model.
+
+    `changes` are by dotted key, with `__` for the dot.
+    """
     raw = yaml.load((ROOT / "params.yaml").read_text(), StrictLoader)
     raw["datasets"] = datasets
     values = (
@@ -127,7 +130,7 @@ def tiny_raw(datasets: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def tiny_params(**changes: Any) -> Params:
-    """Checked parameters for `prepare`'s data."""
+    """Return checked parameters for `prepare`'s data."""
     return check_params(tiny_raw({"tiny": {"kind": "a2d_sentences"}}, **changes))
 
 

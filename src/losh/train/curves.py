@@ -11,7 +11,7 @@ for one value, in text, files and pictures.
 
 
 def named(row: dict[str, float]) -> dict[str, float]:
-    """An epoch's row of the history, with the names of metrics/train.json."""
+    """Return an epoch's row of the history, with the names of metrics/train.json."""
     return {
         next(
             (new + key.removeprefix(old) for old, new in NAMES.items() if key.startswith(old)), key
@@ -43,7 +43,7 @@ def write_curves(history: list[dict[str, float]], out: Path) -> None:
 
 
 def draw_curves(history: list[dict[str, float]], out: Path) -> None:
-    """A picture of each loss term, the validation's scores and the rates over epochs.
+    """Draw a picture of each loss term, the validation's scores and the rates over epochs.
 
     A term has axes of its own: beside the total, a term of a hundredth of it is a flat line.
     """
@@ -77,8 +77,9 @@ def draw_curves(history: list[dict[str, float]], out: Path) -> None:
 
 
 def curve_panels(rows: list[dict[str, float]]) -> dict[str, list[str]]:
-    """Title -> the curves that share axes: each loss term alone (the last layer's, the total
-    first), the scores, the rates.
+    """Map a title to the curves that share axes.
+
+    Each loss term is alone (the last layer's, the total first); then the scores, the rates.
     """
     names = sorted({name for row in rows for name in row})
     terms = [n for n in names if n.startswith("loss/") and not n.rsplit("_", 1)[-1].isdigit()]

@@ -1,5 +1,6 @@
-"""Stage train_data: the digests of what train.datasets names, the one file by which DVC sees
-whether training must run again.
+"""Stage train_data: the digests of what train.datasets names.
+
+The one file by which DVC sees whether training must run again.
 """
 
 from __future__ import annotations

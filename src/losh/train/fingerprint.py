@@ -41,8 +41,9 @@ def training_fingerprint(params: Params, root: Path, code: str) -> str:
 
 
 def named_weights(params: Params) -> dict[str, str]:
-    """Identify the weights that `model` and `train` name, by parameter: other weights of the same
-    name give other values.
+    """Identify the weights that `model` and `train` name, by parameter.
+
+    Other weights of the same name give other values.
 
     A file or folder is digested, a torchvision name stands for its address (which holds a digest),
     a Hugging Face name for the commit that is in use. Embedded weights are files of the stage's
@@ -65,7 +66,10 @@ def named_weights(params: Params) -> dict[str, str]:
 
 
 def _commit(name: str) -> str:
-    """The commit of a Hugging Face model that loading it takes: the cached one, else the newest."""
+    """Return the commit of a Hugging Face model that loading it takes.
+
+    It is the cached one, else the newest.
+    """
     for local in (True, False):
         with contextlib.suppress(OSError, ValueError):
             return Path(cached_file(name, "config.json", local_files_only=local)).parent.name

@@ -40,8 +40,9 @@ def unreached_parameters(model: nn.Module, loss: Tensor) -> list[str]:
 
 
 def make_optimizer(model: nn.Module, params: TrainParams) -> AdamW:
-    """Three groups: the transformer and heads, the visual backbone, the text encoder. A rate of 0
-    freezes a group.
+    """Make the optimiser, of three groups: transformer and heads, visual backbone, text encoder.
+
+    A rate of 0 freezes a group.
     """
     groups: dict[str, list[nn.Parameter]] = {"main": [], "backbone": [], "text_encoder": []}
     rates = {
@@ -70,8 +71,9 @@ def make_optimizer(model: nn.Module, params: TrainParams) -> AdamW:
 
 
 def rate_factor(step: int, epoch: int, steps: int, params: TrainParams) -> float:
-    """What the base rates are multiplied by: a linear rise over `warmup_steps`, then the fall that
-    `schedule` names.
+    """Compute what the base rates are multiplied by.
+
+    It is a linear rise over `warmup_steps`, then the fall that `schedule` names.
 
     `milestones` multiplies by `gamma` for each milestone passed; `cosine` (ours, after arXiv
     1608.03983 without restarts) falls from 1 at the first step to 0 after the last. The released

@@ -65,8 +65,9 @@ def _require_all_frames(store: FrameStore) -> None:
 def split_validation(
     samples: list[Sample], fraction: float, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """Training and validation samples, split by video: with fraction > 0 at least one is held out,
-    and each dataset keeps one.
+    """Split the samples by video into training and validation samples.
+
+    With fraction > 0 at least one is held out, and each dataset keeps one.
 
     A video's side follows from a digest of its name and the seed: adding a dataset moves no video
     of another.

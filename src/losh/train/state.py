@@ -25,8 +25,9 @@ warning costs at most.
 
 @dataclass
 class Progress:
-    """Where a training stands. Plain numbers, strings, lists and dicts alone, so that weights_only
-    loading takes it.
+    """Where a training stands.
+
+    Plain numbers, strings, lists and dicts alone, so that weights_only loading takes it.
     """
 
     epoch: int = 0
@@ -66,7 +67,7 @@ def load_state(path: Path, **parts: Any) -> Progress:
 
 
 def saved_step(path: Path) -> tuple[int, int] | None:
-    """The epoch and step that a saved state has reached; None where there is none.
+    """Return the epoch and step that a saved state has reached; None where there is none.
 
     Raises:
         UserError: it cannot be read.
@@ -87,8 +88,9 @@ def _unusable(path: Path, error: Exception) -> UserError:
 
 
 class StopRequest:
-    """Whether SIGTERM or SIGINT has asked to stop; the loop looks at it between steps, where the
-    state is whole.
+    """Whether SIGTERM or SIGINT has asked to stop.
+
+    The loop looks at it between steps, where the state is whole.
     """
 
     def __init__(self) -> None:
@@ -114,7 +116,7 @@ class Clock:
         self._last = time.monotonic()
 
     def is_due(self) -> bool:
-        """True at most once in that many seconds."""
+        """Return True at most once in that many seconds."""
         if time.monotonic() - self._last < self._every:
             return False
         self._last = time.monotonic()

@@ -1,5 +1,6 @@
-"""The features of all sentences of a training: encoded once by the processes together, kept in
-scratch/, and shared by all.
+"""The features of all sentences of a training.
+
+Encoded once by the processes together, kept in scratch/, and shared by all.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class Trainer:
             )
 
     def run_epoch(self, bar: tqdm) -> dict[str, float]:
-        """The rest of the current epoch; returns the mean of each loss term over its steps.
+        """Run the rest of the current epoch; return the mean of each loss term over its steps.
 
         Raises:
             Stopped: a signal asked for it; the state is saved.
@@ -180,8 +180,9 @@ class Trainer:
             yield readable(loaded)
 
     def _step(self, loaded: list[LoadedClip]) -> dict[str, float]:
-        """One optimiser step on this process's part of a global batch; the loss terms are of the
-        whole global batch.
+        """Do one optimiser step on this process's part of a global batch.
+
+        The loss terms are of the whole global batch.
         """
         # Seeded by the step, so that dropout after a resume is what it would have been.
         torch.manual_seed(
@@ -217,7 +218,7 @@ class Trainer:
             return self.wrapped(batch.clips, long, short, batch.targets, batch.flow, counts)
 
     def _global_counts(self, parts: list[Batch]) -> Counts:
-        """What the losses of the whole global batch are divided by."""
+        """Return what the losses of the whole global batch are divided by."""
         local = [self.criterion.count(batch.targets, batch.flow) for batch in parts]
         names = sorted(local[0])
         sums = [sum(count[name] for count in local) for name in names]
@@ -255,8 +256,10 @@ class Trainer:
 
 
 def micro_batches(loaded: list[LoadedClip]) -> list[list[LoadedClip]]:
-    """Parts of a step that fit together: equal numbers of frames and of annotated frames, at most
-    LOSH_CLIPS_PER_DEVICE clips.
+    """Divide a step into parts that fit together.
+
+    A part has equal numbers of frames and of annotated frames, and at most LOSH_CLIPS_PER_DEVICE
+    clips.
 
     Gradients add up over the parts: the result is that of the whole, exactly where all clips have
     one size (else the padding differs).

@@ -67,8 +67,9 @@ def divisible_into_clips(batch_size: int) -> Divisible:
 def train(
     params: Params, out: Path, metrics: Path, root: Path = DATA, scratch: Path = SCRATCH
 ) -> dict[str, Any]:
-    """Train and write the best and the last checkpoint to `out`, curves and train.json to
-    `metrics`.
+    """Train, and write the checkpoints to `out`, curves and train.json to `metrics`.
+
+    The checkpoints are the best and the last.
 
     Returns the summary that train.json holds. A training that was stopped goes on from its saved
     state.
@@ -196,7 +197,10 @@ def _texts(
     processes: Processes,
     code: str,
 ) -> TextFeatures:
-    """What the model gets of sentences; with a frozen encoder the features of all of them."""
+    """Return what the model gets of sentences.
+
+    With a frozen encoder it is the features of all of them.
+    """
     frozen = params.train.text_encoder_learning_rate == 0
     encoder = model.text_encoder
     encoder.frozen = frozen
@@ -286,8 +290,9 @@ def _write_outputs(
 
 
 def _rounded(row: dict[str, float], prefix: str) -> dict[str, float]:
-    """The row's values whose names begin with `prefix`, to four digits: more would be noise in `dvc
-    metrics diff`.
+    """Return the row's values whose names begin with `prefix`, to four digits.
+
+    More would be noise in `dvc metrics diff`.
     """
     return {
         name.removeprefix(prefix): round(value, 4)

@@ -14,8 +14,9 @@ def queue(
     base: str | None = None,
     wanted: list[str] | None = None,
 ) -> None:
-    """Queue the wanted rows (None: all) with every seed; `dvc queue start` runs them, one after the
-    other, or with `-j` several at once.
+    """Queue the wanted rows (None: all) with every seed.
+
+    `dvc queue start` runs them, one after the other, or with `-j` several at once.
     """
     rows = plan(load_params(), seeds, changes, base, wanted)
     for row in in_running_order(rows):
@@ -29,7 +30,9 @@ def queue(
 
 
 def in_running_order(rows: list[Row]) -> list[Row]:
-    """`all` first and the rows about the rule last: these score the same model, which DVC takes
-    from the run of `all` where that has ended, and would else train again.
+    """Put `all` first and the rows about the rule last.
+
+    These score the same model, which DVC takes from the run of `all` where that has ended, and
+    would else train again.
     """
     return sorted(rows, key=lambda row: (row.label.startswith("all:"), row.label != "all"))

@@ -57,7 +57,7 @@ class Result:
 
 
 def results(experiments: list[Experiment]) -> list[Result]:
-    """The ablation's rows in the order of `labels`, failed and waiting ones included.
+    """Return the ablation's rows in the order of `labels`, failed and waiting ones included.
 
     Raises:
         UserError: there is none, or two have equal parameters.
@@ -87,7 +87,10 @@ def results(experiments: list[Experiment]) -> list[Result]:
 
 
 def _usual_rule(experiments: list[Experiment]) -> str:
-    """The rule of all rows but those about the rule: the one of the rows that leave a part out."""
+    """Return the rule of all rows but those about the rule.
+
+    It is the one of the rows that leave a part out.
+    """
     rules = Counter(
         one.params[RULE]
         for one in experiments
@@ -97,7 +100,10 @@ def _usual_rule(experiments: list[Experiment]) -> str:
 
 
 def _changes(params: dict[str, Any], start: dict[str, Any], rule: str) -> str:
-    """What the user changed, but for weights; `rule` is that of the rows not about the rule."""
+    """Return what the user changed, but for weights.
+
+    `rule` is that of the rows not about the rule.
+    """
     changed = [
         f"{key}={as_text(value)}"
         for key, value in params.items()

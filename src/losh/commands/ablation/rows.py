@@ -1,5 +1,6 @@
-"""The rows of the ablation: each sets every switch, so that it means the same whatever params.yaml
-holds.
+"""The rows of the ablation.
+
+Each sets every switch, so that it means the same whatever params.yaml holds.
 """
 
 from __future__ import annotations
@@ -54,8 +55,10 @@ class Row:
 
 
 def labels() -> dict[str, tuple[frozenset[str], str | None]]:
-    """Row -> the parts that are on, and the rule (None: the one in params.yaml): the base, with the
-    short stream, each part alone, each left out, all, and all under each joint rule.
+    """Map each row to the parts that are on, and to its rule (None: the one in params.yaml).
+
+    The rows are the base, with the short stream, each part alone, each left out, all, and all under
+    each joint rule.
     """
     short, every = frozenset({"short_stream"}), frozenset(SWITCHES)
     rows: dict[str, tuple[frozenset[str], str | None]] = {
@@ -74,8 +77,9 @@ def plan(
     base: str | None = None,
     wanted: list[str] | None = None,
 ) -> list[Row]:
-    """The wanted rows (None: all) with every seed, for the base pipeline `base` (None: the one in
-    params.yaml).
+    """Return the wanted rows (None: all) with every seed, for the base pipeline `base`.
+
+    `base` None is the one in params.yaml.
 
     Args:
         changes: `KEY=VALUE` for every row. A loss's weight is the one that it has where it is on,
@@ -140,7 +144,7 @@ def refuse_twins(rows: list[Row]) -> None:
 
 
 def parsed(change: str) -> tuple[str, Any]:
-    """A `KEY=VALUE` as key and value.
+    """Split a `KEY=VALUE` into key and value.
 
     Raises:
         UserError: it is none.
@@ -152,7 +156,7 @@ def parsed(change: str) -> tuple[str, Any]:
 
 
 def label_of(params: dict[str, Any], usual: str) -> str:
-    """The row that an experiment's own parameters make it.
+    """Return the row that an experiment's own parameters make it.
 
     Args:
         params: by dotted key.

@@ -18,8 +18,9 @@ BEGIN, END = "<!-- from here on written by `losh ablation show` -->", "<!-- to h
 
 
 def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
-    """Print every row that has run, failed or waits; write metrics/ablation.csv,
-    docs/ablation.png and the tables in docs/ablation.md.
+    """Print every row that has run, failed or waits, and write the files of the ablation.
+
+    These are metrics/ablation.csv, docs/ablation.png and the tables in docs/ablation.md.
     """
     found = results(read_experiments(all_commits=True))
     write_csv(found, metrics / "ablation.csv")
@@ -36,7 +37,7 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
 
 
 def write_csv(found: list[Result], out: Path) -> None:
-    """A line per row, seed and dataset; `start` is the commit that a run was started from."""
+    """Write a line per row, seed and dataset; `start` is the commit that a run was started from."""
     keys = [key for key in NUMBERS if any(key in one.scores for one in found)]
     with atomic_write(out) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

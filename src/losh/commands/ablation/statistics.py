@@ -79,7 +79,7 @@ class Summary:
 
 
 def main_score(results: list[Result]) -> str:
-    """The score that rows are judged by: the first of these that is there."""
+    """Return the score that rows are judged by: the first of these that is there."""
     candidates = ("mean_iou", "j_and_f", "per_expression.mean.j_and_f")
     return next(
         (key for key in candidates if any(key in one.scores for one in results)), candidates[0]
@@ -91,7 +91,7 @@ def summaries(
     score: str,
     samples: Callable[[Result], Samples | None] = lambda _: None,
 ) -> list[Summary]:
-    """A summary per base, row, change and dataset, in the order of `results`.
+    """Make a summary per base, row, change and dataset, in the order of `results`.
 
     Args:
         results: of `losh.commands.ablation.results`.
@@ -115,8 +115,9 @@ def summaries(
 
 
 def _other_row(groups: dict[Group, dict[int, Result]], group: Group, row: str) -> dict:
-    """The runs of another row with the same changes, and with the same weights where several have
-    these changes.
+    """Return the runs of another row with the same changes.
+
+    Where several have these changes, they are those with the same weights too.
     """
     base, _, changes, weights, dataset = group
     fitting = {
@@ -187,7 +188,7 @@ def _difference(
 def paired_interval(
     pairs: list[tuple[Samples | None, Samples | None]],
 ) -> tuple[float, float] | None:
-    """The 95 % interval of the mean difference of samples, by the bootstrap over clips.
+    """Compute the 95 % interval of the mean difference of samples, by the bootstrap over clips.
 
     None where a run lacks its samples, has others than the rest, or where there are fewer than two
     clips.

@@ -30,7 +30,7 @@ KINDS = [key for key in NUMBERS if key.startswith("kinds.")]
 
 
 def markdown(found: list[Result]) -> str:
-    """A line per row, seed and dataset; a column that is empty throughout is left out."""
+    """Make a line per row, seed and dataset; leave out a column that is empty throughout."""
     keys = [key for key in NUMBERS if any(key in one.scores for one in found)]
     head = ["base", "row", "seed", "changes", "dataset", *(NUMBERS[key] for key in keys), "state"]
     lines = [
@@ -58,7 +58,9 @@ def markdown_of_rows(summed: list[Summary], score: str) -> str:
 
 
 def markdown_of_parts(summed: list[Summary]) -> str:
-    """What one part changes: each row against the one without it, or with it; "" without a pair.
+    """Show what one part changes: each row against the one without it, or with it.
+
+    Without a pair it is "".
 
     Rows whose one neighbour is the base are in the other table.
     """

@@ -71,7 +71,7 @@ def probe(
 
 
 def find_swaps(store: FrameStore, root: Path, dataset: str) -> list[tuple[Sample, str, Swap]]:
-    """The samples that can be probed, each with its kind and its swap.
+    """Find the samples that can be probed, each with its kind and its swap.
 
     Raises:
         UserError: the dataset is not a generated one.
@@ -99,8 +99,9 @@ def find_swaps(store: FrameStore, root: Path, dataset: str) -> list[tuple[Sample
 def measure(
     predictor: Predictor, store: FrameStore, root: Path, swaps: list[tuple[Sample, str, Swap]]
 ) -> list[Change]:
-    """Predict each sample in its three wordings; the short expression, which names no action, stays
-    as it is.
+    """Predict each sample in its three wordings.
+
+    The short expression, which names no action, stays as it is.
     """
     asked = [
         replace(sample, long=text, sample_id=f"{sample.sample_id} {wording}")
@@ -127,8 +128,9 @@ def measure(
 
 
 def model_file(model: str, folder: Path) -> Path:
-    """The model's file: a path, or else what DVC's cache has of an experiment or commit, put into
-    `folder`.
+    """Return the model's file.
+
+    It is a path, or else what DVC's cache has of an experiment or commit, put into `folder`.
 
     Raises:
         UserError: it is neither.
@@ -147,7 +149,7 @@ def model_file(model: str, folder: Path) -> Path:
 
 
 def table(found: dict[str, Any]) -> str:
-    """A line per model and kind."""
+    """Make a line per model and kind."""
     head = ["model", "kind", "samples", *(name.replace("_", " ") for name in MEASURES)]
     lines = [
         [model, kind, str(row["samples"]), *(f"{row[name]:.3f}" for name in MEASURES)]

@@ -23,7 +23,7 @@ class Swap:
 
 
 def swap_of(scene: Scene, meaning: Meaning, kind: str, instance: str, text: str) -> Swap | None:
-    """The sentence with another object's action, or None where the probe leaves it out.
+    """Return the sentence with another object's action, or None where the probe leaves it out.
 
     Swapped is what the sentence says of its own object's motion, not of an anchor's. Left out are
     sentences that say none; `moving`, which is many actions; `past`, whose action is part of the
@@ -73,13 +73,13 @@ def _misread(motion: str, relation: Relation | None) -> bool:
 
 
 def _words_in(text: str, motion: str) -> str | None:
-    """The words in which the sentence says the motion; None unless they stand there once."""
+    """Return the words in which the sentence says the motion; None unless they stand there once."""
     said = [words for words in MOTION_WORDS[motion] if f" {words} " in f" {text} "]
     longest = max(said, key=len, default=None)
     return longest if longest and text.count(longest) == 1 else None
 
 
 def _other_words(motion: str, own: str) -> str:
-    """The next way to say it, but not `not moving`, which would deny what follows too."""
+    """Return the next way to say it, but not `not moving`, which would deny what follows too."""
     ways = [words for words in MOTION_WORDS[motion] if words == own or not words.startswith("not ")]
     return ways[(ways.index(own) + 1) % len(ways)]

@@ -19,8 +19,9 @@ IMAGES = (".jpg", ".jpeg", ".png")
 
 
 def visible(folder: Path) -> list[Path]:
-    """Return what lies in a folder, in natural order; empty where there is none. Hidden ones (.)
-    are left out.
+    """Return what lies in a folder, in natural order; empty where there is none.
+
+    Hidden ones (.) are left out.
     """
     try:
         found = [path for path in folder.iterdir() if not path.name.startswith(".")]

@@ -53,8 +53,9 @@ def percentile_interval(means: np.ndarray) -> dict[str, float]:
 def clip_interval(
     clips: Sequence[str], values: Sequence[float] | np.ndarray, draws: int = DRAWS, seed: int = SEED
 ) -> dict[str, dict[str, float]]:
-    """`mean_iou_interval`, the 95 % interval of the mean over samples (IoUs); empty with fewer than
-    two clips, which tell nothing of others.
+    """Return `mean_iou_interval`, the 95 % interval of the mean over samples (IoUs).
+
+    It is empty with fewer than two clips, which tell nothing of others.
     """
     if len(set(clips)) < 2:
         return {}

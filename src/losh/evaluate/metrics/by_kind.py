@@ -26,8 +26,10 @@ class Judged:
 def scores_by_kind(
     samples: Iterable[Judged], groups: Mapping[str, tuple[str, ...]]
 ) -> dict[str, dict[str, Any]]:
-    """Of each group that has a sample: `samples` and `mean_iou`; `mean_iou_interval`
-    (`clip_interval`); `trivial`, the mean IoU of each trivial predictor.
+    """Return the scores of each group that has a sample.
+
+    They are `samples` and `mean_iou`; `mean_iou_interval` (`clip_interval`); and `trivial`, the
+    mean IoU of each trivial predictor.
 
     Args:
         samples: in an order that does not depend on who scored them.

@@ -85,7 +85,7 @@ def choose(rows: list[ExpressionRow], count: int) -> list[tuple[str, ExpressionR
 
 
 def flow_between(params: FlowParams, device: str) -> Flow | None:
-    """The workflow's own RAFT, at the size at which it runs in the stage compute_flow.
+    """Load the workflow's own RAFT, at the size at which it runs in the stage compute_flow.
 
     None, with a line that says why, where its weights cannot be had: scores need no flow.
     """
@@ -107,7 +107,7 @@ def flow_between(params: FlowParams, device: str) -> Flow | None:
 
 
 def _of_many_videos(rows: list[ExpressionRow], count: int) -> list[ExpressionRow]:
-    """The first `count` rows, those of a video that was not yet seen before others; in order."""
+    """Return the first `count` rows, those of a video not yet seen before others; in order."""
     first: dict[str, ExpressionRow] = {}
     for row in rows:
         first.setdefault(row.video, row)

@@ -47,7 +47,7 @@ def draw_cases(store: FrameStore, result: Result, count: int, out: Path) -> None
 
 
 def true_mask(store: FrameStore, row: ExpressionRow, t: int) -> np.ndarray | None:
-    """The true mask of a row's object in frame t, bool [H, W]; None where none is public."""
+    """Return the true mask of a row's object in frame t, bool [H, W]; None where none is public."""
     known = str(t) in store.videos[row.video]["instances"]
     return store.masks(row.video, t).get(row.instance) if known else None
 

@@ -49,7 +49,10 @@ class Tile:
 def draw_strip(
     store: FrameStore, row: ExpressionRow, shown: ShownMask, flow: Flow | None
 ) -> list[Tile]:
-    """The pictures of a case, those that there are; without a public mask there is no truth."""
+    """Draw the pictures of a case, those that there are.
+
+    Without a public mask there is no truth.
+    """
     t = shown.frame
     frame = _small(store.frame(row.video, t))
     size = frame.shape[:2]
@@ -79,7 +82,7 @@ def draw_strip(
 
 
 def _moments(store: FrameStore, video: str, t: int) -> list[int]:
-    """A stored frame about half a window before t, t, and one as much after it."""
+    """Return a stored frame about half a window before t, t, and one as much after it."""
     stored, span = store.videos[video]["stored"], max(1, store.index["window"] // 2)
     wanted = (t - span, t, t + span)
     return sorted(

@@ -48,8 +48,10 @@ class Baselines:
     def kind(
         self, sample: Sample, frame: int, truths: dict[str, np.ndarray]
     ) -> tuple[str, dict[str, float]]:
-        """The sample's kind ("" where the dataset does not tell), and the IoU that the best
-        single-frame guess may expect, by its name.
+        """Return the sample's kind, and what the best single-frame guess may expect.
+
+        The kind is "" where the dataset does not tell. What the guess may expect is an IoU, by its
+        name.
         """
         if sample.video not in self.truths:
             return "", {}

@@ -110,7 +110,9 @@ class UnsupervisedVideo:
         self.last_label = max(self.last_label, int(labels.max(initial=0)))
 
     def scores(self) -> list[ObjectScore]:
-        """The true objects' scores under the best assignment, in their order; [] without objects.
+        """Return the true objects' scores under the best assignment, in their order.
+
+        Without objects it is [].
 
         Raises:
             ValueError: no frames were added.

@@ -60,7 +60,10 @@ def predictor_of(
     store: FrameStore,
     device: torch.device,
 ) -> Predictor:
-    """A model and its configuration, on the device, with the parameters of evaluation."""
+    """Make the predictor of a model and its configuration, on the device.
+
+    It has the parameters of evaluation.
+    """
     folds = network.base.folds_text(store.index["protocol"], training=False)
     return Predictor(
         network,

@@ -1,5 +1,6 @@
-"""Whole-video protocols: Refer-YouTube-VOS and MeViS (submission, J and F), and Refer-DAVIS17
-(label maps).
+"""Whole-video protocols.
+
+Refer-YouTube-VOS and MeViS (submission, J and F), and Refer-DAVIS17 (label maps).
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The protocols of Refer-YouTube-VOS and MeViS: the submission, and local scores where masks are
-public.
+"""The protocols of Refer-YouTube-VOS and MeViS.
+
+They are the submission, and local scores where masks are public.
 """
 
 from __future__ import annotations
@@ -81,7 +82,10 @@ class SubmissionWriter:
 
 
 def entry_name(video: str, expression: str, frame: str) -> str:
-    """A frame's PNG below the submission's folder; ValueError for names that are not plain."""
+    """Return the name of a frame's PNG below the submission's folder.
+
+    ValueError for names that are not plain.
+    """
     for part in (video, expression, frame):
         if not part or part in (".", "..") or "/" in part or "\\" in part:
             raise ValueError(f"{part!r} cannot be part of a submission's path")

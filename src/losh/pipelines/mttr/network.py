@@ -81,8 +81,10 @@ class MTTR(RVOSPipeline):
     def select_frames(
         self, video: VideoFeats, annotated: Tensor, rows: Tensor | None = None
     ) -> VideoFeats:
-        """See RVOSPipeline: the levels as the transformer (the coarsest) and the spatial decoder
-        (the others) read them, projected once per frame and not once per expression and stream.
+        """See RVOSPipeline: the levels as the transformer and the spatial decoder read them.
+
+        The transformer reads the coarsest, the spatial decoder the others. They are projected once
+        per frame and not once per expression and stream.
         """
         chosen = super().select_frames(video, annotated)
         *fine, coarsest = chosen.levels

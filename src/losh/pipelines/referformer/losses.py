@@ -1,5 +1,6 @@
-"""What ReferFormer's training compares: one object per expression, one query for all of its
-frames.
+"""What ReferFormer's training compares.
+
+One object per expression, one query for all of its frames.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""From memory to masks: a feature pyramid that reads the words, and a small convolutional network
-for each query.
+"""From memory to masks: a feature pyramid that reads the words, and then the masks.
+
+The masks come from a small convolutional network for each query.
 
 M = B * K frames, L decoder layers, N queries, C channels, h w cells of stride 4.
 """
@@ -35,8 +36,9 @@ class FeatureMap:
 
 
 class VisionLanguageBlock(nn.Module):
-    """Self-attention over all frames of a clip, attention to its words, feed-forward; each followed
-    by its LayerNorm.
+    """Self-attention over all frames of a clip, attention to its words, feed-forward.
+
+    Each is followed by its LayerNorm.
 
     Args:
         reduction: cells of a side that share one token of the self-attention.
@@ -68,7 +70,7 @@ class VisionLanguageBlock(nn.Module):
         return x.unflatten(1, (frames, *size)).permute(0, 1, 4, 2, 3)
 
     def _frames(self, level: FeatureMap) -> Tensor:
-        """What the self-attention adds: [B, K * h * w, C]."""
+        """Compute what the self-attention adds: [B, K * h * w, C]."""
         frames, size = level.x.shape[1], level.x.shape[-2:]
         small = tuple(max(1, side // self.reduction) for side in size)
         x, pos = (tokens(resized(y, small, "nearest")) for y in (level.x, level.pos))

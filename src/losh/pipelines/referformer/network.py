@@ -1,5 +1,7 @@
-"""The ReferFormer base pipeline (arXiv 2201.00487): early text fusion, a deformable transformer,
-queries made of the sentence, a mask network for each query.
+"""The ReferFormer base pipeline (arXiv 2201.00487).
+
+Early text fusion, a deformable transformer, queries made of the sentence, a mask network for each
+query.
 """
 
 from __future__ import annotations
@@ -63,8 +65,9 @@ class ReferFormer(DeformablePipeline):
         return [self.fusion(x, words) for x in maps]
 
     def mask_features(self, memory: list[Tensor], video: VideoFeats, words: Words) -> Tensor:
-        """See DeformablePipeline: a pyramid of stride 4, the backbone's finest level under those of
-        the memory.
+        """See DeformablePipeline: a pyramid of stride 4.
+
+        The backbone's finest level lies under those of the memory.
         """
         clips = video.pad.shape[:2]
         maps = [video.levels[0], *(x.unflatten(0, clips) for x in memory)]

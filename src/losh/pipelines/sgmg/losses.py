@@ -1,5 +1,6 @@
-"""What SgMg's training compares: patch masks by which queries are matched, and the refined masks of
-the matched ones.
+"""What SgMg's training compares.
+
+Patch masks by which queries are matched, and the refined masks of the matched ones.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ LOW, FULL = Grid(first=1, stride=2), Grid(first=0, stride=1)
 
 
 class SgMgObjective(OneObject):
-    """One object per expression, its mask compared twice: as refined, pixel by pixel, and as
-    matched, at every second pixel (`focal_low`, `dice_low`).
+    """One object per expression, its mask compared twice.
+
+    It is compared as refined, pixel by pixel, and as matched, at every second pixel (`focal_low`,
+    `dice_low`).
     """
 
     def __init__(self, params: Losses) -> None:

@@ -1,6 +1,7 @@
-"""SgMg's masks: patch masks by each query's own convolutions (its Conditional Patch Kernel), and
-the refinement of the chosen one with the backbone's finest levels (its Multi-granularity
-Segmentation Optimizer).
+"""SgMg's masks: patch masks by each query's own convolutions, and the refinement of the chosen one.
+
+The convolutions are its Conditional Patch Kernel. The refinement, with the backbone's finest
+levels, is its Multi-granularity Segmentation Optimizer.
 
 M frames, N queries, C channels. A patch mask holds a patch of 4 x 4 mask logits in the 16 channels
 of a cell.
@@ -25,8 +26,9 @@ PATCH_CHANNELS = PATCH**2
 
 
 class SgMgMaskRule(MaskRule):
-    """Padding off, LOGITS bilinear to the original size, then the threshold (released
-    behaviour).
+    """Padding off, LOGITS bilinear to the original size, then the threshold.
+
+    Released behaviour.
     """
 
     def probabilities(self, logits: Tensor, sizes: FrameSizes) -> Tensor:
@@ -44,8 +46,9 @@ class SgMgMaskRule(MaskRule):
 
 
 def summed(levels: Sequence[Tensor]) -> Tensor:
-    """Memory maps [M, C, h_i, w_i], finest first, each resized to the finest (bicubic) and added
-    -> [M, C, h, w].
+    """Add up memory maps [M, C, h_i, w_i], finest first -> [M, C, h, w].
+
+    Each is resized to the finest (bicubic) before.
     """
     size = levels[0].shape[-2:]
     return torch.stack(
@@ -61,16 +64,18 @@ def patches_of(masks: Tensor) -> Tensor:
 
 
 def masks_of(patches: Tensor) -> Tensor:
-    """Patch masks [..., 16, h, w] as masks [..., 4 h, 4 w]. (torch's pixel_shuffle and
-    pixel_unshuffle fail where there are none.)
+    """Return patch masks [..., 16, h, w] as masks [..., 4 h, 4 w].
+
+    (torch's pixel_shuffle and pixel_unshuffle fail where there are none.)
     """
     cells = patches.unflatten(-3, (PATCH, PATCH))
     return cells.movedim((-4, -3), (-3, -1)).flatten(-4, -3).flatten(-2)
 
 
 class MaskRefiner(nn.Module):
-    """The chosen query's patch mask, from stride 8 to stride 4 with the backbone's two finest
-    levels.
+    """The refinement of the chosen query's patch mask, from stride 8 to stride 4.
+
+    It uses the backbone's two finest levels.
 
     Args:
         channels: of the backbone's levels of stride 4 and 8.

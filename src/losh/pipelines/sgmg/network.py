@@ -1,5 +1,7 @@
-"""The SgMg base pipeline (arXiv 2307.13537): ReferFormer's encoder and decoder, with the words
-brought in under spectral guidance, and masks that are refined after a query was chosen.
+"""The SgMg base pipeline (arXiv 2307.13537).
+
+ReferFormer's encoder and decoder, with the words brought in under spectral guidance, and masks that
+are refined after a query was chosen.
 """
 
 from __future__ import annotations
@@ -63,8 +65,9 @@ class SgMg(DeformablePipeline):
         )
 
     def fused(self, maps: list[Tensor], words: Words) -> list[Tensor]:
-        """See DeformablePipeline. One Gaussian, made for the finest map, goes through all
-        modulations.
+        """See DeformablePipeline.
+
+        One Gaussian, made for the finest map, goes through all modulations.
         """
         found, damping = [], None
         for x, before, after in zip(maps, self.before_words, self.after_words, strict=True):

@@ -8,8 +8,9 @@ from losh.params import DeformableParams, NotNegative, Section
 
 
 class Losses(Section):
-    """Weights of one stream's losses; 0 switches a loss off. `_low` ones are of the masks before
-    the refinement.
+    """Weights of one stream's losses; 0 switches a loss off.
+
+    `_low` ones are of the masks before the refinement.
     """
 
     reference: NotNegative

@@ -1,5 +1,6 @@
-"""SgMg's spectrum-guided cross-modal fusion: the low frequencies of a feature map are enhanced
-before and after the words come in (its Low-Frequency Modulation).
+"""SgMg's spectrum-guided cross-modal fusion (its Low-Frequency Modulation).
+
+The low frequencies of a feature map are enhanced before and after the words come in.
 
 M frames, C channels, h w cells.
 """
@@ -17,8 +18,9 @@ SIGMA = 7.0
 
 
 def gaussian(shape: tuple[int, int], device: torch.device) -> Tensor:
-    """[1, 1, h, w], 1 at (h // 2, w // 2): the HIGHEST frequency of a spectrum that is not
-    shifted.
+    """Make the Gaussian [1, 1, h, w], 1 at (h // 2, w // 2).
+
+    That is the HIGHEST frequency of a spectrum that is not shifted.
     """
     rows, columns = (
         torch.arange(side, device=device, dtype=torch.float32) - side // 2 for side in shape
@@ -27,8 +29,9 @@ def gaussian(shape: tuple[int, int], device: torch.device) -> Tensor:
 
 
 class LowFrequencyModulation(nn.Module):
-    """x + F^-1(convolutions(F(x) * (1 - strength * Gaussian))), the strength read off the map's
-    edges.
+    """x + F^-1(convolutions(F(x) * (1 - strength * Gaussian))).
+
+    The strength is read off the map's edges.
 
     Everything is float32, whatever precision is around it: a spectrum's values grow with the number
     of cells, beyond half precision.
