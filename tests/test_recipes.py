@@ -35,6 +35,7 @@ SHARED = {
     "mttr.losses.dice": 5.0,
     "mttr.losses.no_object": 0.1,
     "mttr.losses.encoder_reference": 0.0,
+    "mttr.losses.encoder_reference_streams": "both",
     "mttr.losses.mask_stride": 1,
     "short_text.prefer_published": True,
     "frames.short_side": None,

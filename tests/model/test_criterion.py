@@ -133,7 +133,10 @@ def test_cell_loss_by_hand() -> None:
     assert nothing.item() == pytest.approx(math.log(2), rel=1e-5)
 
 
-def test_the_encoder_reference_loss_teaches_both_streams_and_stops_before_the_queries() -> None:
+@pytest.mark.parametrize("streams", ["both", "long"])
+def test_the_encoder_reference_loss_teaches_its_streams_and_stops_before_the_queries(
+    streams: str,
+) -> None:
     model = opened(small_model()).train()
     output = run(model)
     lean = criterion(
@@ -144,6 +147,7 @@ def test_the_encoder_reference_loss_teaches_both_streams_and_stops_before_the_qu
         consistency=0,
         auxiliary=False,
         encoder_reference=2,
+        encoder_reference_streams=streams,
     )
     losses = lean(output, random_targets((2, 1)))
     assert (
@@ -155,11 +159,12 @@ def test_the_encoder_reference_loss_teaches_both_streams_and_stops_before_the_qu
         model.base.encoder[0].linear1.weight.grad.abs().sum() > 0
         and model.base.queries.weight.grad is None
     )
-    alone = token_reference_loss(
-        output.encoder[0][0], random_targets((2, 1)), 16
-    ) + token_reference_loss(output.encoder[1][0], random_targets((2, 1)), 16)
+    long, short = (
+        token_reference_loss(kept[0], random_targets((2, 1)), 16).item() for kept in output.encoder
+    )
     # Two clips with two frames each.
-    assert losses["encoder_reference"].item() == pytest.approx(alone.item() / 4, rel=1e-5)
+    expected = (long + short if streams == "both" else long) / 4
+    assert losses["encoder_reference"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_masks_are_compared_at_the_stride_that_is_asked_for() -> None:

@@ -94,11 +94,10 @@ class Criterion:
         return joint_costs(streams, targets, output.video.size, self.objective, self.losses)
 
     def _encoder(self, output: LoShOutput, targets: list[Targets]) -> dict[str, Tensor]:
-        """Return the pipeline's losses of its encoder's output, both streams added."""
+        """Return the pipeline's losses of its encoder's output, its streams added."""
         strides = output.video.strides
-        return _added(
-            [self.objective.encoder_losses(kept, targets, strides) for kept in output.encoder]
-        )
+        streams = output.encoder[: self.objective.encoder_streams]
+        return _added([self.objective.encoder_losses(kept, targets, strides) for kept in streams])
 
     def _layers(self, output: LoShOutput, targets: list[Targets]) -> dict[str, Tensor]:
         targets = self.objective.prepare_targets(targets, output.video.size)

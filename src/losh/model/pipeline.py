@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,10 +38,12 @@ class Objective(ABC):
     Attributes:
         weights: of each loss that is computed; one of weight 0 is absent.
         divisors: which count (a key of `count`) each loss is divided by.
+        encoder_streams: how many streams have `encoder_losses`: both, or the long one alone.
     """
 
     weights: dict[str, float]
     divisors: dict[str, str]
+    encoder_streams: Literal[1, 2] = 2
 
     @abstractmethod
     def count(self, targets: list[Targets]) -> dict[str, float]:

@@ -134,6 +134,7 @@ class MTTRObjective(Objective):
         self.params = params
         named = ("reference", "focal", "dice", "encoder_reference")
         self.weights = {name: getattr(params, name) for name in named if getattr(params, name)}
+        self.encoder_streams = 1 if params.encoder_reference_streams == "long" else 2
 
     def count(self, targets: list[Targets]) -> dict[str, float]:
         """See Objective.
@@ -193,7 +194,11 @@ class MTTRObjective(Objective):
     def encoder_losses(
         self, kept: tuple[Tensor, ...], targets: list[Targets], strides: list[int]
     ) -> dict[str, Tensor]:
-        """See Objective: the reference loss of the encoder's visual cells (ours)."""
+        """See Objective: the reference loss of the encoder's visual cells (ours).
+
+        Of the long stream alone where `encoder_reference_streams` says so: a short text may fit
+        several objects, and what it cannot tell is then no gradient.
+        """
         if not self.params.encoder_reference:
             return {}
         return {"encoder_reference": token_reference_loss(kept[0], targets, strides[-1])}

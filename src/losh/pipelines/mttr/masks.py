@@ -37,8 +37,8 @@ class MTTRMaskRule(MaskRule):
 class SpatialDecoder(nn.Module):
     """MTTR's FPN: 3x3 convolutions that halve the width each time.
 
-    A backbone level, projected by its adapter (by the caller, which knows where one frame serves
-    several expressions), is added after each upsampling.
+    After each upsampling a level of the backbone is added, finer each time. Its adapter has
+    projected it before: the caller does so, since one frame may serve several expressions.
 
     Args:
         width: channels of the memory; the levels get width / 2, / 4, / 8.

@@ -17,6 +17,7 @@ class Losses(Section):
     dice: NotNegative
     no_object: Fraction
     encoder_reference: NotNegative
+    encoder_reference_streams: Literal["long", "both"] = "both"
     mask_stride: Literal[1, 2, 4]
 
 
