@@ -163,6 +163,19 @@ def test_frames_are_those_of_one_machine(here: Path, monkeypatch: pytest.MonkeyP
     assert len(contents(Path("alone"))) == 8 + 1
 
 
+def test_a_decoding_check_says_what_one_machine_says(here: Path, monkeypatch: pytest.MonkeyPatch):
+    source = make_a2d(here / "source", train=6, test=2, num_frames=8)
+    clip = sorted((source / "Release/clips320H").glob("*.mp4"))[3]
+    clip.write_bytes(clip.read_bytes()[:600])
+    monkeypatch.setenv("LOSH_TINY", str(source))
+    where = PublishedParams(kind="a2d_sentences", source=None, verify="decode")
+    download("tiny", where, Path("cluster/tiny"), here / "none")
+    monkeypatch.delenv("LOSH_CLUSTER")
+    download("tiny", where, Path("alone/tiny"), here / "none")
+    assert contents(Path("cluster")) == contents(Path("alone"))
+    assert clip.stem in Path("cluster/tiny/report.txt").read_text()
+
+
 @pytest.mark.slow  # three workers load spaCy's model
 def test_words_are_those_of_one_machine(here: Path, monkeypatch: pytest.MonkeyPatch):
     sentences = [f"the {'small ' * (i % 5)}circle number {i} moves" for i in range(2100)]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
 
 from tqdm import tqdm
 
 from losh.datasets.listing import FileListing
 from losh.datasets.mevis import NOTHING
-from losh.datasets.published import EXPECTED
+from losh.datasets.published import EXPECTED, make_reader
 from losh.datasets.reader import DatasetReader, Video
 from losh.errors import UserError
 from losh.media.decoding import decode_image
+from losh.runtime.parallel import map_items
 
 SHOWN = 20
 """Names that a list in the report shows before it is cut."""
@@ -93,7 +98,8 @@ def verify(
 ) -> Report:
     """Check a source folder.
 
-    `thorough` is `names` (names and sizes) or `decode` (every frame and mask as well).
+    `thorough` is `names` (names and sizes) or `decode` (every frame and mask as well, on all cores
+    or a cluster).
 
     Raises:
         UserError: a table that is not as published, or no video at all.
@@ -120,11 +126,45 @@ def verify(
     for name in parts.values():
         if (listing.root / name).is_file():
             report.manifest[name] = (listing.root / name).stat().st_size
-    for video in tqdm(videos, desc=f"check {reader.name}", unit="video"):
-        _check(reader, listing, video, report)
-        if thorough == "decode":
-            _decode(reader, listing, video, report)
+    names = [video.video for video in videos]
+    with map_items(
+        partial(_decode, _Source.of(reader, parts)), names if thorough == "decode" else []
+    ) as decoded:
+        for video in tqdm(videos, desc=f"check {reader.name}", unit="video"):
+            _check(reader, listing, video, report)
+            if thorough == "decode":
+                report.unreadable += next(decoded)
     return report
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a worker opens a source by, since its list of files is long."""
+
+    kind: str
+    name: str
+    root: Path
+    parts: tuple[tuple[str, str], ...]
+    samples: str
+    """JHMDB's scored frames, as JSON; others: null."""
+    check: str
+    """Of one check alone: another one reads the folder anew."""
+
+    @classmethod
+    def of(cls, reader: DatasetReader, parts: dict[str, str]) -> _Source:
+        """Describe what `reader` reads."""
+        samples = json.dumps(getattr(reader, "samples", None))
+        where = tuple(sorted(parts.items()))
+        check = secrets.token_hex(8)
+        return cls(reader.kind, reader.name, reader.listing.root, where, samples, check)
+
+
+@lru_cache(maxsize=1)
+def _opened(source: _Source) -> tuple[DatasetReader, dict[str, Video]]:
+    samples = json.loads(source.samples)
+    listing = FileListing(source.root)
+    reader = make_reader(source.kind, source.name, listing, dict(source.parts), samples)
+    return reader, {video.video: video for video in reader.videos()}
 
 
 def expected_counts(kind: str, unused: int) -> dict[str, int]:
@@ -177,19 +217,22 @@ def _check(reader: DatasetReader, listing: FileListing, video: Video, report: Re
             report.unreadable.append(f"{name}: empty")
 
 
-def _decode(reader: DatasetReader, listing: FileListing, video: Video, report: Report) -> None:
-    """Read every frame and mask of a video, and note those that fail."""
+def _decode(source: _Source, name: str) -> list[str]:
+    """Read every frame and mask of a video; return what is said of those that fail."""
+    reader, videos = _opened(source)
+    listing, video, faults = reader.listing, videos[name], list[str]()
     try:
         for frame, name in reader.frames(video):
             if isinstance(frame, bytes):
                 decode_image(frame, name)
     except UserError as error:
-        report.unreadable.append(_relative(listing, str(error)))
+        faults.append(_relative(listing, str(error)))
     for frame_index in video.annotated:
         try:
             reader.masks(video, frame_index)
         except UserError as error:
-            report.unreadable.append(_relative(listing, str(error)))
+            faults.append(_relative(listing, str(error)))
+    return faults
 
 
 def _relative(listing: FileListing, text: str) -> str:
