@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import cv2
 
-from losh.runtime.machine import core_count, pick_device, worker_count
+from losh.runtime.machine import core_count, keep_freed_memory, pick_device, worker_count
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -143,6 +143,7 @@ class RightHere(Executor):
 
 def _begin(free: Any, threads: int) -> None:
     """Start a worker process: its share of the cores, and a GPU of the free ones."""
+    keep_freed_memory()
     cv2.setNumThreads(1)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # torch reads it when it is imported
     if free is not None:
