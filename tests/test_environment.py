@@ -31,6 +31,12 @@ def test_a_number_or_nothing_is_taken(name, value, monkeypatch, tmp_path):
     check_inputs(load_params(ROOT / "params.yaml"), tmp_path / "out")
 
 
+@pytest.mark.parametrize(("asked", "workers"), [("0", 1), ("1", 1), ("3", 3)])
+def test_no_workers_are_none_beside_the_process(asked, workers, monkeypatch):
+    monkeypatch.setenv("LOSH_WORKERS", asked)
+    assert worker_count(8) == workers
+
+
 def test_the_readers_refuse_it_too(monkeypatch):
     monkeypatch.setenv("LOSH_SAVE_EVERY", "x")
     monkeypatch.setenv("LOSH_WORKERS", "many")

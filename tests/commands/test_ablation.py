@@ -106,6 +106,11 @@ def test_rows_that_could_not_differ_are_refused(seeds, changes, said):
         plan(PARAMS, seeds, changes)
 
 
+def test_a_row_that_is_another_is_one_line():
+    with pytest.raises(UserError, match="all:mean: with the rule mean that is the row `all`"):
+        plan(PARAMS, [0], [], wanted=["all:mean"])
+
+
 def test_names_are_taken_by_git_and_are_unique():
     names = [row.name for row in plan(PARAMS, [0, 1], [])]
     assert len(set(names)) == len(names) == 24

@@ -146,7 +146,7 @@ def build_page(model: Model, visits: Visits, limits: Limits) -> gr.Blocks:
                 scores = _plot("score", "Score of each frame (not calibrated)")
                 covered = _plot("covered", "Part of the frame that is masked, %", color=True)
         streams = gr.Video(
-            label="Long stream, short stream and both joined, side by side",
+            label="Mask by mask: long stream, short stream and both joined, those that there are",
             interactive=False,
             elem_id="streams",
         )

@@ -47,8 +47,12 @@ def core_count() -> int:
 
 
 def worker_count(items: int) -> int:
-    """Worker processes for `items` independent items: LOSH_WORKERS, else one a usable core."""
-    return max(1, min(whole_number("LOSH_WORKERS", least=0) or core_count(), items))
+    """Count worker processes for `items` independent items: LOSH_WORKERS, else one a usable core.
+
+    LOSH_WORKERS 0 and 1 are the same here: none beside the process that asks.
+    """
+    asked = whole_number("LOSH_WORKERS", least=0)
+    return max(1, min(core_count() if asked is None else asked, items))
 
 
 def pick_device(local_rank: int = 0) -> torch.device:

@@ -86,8 +86,8 @@ def plan(
             and the rule is the one of rows that are not about the rule.
 
     Raises:
-        UserError: a row is unknown; a change is no KEY=VALUE, switches a part in every row, or
-            makes two rows equal.
+        UserError: a row is unknown, or is another by the rule that holds; a change is no KEY=VALUE,
+            switches a part in every row, or makes two rows equal.
     """
     unknown = sorted(set(wanted or []) - set(labels()))
     if unknown:
@@ -117,6 +117,11 @@ def plan(
             values |= {SWITCHES[p]: p in parts for p in ("short_stream", "cross_attention")}
             values |= {SWITCHES[p]: w if p in parts else 0.0 for p, w in weights.items()}
             rows.append(Row(label, {**values, RULE: rule or usual, SEED: seed, **given}))
+    if not rows:
+        raise UserError(
+            f"--rows {' '.join(wanted or [])}: with the rule {usual} that is the row `all`",
+            "Ask for all, or set another rule with -S evaluate.rule=RULE",
+        )
     refuse_twins(rows)
     return rows
 
