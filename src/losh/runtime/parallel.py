@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -38,10 +37,7 @@ class Need:
     worth: int = SHARE
     """Items that are worth the start of a process on this machine."""
     gpu: bool = False
-    """Each needs a GPU, where there is one; else each process shares the cores for its threads."""
-    memory: float = 0.0
-    """GB that a process may take where there is no GPU: the machine's memory limits their number.
-    """
+    """Each needs a GPU, where there is one; else one process has all cores for its threads."""
 
 
 @contextmanager
@@ -109,8 +105,7 @@ def executor(items: int, need: Need) -> Iterator[Executor]:
             yield pool
         return
     devices = _gpus() if need.gpu else []
-    limit = len(devices) or min(items // need.worth, _processes_in_memory(need.memory))
-    workers = worker_count(min(items, limit))
+    workers = worker_count(min(items, len(devices)) if need.gpu else items // need.worth)
     if workers == 1:
         yield RightHere()
         return
@@ -148,13 +143,6 @@ def _begin(free: Any, threads: int) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # torch reads it when it is imported
     if free is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = free.get()
-
-
-def _processes_in_memory(each: float) -> int:
-    """Return how many processes of `each` GB fit the machine's memory; at least 1."""
-    if not each:
-        return sys.maxsize
-    return max(1, int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9 / each))
 
 
 def _gpus() -> list[str]:
