@@ -147,7 +147,7 @@ def test_the_command_probes_each_model_and_writes_what_it_prints(
     params = tiny_params().evaluate
     found = probe([model], "shapes", params, tiny_shapes / "data", tmp_path / "metrics")
     written = json.loads((tmp_path / "metrics" / "probe.json").read_text())
-    assert written == {"dataset": "shapes", "rule": "mean", "models": found}
+    assert written == {"dataset": "shapes", "rule": "long", "models": found}
     scores = found[model]["all"]
     assert scores["samples"] == sum(
         one["samples"] for kind, one in found[model].items() if kind != "all"

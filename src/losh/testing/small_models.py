@@ -63,6 +63,7 @@ LOSSES = {
     "dice": 5.0,
     "no_object": 0.1,
     "encoder_reference": 0.0,
+    "encoder_reference_streams": "both",
     "mask_stride": 1,
 }
 MTTR = {
