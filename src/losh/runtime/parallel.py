@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import cv2
 
-from losh.runtime.machine import core_count, keep_freed_memory, pick_device, worker_count
+from losh.runtime.machine import keep_freed_memory, pick_device, worker_count
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -115,8 +115,7 @@ def executor(items: int, need: Need) -> Iterator[Executor]:
     free = context.SimpleQueue()
     for device in devices:
         free.put(device)
-    given = (free if devices else None, max(1, core_count() // workers))
-    with ProcessPoolExecutor(workers, context, _begin, given) as processes:
+    with ProcessPoolExecutor(workers, context, _begin, (free if devices else None,)) as processes:
         try:
             yield processes
         finally:
@@ -136,11 +135,10 @@ class RightHere(Executor):
         return future
 
 
-def _begin(free: Any, threads: int) -> None:
-    """Start a worker process: its share of the cores, and a GPU of the free ones."""
+def _begin(free: Any) -> None:
+    """Start a worker process: one core, or one core and a GPU of the free ones."""
     keep_freed_memory()
     cv2.setNumThreads(1)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # torch reads it when it is imported
     if free is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = free.get()
 
