@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -21,11 +22,22 @@ def test_each_gpu_has_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.M
         assert sorted(devices) == ["3", "5"]
 
 
-def test_without_a_gpu_one_process_has_all_cores(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("items", "memory", "workers"), [(100, 0.0, 4), (100, 1e6, 1), (31, 0.0, 1), (32, 0.0, 2)]
+)
+def test_without_a_gpu_processes_share_the_cores(
+    items: int, memory: float, workers: int, monkeypatch: pytest.MonkeyPatch
+):
+    """As many as have enough to do, and as the machine's memory holds."""
     monkeypatch.setattr(parallel, "pick_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(parallel, "core_count", lambda: 12)
     monkeypatch.setenv("LOSH_WORKERS", "4")
-    with parallel.executor(100, Need(worth=1, gpu=True)) as pool:
-        assert isinstance(pool, parallel.RightHere)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with parallel.executor(items, Need(worth=16, gpu=True, memory=memory)) as pool:
+        assert isinstance(pool, parallel.RightHere) == (workers == 1)
+        if workers > 1:
+            assert pool._max_workers == workers
+            assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == str(12 // workers)
 
 
 def test_right_here_an_item_is_begun_when_it_is_asked_for_and_none_after_an_error():

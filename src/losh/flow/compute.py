@@ -20,6 +20,11 @@ from losh.runtime.files import quoted, read_json, sha256_of, write_json
 from losh.runtime.parallel import Need, map_items
 from losh.runtime.resume import SCRATCH, fingerprint, link, prune, stage_digest
 
+NEED = Need(worth=16, gpu=True, memory=4.0)
+"""ptlflow takes 10 s to start, in which a process does some 16 videos of MovingShapes; one took at
+most 1.4 GB there, and larger frames need more.
+"""
+
 if TYPE_CHECKING:
     from losh.flow.estimator import FlowEstimator
 
@@ -103,7 +108,7 @@ def _compute_all(
     try:
         with (
             tqdm(total=pairs, desc=name, unit="pair", disable=not progress) as bar,
-            map_items(work, tasks, Need(worth=1, gpu=True)) as made,
+            map_items(work, tasks, NEED) as made,
         ):
             for task, row in zip(tasks, made, strict=True):
                 yield task, row

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 
 import cv2
 
-from losh.runtime.machine import keep_freed_memory, pick_device, worker_count
+from losh.runtime.machine import core_count, keep_freed_memory, pick_device, worker_count
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -37,7 +38,10 @@ class Need:
     worth: int = SHARE
     """Items that are worth the start of a process on this machine."""
     gpu: bool = False
-    """Each needs a GPU, where there is one; else one process has all cores for its threads."""
+    """Each needs a GPU, where there is one; else each process shares the cores for its threads."""
+    memory: float = 0.0
+    """GB that a process may take where there is no GPU: the machine's memory limits their number.
+    """
 
 
 @contextmanager
@@ -105,7 +109,8 @@ def executor(items: int, need: Need) -> Iterator[Executor]:
             yield pool
         return
     devices = _gpus() if need.gpu else []
-    workers = worker_count(min(items, len(devices)) if need.gpu else items // need.worth)
+    limit = len(devices) or min(items // need.worth, _processes_in_memory(need.memory))
+    workers = worker_count(min(items, limit))
     if workers == 1:
         yield RightHere()
         return
@@ -115,7 +120,8 @@ def executor(items: int, need: Need) -> Iterator[Executor]:
     free = context.SimpleQueue()
     for device in devices:
         free.put(device)
-    with ProcessPoolExecutor(workers, context, _begin, (free if devices else None,)) as processes:
+    given = (free if devices else None, max(1, core_count() // workers))
+    with ProcessPoolExecutor(workers, context, _begin, given) as processes:
         try:
             yield processes
         finally:
@@ -135,12 +141,20 @@ class RightHere(Executor):
         return future
 
 
-def _begin(free: Any) -> None:
-    """Start a worker process: one core, or one core and a GPU of the free ones."""
+def _begin(free: Any, threads: int) -> None:
+    """Start a worker process: its share of the cores, and a GPU of the free ones."""
     keep_freed_memory()
     cv2.setNumThreads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # torch reads it when it is imported
     if free is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = free.get()
+
+
+def _processes_in_memory(each: float) -> int:
+    """Return how many processes of `each` GB fit the machine's memory; at least 1."""
+    if not each:
+        return sys.maxsize
+    return max(1, int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9 / each))
 
 
 def _gpus() -> list[str]:
