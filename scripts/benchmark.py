@@ -8,9 +8,10 @@ so that a busy machine slows them alike. Weights and inputs are random. On a mac
 device the cases run there (we had none: not run by us).
 
 `--other FILE` times other code in the same turns, such as a checkout of the released LoSh: a Python
-file whose `build(case)` returns a function that does one training step at the sizes of `case`
-(batch, frames, height, width). It needs that code's own requirements in this environment. Not run
-by us: no such checkout was here.
+file whose `build(shape)` returns two functions, one that does a training step and one that makes a
+prediction, at the sizes of `shape` (windows, frames, height, width, expressions of a window). It
+needs that code's own requirements in this environment. It is timed twice: with the allocator as it
+is, and with freed memory kept as our code keeps it. `scripts/benchmark_commit.py` is such a file.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Case:
     compile: bool = False
     checkpointing: bool = False
     other: str | None = None
+    kept: bool = True
+    """Whether freed memory is kept (losh.runtime.machine)."""
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -58,7 +61,8 @@ class Case:
     def name(self) -> str:
         """Of the row."""
         if self.other:
-            return f"other code ({self.other})"
+            how = "freed memory kept" if self.kept else "the allocator as it is"
+            return f"other code ({Path(self.other).name}), {how}"
         extras = [k for k in ("bf16", "compile", "checkpointing") if getattr(self, k)]
         return ", ".join([self.base + (" with LoSh" if self.losh else ""), *extras])
 
@@ -81,7 +85,7 @@ def build(case: Case, device: Any) -> tuple[Callable[[], None], Callable[[], Non
     params, own, encoder = load_params(), sections()[case.base], None
     backbone: dict[str, Any] = {"checkpoint": None}
     if case.size == "published":
-        backbone |= {"name": "video_swin_t", "drop_path": 0.1}
+        backbone |= {"name": "video_swin_t", "drop_path": 0.1, "motion_channels": 0}
         own = own | published(case.base, own)
         pooled = pipeline_class(case.base).uses_sentence
         encoder = text_encoder_from(roberta_config(50265, 768, 12, 12, 3072, 514), pooled)
@@ -162,13 +166,14 @@ def work(case: Case) -> None:
 
     from losh.runtime.machine import keep_freed_memory, pick_device
 
-    keep_freed_memory()
+    if case.kept:
+        keep_freed_memory()
     torch.set_num_threads(case.threads)
     device = pick_device()
     functions: dict[str, Callable[[], Any]] = {}
     size: dict[str, Any] = {}
     if case.other:
-        functions["train"] = runpy.run_path(case.other)["build"](case.shape)
+        functions["train"], functions["predict"] = runpy.run_path(case.other)["build"](case.shape)
     else:
         functions["train"], functions["predict"], size["parameters"] = build(case, device)
     functions["train"]()
@@ -241,7 +246,7 @@ def turns(cases: list[Case], repeats: int) -> list[dict[str, Any]]:
     # The first turn is not counted.
     for _ in tqdm(range(repeats + 1), desc=what_runs, unit="turn", leave=False):
         for worker in workers:
-            for what in ("matrix", "train", *(() if worker.case.other else ("predict",))):
+            for what in ("matrix", "train", "predict"):
                 worker.measure(what)
     rows = [worker.close() for worker in workers]
     for row in rows:
@@ -284,7 +289,7 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--no-forms", action="store_true", help="leave bf16 and the like out")
-    parser.add_argument("--other", help="a Python file with `build(case)`: see above")
+    parser.add_argument("--other", help="a Python file with `build(shape)`: see above")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -298,7 +303,10 @@ def main() -> None:
             for base in arguments.bases:
                 cases = [Case(base, losh, size, threads) for losh in (False, True)]
                 if arguments.other and base == "mttr":
-                    cases.append(Case(size=size, threads=threads, other=arguments.other))
+                    cases += [
+                        Case(size=size, threads=threads, other=arguments.other, kept=kept)
+                        for kept in (True, False)
+                    ]
                 turns(cases, arguments.repeats)
     if arguments.no_forms:
         return

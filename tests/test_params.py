@@ -111,6 +111,22 @@ def test_milestones_lie_within_the_epochs():
         check_params(raw)
 
 
+@pytest.mark.parametrize("base", ["mttr", "referformer", "sgmg"])
+def test_a_training_has_its_base_pipelines_epochs_where_it_names_none(base):
+    raw = changed("model.base", base)
+    raw[base]["epochs"] = 5
+    raw["train"]["epochs"] = None
+    assert check_params(raw).train.epochs == 5
+    raw["train"]["epochs"] = 7
+    assert check_params(raw).train.epochs == 7
+    raw["train"]["epochs"] = raw[base]["epochs"] = None
+    with pytest.raises(UserError, match=f"train.epochs is null, and so is {base}.epochs.*Set one"):
+        check_params(raw)
+    raw[base]["epochs"] = 0
+    with pytest.raises(UserError, match=f"{base}.epochs.*greater than or equal to 1"):
+        check_params(raw)
+
+
 @pytest.mark.parametrize("short_stream", [True, False])
 def test_some_loss_has_a_weight(short_stream):
     """Without the short stream there is no intersection, whatever its weight."""

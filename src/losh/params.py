@@ -211,12 +211,26 @@ class PipelineParams(Section):
     encoder_layers: int = Field(ge=1, le=64)
     decoder_layers: int = Field(ge=1, le=64)
     num_queries: int = Field(ge=1, le=10000)
+    epochs: Count | None = None
+    """Of a training whose train.epochs is null."""
 
     @model_validator(mode="after")
     def heads_fit(self) -> PipelineParams:
         if self.d_model % self.num_heads:
             raise ValueError("d_model must be a multiple of num_heads")
         return self
+
+
+class OneObjectLosses(Section):
+    """Weights of one stream's losses in pipelines that look for one object; 0 switches one off."""
+
+    reference: NotNegative
+    box: NotNegative
+    giou: NotNegative
+    focal: NotNegative
+    dice: NotNegative
+    encoder_reference: NotNegative = 0.0
+    encoder_reference_streams: Literal["long", "both"] = "long"
 
 
 class DeformableParams(PipelineParams):
@@ -226,6 +240,7 @@ class DeformableParams(PipelineParams):
 
     feature_levels: int = Field(ge=1, le=8)
     points: int = Field(ge=1, le=64)
+    losses: OneObjectLosses
 
 
 class ModelParams(Section):
@@ -565,6 +580,14 @@ def check_params(raw: Any, where: str = "params.yaml") -> Params:
             base = raw["model"].get("base") if isinstance(raw.get("model"), dict) else None
             if base is not None and base not in own:
                 raise _no_pipeline(base, where)
+            train = raw.get("train")
+            if base is not None and isinstance(train, dict) and train.get("epochs", 0) is None:
+                epochs = sections["pipelines"][base].epochs
+                if epochs is None:
+                    raise UserError(
+                        f"{where}: train.epochs is null, and so is {base}.epochs", "Set one of them"
+                    )
+                sections["train"] = train | {"epochs": epochs}
         return Params.model_validate(sections)
     except ValidationError as error:
         raise UserError(f"{where}: {_explain(error)}") from None

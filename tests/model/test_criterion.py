@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from losh.model.criterion import Criterion
+from losh.model.encoder_reference import cell_reference_loss
 from losh.model.intersection import coefficient, intersection_loss
 from losh.model.mask_losses import covered, dice_loss, focal_loss
 from losh.model.matching import assign
 from losh.model.structures import ClipFlow, Indices, LayerPred, LoShOutput, Targets, VideoFeats
-from losh.pipelines.mttr.losses import mttr_cost, reference_loss, token_reference_loss
+from losh.pipelines.mttr.losses import mttr_cost, reference_loss
 from losh.testing.small_models import (
     criterion_of,
     opened,
@@ -126,9 +127,11 @@ def test_cell_loss_by_hand() -> None:
     entropies = [-math.log(3 / 4), math.log(2), math.log(2), -math.log(1 / 4)]
     expected = sum(w * e for w, e in zip(weights, entropies, strict=True)) / sum(weights)
     target = Targets(masks, 1, torch.tensor([True]))
-    assert token_reference_loss(scores, [target], 2).item() == pytest.approx(expected, rel=1e-5)
-    nothing = token_reference_loss(
-        torch.zeros(1, 1, 2, 3, 2), [dataclasses.replace(target, referred=-1)], 2
+    assert cell_reference_loss(scores.log_softmax(-1), [target], 2).item() == pytest.approx(
+        expected, rel=1e-5
+    )
+    nothing = cell_reference_loss(
+        torch.full((1, 1, 2, 3, 2), 0.5).log(), [dataclasses.replace(target, referred=-1)], 2
     )
     assert nothing.item() == pytest.approx(math.log(2), rel=1e-5)
 
@@ -160,7 +163,8 @@ def test_the_encoder_reference_loss_teaches_its_streams_and_stops_before_the_que
         and model.base.queries.weight.grad is None
     )
     long, short = (
-        token_reference_loss(kept[0], random_targets((2, 1)), 16).item() for kept in output.encoder
+        cell_reference_loss(kept[0].log_softmax(-1), random_targets((2, 1)), 16).item()
+        for kept in output.encoder
     )
     # Two clips with two frames each.
     expected = (long + short if streams == "both" else long) / 4

@@ -13,6 +13,7 @@ from losh.model.mask_losses import dice_loss, focal_loss, resized
 from losh.model.matching import joint_costs
 from losh.model.one_object import Grid, OneObject
 from losh.model.structures import LayerPred, Targets
+from losh.params import OneObjectLosses
 from losh.testing.small_models import (
     consistency_params,
     loss_params,
@@ -29,7 +30,7 @@ CELLS = Grid(first=2, stride=4)
 
 
 def objective(**weights: float) -> OneObject:
-    return OneObject({**WEIGHTS, **weights}, matched=CELLS, final=CELLS)
+    return OneObject(OneObjectLosses(**WEIGHTS | weights), matched=CELLS, final=CELLS)
 
 
 def targets(visible: tuple[bool, ...] = (True, False)) -> list[Targets]:
@@ -68,8 +69,12 @@ def test_targets_are_the_referred_instance_with_its_box() -> None:
 
 
 def test_counts_are_of_visible_frames() -> None:
-    assert objective().count(targets()) == {"visible_frames": 1, "pairs": 1}
-    assert objective().count(targets((True, True))) == {"visible_frames": 2, "pairs": 2}
+    assert objective().count(targets()) == {"visible_frames": 1, "pairs": 1, "frames": 4}
+    assert objective().count(targets((True, True))) == {
+        "visible_frames": 2,
+        "pairs": 2,
+        "frames": 4,
+    }
 
 
 def test_the_cheapest_query_is_the_one_that_is_right() -> None:
@@ -168,3 +173,47 @@ def test_the_streams_meet_only_where_the_object_is_visible(
     each = coefficient(*(resized(s.masks[0], grid) for s in streams), "soft")  # [K, N]
     mean = each[list(visible)].sum(0) / max(sum(visible), 1)
     torch.testing.assert_close(costs[1] - costs[0], 0.8 * mean, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("base", ["referformer", "sgmg"])
+@pytest.mark.parametrize("streams", ["long", "both"])
+def test_the_encoder_reference_loss_reads_the_cells_of_the_backbones_levels(
+    base: str, streams: str
+) -> None:
+    """By the class head of the last decoder layer; against the sum over cells, written out."""
+    losses = {"encoder_reference": 3.0, "encoder_reference_streams": streams}
+    network, size = small_model(base=base, losses=losses).train(), (64, 96)
+    output = run(network, small_clips(size=size), words((5, 4)), words((2, 3), seed=1))
+    truth = random_targets((2, 1), size=size)
+    truth[1] = Targets(truth[1].masks, -1, truth[1].visible)  # nothing is meant
+    criterion = Criterion(network.base, loss_params(), consistency_params())
+    found = criterion(output, truth)["encoder_reference"]
+    expected, levels = 0.0, network.base.input_projections.given
+    for kept in output.encoder[: 1 if streams == "long" else 2]:
+        assert [x.shape[2:] for x in kept] == [(8, 12), (4, 6)][:levels]
+        for logits, stride in zip(kept, (8, 16), strict=False):
+            for clip, target in zip(logits, truth, strict=True):
+                clip_size = target.masks.shape[-2:]
+                filled = torch.zeros(len(clip), *clip_size)
+                if target.referred >= 0:
+                    filled = target.masks[target.referred].float()
+                cells = filled.unfold(1, stride, stride).unfold(2, stride, stride).mean((3, 4))
+                weight = 0.2 + 0.8 * cells
+                entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+                    clip, cells, reduction="none"
+                )
+                expected += ((weight * entropy).sum((1, 2)) / weight.sum((1, 2))).sum() / levels
+    torch.testing.assert_close(found, expected / 4)  # two clips of two frames
+    found.backward()
+    assert network.base.encoder.layers[0].linear1.weight.grad.abs().sum() > 0
+    assert network.base.class_heads[-1].weight.grad.abs().sum() > 0
+    assert network.base.queries.weight.grad is None
+
+
+@pytest.mark.parametrize("base", ["referformer", "sgmg"])
+def test_without_the_encoder_reference_loss_nothing_is_kept_for_it(base: str) -> None:
+    network, size = small_model(base=base), (64, 96)
+    output = run(network, small_clips(size=size), words((5, 4)), words((2, 3), seed=1))
+    assert [len(kept) for kept in output.encoder] == [0, 0]
+    criterion = Criterion(network.base, loss_params(), consistency_params())
+    assert "encoder_reference" not in criterion(output, random_targets((2, 1), size=size))

@@ -185,6 +185,19 @@ class DeformablePipeline(RVOSPipeline):
         cells = dynamic_masks(features, parameters, self.mask_layers, offsets)
         return F.pixel_shuffle(cells, round(self.mask_layers[-1] ** 0.5)).squeeze(2)
 
+    def encoder_outputs(self, memory: Tensor, tokens: Tokens, clips: int) -> tuple[Tensor, ...]:
+        """Let the last layer's class head, which judges object queries, judge the cells too (ours).
+
+        Returns:
+            Logits [B, K, h, w] of each level that the backbone has, finest first; none where no
+            loss reads them.
+        """
+        if not self.params.losses.encoder_reference:
+            return ()
+        scores = self.class_heads[-1](memory).float()  # [M, S, 1]
+        given = _pyramid(tokens).split(scores)[: self.input_projections.given]
+        return tuple(x[:, 0].unflatten(0, (clips, -1)) for x in given)
+
     def referred_prob(self, pred: LayerPred) -> Tensor:
         """See RVOSPipeline."""
         return pred.scores[..., 0].sigmoid()

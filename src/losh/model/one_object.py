@@ -15,9 +15,11 @@ from torch import Tensor
 
 from losh.layers.boxes import boxes_of_masks
 from losh.layers.query_losses import box_costs, box_losses, class_cost, class_loss, mask_costs
+from losh.model.encoder_reference import cell_reference_loss
 from losh.model.mask_losses import dice_loss, focal_loss, matched_pairs, target_masks
 from losh.model.pipeline import Objective
 from losh.model.structures import Indices, LayerPred, Targets
+from losh.params import OneObjectLosses
 
 CLASS, BOX, GIOU, FOCAL, DICE = 2.0, 5.0, 2.0, 2.0, 5.0
 """Weights of the matching cost; published, and kept whatever the losses' weights are, since a loss
@@ -61,17 +63,21 @@ class OneObject(Objective):
     """Losses `reference` (the score), `box` (L1), `giou`, `focal` and `dice`.
 
     Each is divided by the number of frames in which the object is visible. A mask is compared as
-    one, over all its frames.
+    one, over all its frames. `encoder_reference` (ours) is divided by the number of annotated
+    frames.
 
     Args:
-        weights: of the losses; those of weight 0 are not computed.
+        params: weights of the losses; those of weight 0 are not computed.
         matched: where the masks of `LayerPred` lie, by which queries are matched.
         final: where the refined masks lie.
     """
 
-    def __init__(self, weights: dict[str, float], matched: Grid, final: Grid) -> None:
+    def __init__(self, params: OneObjectLosses, matched: Grid, final: Grid) -> None:
+        weights = params.model_dump(exclude={"encoder_reference_streams"})
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.divisors = dict.fromkeys(self.weights, "visible_frames")
+        self.divisors |= {"encoder_reference": "frames"}
+        self.encoder_streams = 1 if params.encoder_reference_streams == "long" else 2
         self.matched, self.final = matched, final
 
     def count(self, targets: list[Targets]) -> dict[str, float]:
@@ -79,10 +85,11 @@ class OneObject(Objective):
 
         Returns:
             `visible_frames`: frames in which the object is visible (`num_boxes` of the published
-            code); `pairs`: the same frames, see `intersects`.
+            code); `pairs`: the same frames, see `intersects`; `frames`: annotated frames.
         """
         visible = float(sum(int(t.visible.sum()) for t in targets if t.referred >= 0))
-        return {"visible_frames": visible, "pairs": visible}
+        frames = float(sum(len(t.visible) for t in targets))
+        return {"visible_frames": visible, "pairs": visible, "frames": frames}
 
     def intersects(self, target: Targets) -> Tensor:
         """See Objective: where the object is visible (ours).
@@ -162,6 +169,19 @@ class OneObject(Objective):
         flat = [x.flatten(1, 2) for x in (logits, truth)]  # [P, K * h, w]
         losses = {name: loss for name, loss in zip(names, (focal_loss, dice_loss), strict=True)}
         return {name: loss(*flat) for name, loss in losses.items() if name in self.weights}
+
+    def encoder_losses(
+        self, kept: tuple[Tensor, ...], targets: list[Targets], strides: list[int]
+    ) -> dict[str, Tensor]:
+        """See Objective: the mean over the levels that the encoder kept, finest first (ours)."""
+        if "encoder_reference" not in self.weights:
+            return {}
+        read = strides[1 : 1 + len(kept)]  # the encoder begins with the backbone's second level
+        losses = [
+            cell_reference_loss(torch.stack([F.logsigmoid(x), F.logsigmoid(-x)], -1), targets, s)
+            for x, s in zip(kept, read, strict=True)
+        ]
+        return {"encoder_reference": torch.stack(losses).mean()}
 
 
 def own(targets: list[Targets]) -> list[OneTarget]:

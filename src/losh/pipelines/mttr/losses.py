@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from losh.model.encoder_reference import cell_reference_loss
 from losh.model.mask_losses import (
     covered,
     dice_loss,
@@ -19,8 +19,6 @@ from losh.model.mask_losses import (
 from losh.model.pipeline import Objective
 from losh.model.structures import Indices, LayerPred, Targets
 from losh.pipelines.mttr.parameters import Losses
-
-EMPTY_CELL = 0.2  # weight of a cell without the referred object, in `token_reference_loss`
 
 
 def reference_loss(
@@ -47,46 +45,6 @@ def reference_loss(
             weight[b, :, chosen] = 1.0
     log_p = scores.log_softmax(-1)
     return -(weight * torch.where(positive, log_p[..., 0], log_p[..., 1])).sum()
-
-
-def token_reference_loss(scores: Tensor, targets: list[Targets], stride: int) -> Tensor:
-    """Cross-entropy of (referred, no object) over the encoder's visual cells.
-
-    Ours: a dense and early word on what the expression means.
-
-    A cell's target is the part of it that the referred instance covers. Each frame takes the mean
-    over its cells, in which those without the instance count `EMPTY_CELL` times as much as those it
-    fills, and those of padding nothing.
-
-    Args:
-        scores: [B, K, h, w, 2] logits.
-        stride: pixels of the network input that a cell spans.
-
-    Returns:
-        Scalar: the sum over clips and frames.
-    """
-    losses = []
-    for says, target in zip(scores.log_softmax(-1), targets, strict=True):
-        size = says.shape[1:3]
-        inside = (
-            covered(torch.ones_like(target.masks[:1, :1]), stride)
-            if len(target.masks)
-            else says.new_ones((1, 1, *size))
-        )
-        wanted = (
-            covered(target.masks[target.referred], stride)
-            if target.referred >= 0
-            else says.new_zeros((len(says), *size))
-        )
-        # [K, h_i, w_i] -> [K, h, w]: smaller clips of the batch are padded.
-        inside, wanted = (
-            F.pad(x, (0, size[1] - x.shape[-1], 0, size[0] - x.shape[-2]))
-            for x in (inside[0], wanted)
-        )
-        weight = inside * (EMPTY_CELL + (1 - EMPTY_CELL) * wanted)
-        entropy = -(wanted * says[..., 0] + (1 - wanted) * says[..., 1])
-        losses.append(((weight * entropy).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-6)).sum())
-    return torch.stack(losses).sum()
 
 
 REFERENCE, DICE = 2.0, 5.0
@@ -201,4 +159,6 @@ class MTTRObjective(Objective):
         """
         if not self.params.encoder_reference:
             return {}
-        return {"encoder_reference": token_reference_loss(kept[0], targets, strides[-1])}
+        return {
+            "encoder_reference": cell_reference_loss(kept[0].log_softmax(-1), targets, strides[-1])
+        }

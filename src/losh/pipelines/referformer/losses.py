@@ -6,8 +6,8 @@ One object per expression, one query for all of its frames.
 from __future__ import annotations
 
 from losh.model.one_object import Grid, OneObject
+from losh.params import OneObjectLosses
 from losh.pipelines.referformer.masks import MASK_STRIDE
-from losh.pipelines.referformer.parameters import Losses
 
 CELLS = Grid(first=MASK_STRIDE // 2, stride=MASK_STRIDE)
 """Masks are compared at the predictions' size."""
@@ -16,5 +16,5 @@ CELLS = Grid(first=MASK_STRIDE // 2, stride=MASK_STRIDE)
 class ReferFormerObjective(OneObject):
     """Queries are matched by the final masks."""
 
-    def __init__(self, params: Losses) -> None:
-        super().__init__(params.model_dump(), matched=CELLS, final=CELLS)
+    def __init__(self, params: OneObjectLosses) -> None:
+        super().__init__(params, matched=CELLS, final=CELLS)

@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from losh.params import DeformableParams, NotNegative, Section
-
-
-class Losses(Section):
-    """Weights of one stream's losses; 0 switches a loss off."""
-
-    reference: NotNegative
-    box: NotNegative
-    giou: NotNegative
-    focal: NotNegative
-    dice: NotNegative
+from losh.params import DeformableParams, OneObjectLosses
 
 
 class Parameters(DeformableParams):
@@ -22,4 +12,4 @@ class Parameters(DeformableParams):
 
     mask_layers: int = Field(ge=2, le=8)
     mask_channels: int = Field(ge=1, le=256)
-    losses: Losses
+    losses: OneObjectLosses

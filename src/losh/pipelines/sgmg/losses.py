@@ -23,7 +23,7 @@ class SgMgObjective(OneObject):
     """
 
     def __init__(self, params: Losses) -> None:
-        super().__init__(params.model_dump(), matched=LOW, final=FULL)
+        super().__init__(params, matched=LOW, final=FULL)
 
     def losses(
         self,

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from losh.params import DeformableParams, NotNegative, Section
+from losh.params import DeformableParams, NotNegative, OneObjectLosses
 
 
-class Losses(Section):
-    """Weights of one stream's losses; 0 switches a loss off.
+class Losses(OneObjectLosses):
+    """Weights of one stream's losses; `_low` ones are of the masks before the refinement."""
 
-    `_low` ones are of the masks before the refinement.
-    """
-
-    reference: NotNegative
-    box: NotNegative
-    giou: NotNegative
-    focal: NotNegative
-    dice: NotNegative
     focal_low: NotNegative
     dice_low: NotNegative
 
