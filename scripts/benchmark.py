@@ -154,7 +154,8 @@ def published(base: str, own: dict[str, Any]) -> dict[str, Any]:
     layers = 3 if base == "mttr" else 4
     changes |= {"encoder_layers": layers, "decoder_layers": layers}
     if base != "mttr":
-        return changes | {"feature_levels": 4, "num_queries": 5}
+        losses = own["losses"] | {"encoder_reference": 0.0}
+        return changes | {"feature_levels": 4, "num_queries": 5, "losses": losses}
     losses = own["losses"] | {"reference": 2.0, "dice": 5.0, "encoder_reference": 0.0}
     return changes | {"num_queries": 50, "losses": losses | {"mask_stride": 1}}
 
