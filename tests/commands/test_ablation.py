@@ -2,13 +2,14 @@
 what its own parameters and scores say.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from losh.commands.ablation.picture import draw
 from losh.commands.ablation.queue import in_running_order
-from losh.commands.ablation.results import results
+from losh.commands.ablation.results import newest, results
 from losh.commands.ablation.rows import (
     AGAINST,
     BASE,
@@ -146,6 +147,17 @@ def test_two_experiments_with_equal_parameters_are_refused():
     twin = Experiment("ablation-again", "success", "main", experiment(row, 0.5).params, {})
     with pytest.raises(UserError, match="ablation-again have the same parameters"):
         results([start(), experiment(row, 0.5), twin])
+
+
+def test_a_row_that_a_newer_commit_has_too_is_left_out():
+    rows = plan(PARAMS, [0], [])[:2]
+    old = replace(experiment(rows[0], 0.3), start="9999999999")
+    waiting = experiment(rows[1], None, "queued")
+    done = replace(experiment(rows[1], 0.4), start="9999999999")
+    found = results([start(), experiment(rows[0], 0.5), waiting, old, done])
+    assert len(found) == 4
+    kept = [(one.row, one.state, one.scores.get("mean_iou")) for one in newest(found)]
+    assert kept == [("base", "success", 0.5), ("short", "queued", None), ("short", "success", 0.4)]
 
 
 def test_seeds_are_compared_pair_by_pair(tmp_path):

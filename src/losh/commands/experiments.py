@@ -100,7 +100,10 @@ def _experiment(
 
 
 def _baselines() -> list[str]:
-    """Return the commits that experiments, waiting and failed ones too, were started from."""
+    """Return the commits that experiments were started from, the newest first.
+
+    Those of waiting and failed ones are among them.
+    """
     listed = subprocess.run(
         ["git", "for-each-ref", "--format=%(refname)", "refs/exps"], capture_output=True, text=True
     ).stdout.split()
@@ -109,4 +112,7 @@ def _baselines() -> list[str]:
         parts = reference.split("/")  # refs/exps/4d/e6128.../name
         if len(parts) == 5 and len(parts[2]) == 2:
             found.add(parts[2] + parts[3])
-    return sorted(found)
+    if not found:
+        return []
+    sort = ["git", "rev-list", "--no-walk", *sorted(found)]  # by the commits' dates
+    return subprocess.run(sort, capture_output=True, text=True).stdout.split() or sorted(found)

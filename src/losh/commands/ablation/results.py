@@ -86,6 +86,18 @@ def results(experiments: list[Experiment]) -> list[Result]:
     )
 
 
+def newest(found: list[Result]) -> list[Result]:
+    """Leave out what was run again from a newer commit: the same row, seed, changes and dataset.
+
+    `found` has the newest commit's first. What waits or has failed, and so has no dataset yet,
+    takes no other run's place.
+    """
+    kept: dict[Any, Result] = {}
+    for one in found:
+        kept.setdefault((one.group, one.seed), one)
+    return [one for one in found if kept[one.group, one.seed] is one]
+
+
 def _usual_rule(experiments: list[Experiment]) -> str:
     """Return the rule of all rows but those about the rule.
 

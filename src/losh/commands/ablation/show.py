@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from losh.commands.ablation.picture import draw
-from losh.commands.ablation.results import Result, results
+from losh.commands.ablation.results import Result, newest, results
 from losh.commands.ablation.sample_scores import SampleScores
 from losh.commands.ablation.statistics import main_score, summaries
 from losh.commands.ablation.tables import NUMBERS, markdown, markdown_of_parts, markdown_of_rows
@@ -22,7 +22,8 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
 
     These are metrics/ablation.csv, docs/ablation.png and the tables in docs/ablation.md.
     """
-    found = results(read_experiments(all_commits=True))
+    every = results(read_experiments(all_commits=True))
+    found = newest(every)
     write_csv(found, metrics / "ablation.csv")
     score = main_score(found)
     summed = summaries(found, score, SampleScores(score))
@@ -34,6 +35,8 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
         page.insert(0, "![The rows' scores](ablation.png)")
     write_between(docs / "ablation.md", "\n\n".join(page))
     print(text)
+    if len(every) > len(found):
+        print(f"\n{len(every) - len(found)} runs are left out: a newer commit has them too")
 
 
 def write_csv(found: list[Result], out: Path) -> None:
