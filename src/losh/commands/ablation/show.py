@@ -36,7 +36,7 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
     write_between(docs / "ablation.md", "\n\n".join(page))
     print(text)
     if len(every) > len(found):
-        print(f"\n{len(every) - len(found)} runs are left out: a newer commit has them too")
+        print(f"\nleft out, because a newer commit ran them again: {len(every) - len(found)}")
 
 
 def write_csv(found: list[Result], out: Path) -> None:
