@@ -135,7 +135,8 @@ def test_other_instances_and_invisible_frames() -> None:
     hidden = Targets(hidden.masks, 0, torch.tensor([True, False]))
     prepared = network.base.objective().prepare_targets([hidden], SIZE)[0]
     assert not prepared.boxes[0, 1].any() and prepared.boxes[0, 0].any()
-    assert network.base.objective().count([hidden]) == {"visible_frames": 1.0, "pairs": 1.0}
+    counts = network.base.objective().count([hidden])
+    assert counts == {"visible_frames": 1.0, "pairs": 1.0, "frames": 2.0}
 
 
 def test_an_expression_without_an_object_has_only_the_reference_loss() -> None:
