@@ -153,11 +153,11 @@ def published(base: str, own: dict[str, Any]) -> dict[str, Any]:
     changes: dict[str, Any] = {"d_model": 256, "num_heads": 8, "ffn_dim": 2048, "dropout": 0.1}
     layers = 3 if base == "mttr" else 4
     changes |= {"encoder_layers": layers, "decoder_layers": layers}
+    losses = own["losses"] | {"encoder_reference": 0.0}
     if base != "mttr":
-        losses = own["losses"] | {"encoder_reference": 0.0}
         return changes | {"feature_levels": 4, "num_queries": 5, "losses": losses}
-    losses = own["losses"] | {"reference": 2.0, "dice": 5.0, "encoder_reference": 0.0}
-    return changes | {"num_queries": 50, "losses": losses | {"mask_stride": 1}}
+    losses |= {"reference": 2.0, "dice": 5.0, "mask_stride": 1}
+    return changes | {"num_queries": 50, "losses": losses}
 
 
 def work(case: Case) -> None:
