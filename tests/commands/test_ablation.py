@@ -3,6 +3,7 @@ what its own parameters and scores say.
 """
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,9 @@ from losh.commands.ablation.rows import (
     plan,
 )
 from losh.commands.ablation.sample_scores import samples_of
-from losh.commands.ablation.show import BEGIN, END, write_between, write_csv
+from losh.commands.ablation.show import BEGIN, END, show, write_between
 from losh.commands.ablation.statistics import Difference, paired_interval, summaries
+from losh.commands.ablation.table_file import read_table, write_table
 from losh.commands.ablation.tables import markdown, markdown_of_parts, markdown_of_rows
 from losh.commands.experiments import Experiment
 from losh.errors import UserError
@@ -134,12 +136,49 @@ def test_failed_and_changed_rows_are_shown_as_such(tmp_path):
     ]
     lines = markdown(found).splitlines()
     assert "0.250" in lines[2] and "failed" in lines[3] and "0.250" not in lines[3]
-    write_csv(found, tmp_path / "a.csv")
+    write_table(found, tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text() == (
-        "base,row,seed,changes,dataset,start,state,mean_iou\n"
-        "mttr,base,0,train.epochs=1,shapes,0123456,success,0.25\n"
-        "mttr,all,0,train.epochs=1,,0123456,failed,\n"
+        "base,row,seed,changes,weights,dataset,start,state,mean_iou\n"
+        "mttr,base,0,train.epochs=1,,shapes,0123456,success,0.25\n"
+        "mttr,all,0,train.epochs=1,,,0123456,failed,\n"
     )
+
+
+def test_runs_that_are_not_here_stay_in_the_table(tmp_path, monkeypatch, capsys):
+    """Seed 0 of another machine and seed 1 of this one are two seeds; what is run here again takes
+    the line's place, and a line that failed there is no result.
+    """
+    plain = {row.values[SEED]: row for row in plan(PARAMS, [0, 1], [], wanted=["all"])}
+    weak = plan(PARAMS, [0, 1], [f"{INTERSECTION}=0.3", "train.epochs=1"], wanted=["all"])
+    metrics, docs = tmp_path / "metrics", tmp_path / "docs"
+    metrics.mkdir()
+    docs.mkdir()
+
+    def shown(*experiments: Experiment) -> list[tuple]:
+        module = import_module("losh.commands.ablation.show")  # the package has a function show
+        monkeypatch.setattr(module, "read_experiments", lambda **_: [start(), *experiments])
+        show(metrics, docs)
+        rows = read_table(metrics / "ablation.csv")
+        return [(one.row, one.seed, one.changed, one.scores["mean_iou"]) for one in rows]
+
+    other = experiment(weak[0], 0.3), experiment(weak[1], None, "failed")
+    there = shown(experiment(plain[0], 0.5), *other)
+    assert "kept from" not in capsys.readouterr().out
+    changed = ("all", 0, f"train.epochs=1 {INTERSECTION}=0.3", 0.3)
+    assert there == [("all", 0, "", 0.5), changed]
+    assert shown(experiment(plain[1], 0.7)) == [there[0], ("all", 1, "", 0.7), changed]
+    said = capsys.readouterr().out
+    assert f"kept from {metrics / 'ablation.csv'}, since their experiments are not here: 2" in said
+    assert "0.600" in said  # the mean of both seeds
+    again = shown(experiment(plain[0], 0.6), experiment(plain[1], 0.7))
+    assert again == [("all", 0, "", 0.6), ("all", 1, "", 0.7), changed]
+
+
+def test_a_table_that_is_none_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("row,mean_iou\nall,0.5\n")
+    with pytest.raises(UserError, match=r"a\.csv is no table"):
+        read_table(tmp_path / "a.csv")
+    assert read_table(tmp_path / "missing.csv") == []
 
 
 def test_two_experiments_with_equal_parameters_are_refused():
@@ -197,7 +236,9 @@ def test_the_bootstrap_over_clips_is_paired():
     )
     both = paired_interval([(first, base), (second, base)])
     assert both == pytest.approx((0.2, 0.5))
-    assert paired_interval([(first, base), (second, None)]) is None
+    # A seed without its samples, as one kept from the table, says nothing about clips.
+    assert paired_interval([(first, base), (second, None)]) == pytest.approx((0.1, 0.35))
+    assert paired_interval([(first, None), (None, base)]) is None
     assert paired_interval([(first, dict(list(base.items())[:2]))]) is None
 
 

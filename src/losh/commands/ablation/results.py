@@ -79,6 +79,11 @@ def results(experiments: list[Experiment]) -> list[Result]:
         for dataset, scores in one.scores.items() or [("", {})]:
             weights, origin = _weights(params, start), (one.rev, one.start)
             found.append(Result(*known, weights, one.state, dataset, scores, *origin))
+    return in_order(found)
+
+
+def in_order(found: list[Result]) -> list[Result]:
+    """Sort as the tables do: by base pipeline, the user's changes, the order of `labels`, seed."""
     order = {label: i for i, label in enumerate(labels())}
     return sorted(
         found,
@@ -95,7 +100,7 @@ def newest(found: list[Result]) -> list[Result]:
     kept: dict[Any, Result] = {}
     for one in found:
         kept.setdefault((one.group, one.seed), one)
-    return [one for one in found if kept[one.group, one.seed] is one]
+    return list(kept.values())
 
 
 def _usual_rule(experiments: list[Experiment]) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from losh.commands.ablation.picture import draw
-from losh.commands.ablation.results import Result, newest, results
+from losh.commands.ablation.results import in_order, newest, results
 from losh.commands.ablation.sample_scores import SampleScores
 from losh.commands.ablation.statistics import main_score, summaries
-from losh.commands.ablation.tables import NUMBERS, markdown, markdown_of_parts, markdown_of_rows
+from losh.commands.ablation.table_file import read_table, write_table
+from losh.commands.ablation.tables import markdown, markdown_of_parts, markdown_of_rows
 from losh.commands.experiments import read_experiments
 from losh.errors import UserError
 from losh.runtime.files import atomic_write
@@ -20,11 +20,15 @@ BEGIN, END = "<!-- from here on written by `losh ablation show` -->", "<!-- to h
 def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
     """Print every row that has run, failed or waits, and write the files of the ablation.
 
-    These are metrics/ablation.csv, docs/ablation.png and the tables in docs/ablation.md.
+    These are metrics/ablation.csv, docs/ablation.png and the tables in docs/ablation.md. Runs that
+    the first had before and that are not here are kept.
     """
-    every = results(read_experiments(all_commits=True))
-    found = newest(every)
-    write_csv(found, metrics / "ablation.csv")
+    table = metrics / "ablation.csv"
+    here, earlier = results(read_experiments(all_commits=True)), read_table(table)
+    every = here + earlier  # an experiment takes the place of its line
+    found = in_order(newest(every))
+    kept = [one for one in earlier if one in found]
+    write_table(found, table)
     score = main_score(found)
     summed = summaries(found, score, SampleScores(score))
     parts = [markdown_of_rows(summed, score), markdown_of_parts(summed)] if summed else []
@@ -35,19 +39,14 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
         page.insert(0, "![The rows' scores](ablation.png)")
     write_between(docs / "ablation.md", "\n\n".join(page))
     print(text)
-    if len(every) > len(found):
-        print(f"\nleft out, because a newer commit ran them again: {len(every) - len(found)}")
-
-
-def write_csv(found: list[Result], out: Path) -> None:
-    """Write a line per row, seed and dataset; `start` is the commit that a run was started from."""
-    keys = [key for key in NUMBERS if any(key in one.scores for one in found)]
-    with atomic_write(out) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["base", "row", "seed", "changes", "dataset", "start", "state", *keys])
-        for one in found:
-            known = [one.base, one.row, one.seed, one.changed, one.dataset, one.start[:7]]
-            writer.writerow([*known, one.state, *(one.scores.get(key, "") for key in keys)])
+    older = len(here) - (len(found) - len(kept))
+    if older:
+        print(f"\nleft out, because a newer commit ran them again: {older}")
+    if kept:
+        print(
+            f"\nkept from {table}, since their experiments are not here: {len(kept)} (remove a "
+            "line from it to drop the run)"
+        )
 
 
 def write_between(path: Path, text: str) -> None:

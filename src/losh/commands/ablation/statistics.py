@@ -42,8 +42,8 @@ class Difference:
     two pairs differ.
     """
     interval: tuple[float, float] | None
-    """95 %, of the mean over these seeds, by the paired bootstrap over clips; None where the scores
-    of samples are not at hand.
+    """95 %, of the mean over the seeds whose samples' scores are at hand, by the paired bootstrap
+    over clips; None where they are of no seed.
     """
 
     @property
@@ -190,16 +190,17 @@ def paired_interval(
 ) -> tuple[float, float] | None:
     """Compute the 95 % interval of the mean difference of samples, by the bootstrap over clips.
 
-    None where a run lacks its samples, has others than the rest, or where there are fewer than two
-    clips.
+    Seeds of which one row's samples are not at hand are left out. None where none is left, where a
+    run has other samples than the rest, or where there are fewer than two clips.
 
     Args:
         pairs: for each seed the samples of one row and of the other.
     """
-    keys = sorted(pairs[0][0] or {})
+    at_hand = [(ours, theirs) for ours, theirs in pairs if ours and theirs]
+    keys = sorted(at_hand[0][0]) if at_hand else []
     tables = []
-    for ours, theirs in pairs:
-        if ours is None or theirs is None or sorted(ours) != keys or sorted(theirs) != keys:
+    for ours, theirs in at_hand:
+        if sorted(ours) != keys or sorted(theirs) != keys:
             return None
         tables.append([ours[key] - theirs[key] for key in keys])
     clips = [key[0] for key in keys]

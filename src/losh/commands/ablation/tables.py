@@ -26,17 +26,28 @@ NUMBERS = {
     "davis_unsupervised.mean.j_and_f": "DAVIS j_and_f",
 }
 """Score -> its heading; what no row has is left out. Those of kinds are mean IoUs."""
+COMMIT = 7
+"""Digits of a commit that are shown."""
 KINDS = [key for key in NUMBERS if key.startswith("kinds.")]
 
 
 def markdown(found: list[Result]) -> str:
     """Make a line per row, seed and dataset; leave out a column that is empty throughout."""
     keys = [key for key in NUMBERS if any(key in one.scores for one in found)]
-    head = ["base", "row", "seed", "changes", "dataset", *(NUMBERS[key] for key in keys), "state"]
+    head = [
+        "base",
+        "row",
+        "seed",
+        "changes",
+        "dataset",
+        *(NUMBERS[key] for key in keys),
+        "commit",
+        "state",
+    ]
     lines = [
         [one.base, one.row, str(one.seed), one.changed, one.dataset]
         + [f"{one.scores[key]:.3f}" if key in one.scores else "" for key in keys]
-        + ["" if one.state == "success" else one.state]
+        + [one.start[:COMMIT], "" if one.state == "success" else one.state]
         for one in found
     ]
     return _table(head, lines)

@@ -1,0 +1,60 @@
+"""metrics/ablation.csv: a line per row, seed and dataset, which outlives the experiments.
+
+Experiments are refs and a cache of one machine; the table is committed. So what it has of runs that
+are not here (those of another machine, or of a clone that is gone) is kept.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from losh.commands.ablation.results import Result
+from losh.commands.ablation.tables import COMMIT, NUMBERS
+from losh.errors import UserError
+from losh.runtime.files import atomic_write
+
+KNOWN = ["base", "row", "seed", "changes", "weights", "dataset", "start", "state"]
+
+
+def write_table(found: list[Result], out: Path) -> None:
+    """Write a line per row, seed and dataset; `start` is the commit that a run was started from."""
+    keys = [key for key in NUMBERS if any(key in one.scores for one in found)]
+    with atomic_write(out) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*KNOWN, *keys])
+        for one in found:
+            known = [one.base, one.row, one.seed, one.changes, one.weights, one.dataset]
+            known += [one.start[:COMMIT], one.state]
+            writer.writerow([*known, *(one.scores.get(key, "") for key in keys)])
+
+
+def read_table(path: Path) -> list[Result]:
+    """Read the runs of an earlier table that succeeded; none where there is no table.
+
+    Raises:
+        UserError: the file is no such table.
+    """
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [_result(line) for line in csv.DictReader(file) if line["state"] == "success"]
+    except (KeyError, ValueError, TypeError, csv.Error):
+        raise UserError(
+            f"{path} is no table of `losh ablation show`", "Put it back from Git, or remove it"
+        ) from None
+
+
+def _result(line: dict[str, str]) -> Result:
+    return Result(
+        base=line["base"],
+        row=line["row"],
+        seed=int(line["seed"]),
+        changes=line["changes"],
+        weights=line.get("weights") or "",  # older tables have them among the changes
+        state=line["state"],
+        dataset=line["dataset"],
+        scores={key: float(line[key]) for key in NUMBERS if line.get(key)},
+        start=line["start"],
+    )
