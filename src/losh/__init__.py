@@ -8,15 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from losh.own_video.masked_frame import MaskedFrame
     from losh.own_video.model import Model, load
-    from losh.own_video.segmenting import MaskedFrame
     from losh.own_video.settings import Settings
 
 __version__ = "0.1.0"
 __all__ = ["MaskedFrame", "Model", "Settings", "__version__", "load"]
 
 _PLACES = {
-    "MaskedFrame": "losh.own_video.segmenting",
+    "MaskedFrame": "losh.own_video.masked_frame",
     "Model": "losh.own_video.model",
     "Settings": "losh.own_video.settings",
     "load": "losh.own_video.model",

@@ -124,6 +124,27 @@ def test_a_slip_is_one_line_and_leaves_nothing(place, losh, sentences, options, 
     assert sorted(place.rglob("*")) == before
 
 
+def test_a_slip_is_told_before_anything_slow_is_imported(place):
+    """torch and what reads text take seconds, which a mistyped path must not cost."""
+    lines = [
+        "import sys",
+        "from losh.cli import main",
+        "try:",
+        "    main(['predict', 'none.mp4', 'red', '-o', 'o.mp4', '--model', 'model.safetensors'])",
+        "except SystemExit:",
+        "    print(sorted({'torch', 'transformers', 'spacy', 'pandas'} & set(sys.modules)))",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert "none.mp4 does not exist" in done.stderr
+    assert done.stdout.strip() == "[]"
+
+
 def test_a_video_keeps_its_own_rate(place, losh):
     write_clip(place / "in.mp4", [picture(32, 48, t) for t in range(3)])
     with pytest.raises(UserError, match="--rate is for a folder"):

@@ -10,7 +10,7 @@ import numpy as np
 from losh.media.drawing import overlay
 from losh.media.resizing import resize_frame
 from losh.own_video.legend import colour_of, legend
-from losh.own_video.segmenting import MaskedFrame
+from losh.own_video.masked_frame import MaskedFrame
 from losh.own_video.video_writer import VideoWriter
 
 PANEL = 480

@@ -12,9 +12,9 @@ from losh.demo.limits import Limits
 from losh.demo.side_by_side import SideBySide
 from losh.errors import UserError
 from losh.own_video.knowledge import about_unknown
+from losh.own_video.masked_frame import MaskedFrame
 from losh.own_video.model import Model
 from losh.own_video.predict import Files, mask_into_files
-from losh.own_video.segmenting import MaskedFrame
 from losh.own_video.spoken import Expression, check_sentence, split_sentences
 from losh.own_video.video_writer import video_writer
 

@@ -1,4 +1,7 @@
-"""`losh predict`: a clip and sentences in, an overlay video, masks and scores out."""
+"""`losh predict`: a clip and sentences in, an overlay video, masks and scores out.
+
+What the network needs takes seconds to import. So it is imported last, when all else was checked.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -14,9 +18,8 @@ from losh.errors import UserError, reason
 from losh.media.drawing import overlay
 from losh.media.resizing import resize_frame
 from losh.own_video.clip_input import Clip, open_clip
-from losh.own_video.knowledge import about_unknown
 from losh.own_video.legend import colour_of, legend
-from losh.own_video.model import Model, load
+from losh.own_video.masked_frame import MaskedFrame
 from losh.own_video.result_files import (
     Add,
     check_file,
@@ -25,10 +28,12 @@ from losh.own_video.result_files import (
     rle_file,
     score_file,
 )
-from losh.own_video.segmenting import MaskedFrame
 from losh.own_video.settings import Settings, check_model_file
-from losh.own_video.spoken import Expression, check_sentence
+from losh.own_video.spoken import Expression, check_sentence, check_shorts
 from losh.own_video.video_writer import VideoWriter, video_writer
+
+if TYPE_CHECKING:
+    from losh.own_video.model import Model
 
 UNCALIBRATED = (
     "what the network gives the chosen query, 0 to 1; not calibrated: it may be high where the "
@@ -106,12 +111,16 @@ def predict(
     Raises:
         UserError: an input cannot be used, or an output not be written; nothing is then left.
     """
-    # All that can be refused is refused before the network is loaded.
+    # All that can be refused is refused before the network is loaded, or its libraries are.
     for sentence in sentences:
         check_sentence(sentence)
+    check_shorts(sentences, shorts)
     files.check()
     check_model_file(model)
     clip = open_clip(path, rate)
+    from losh.own_video.knowledge import about_unknown
+    from losh.own_video.model import load
+
     loaded = load(model, settings=settings)
     say(f"weights: {loaded.knows}")
     said = loaded.expressions(sentences, shorts)

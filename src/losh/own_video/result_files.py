@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from losh.errors import UserError
-from losh.own_video.segmenting import MaskedFrame
+from losh.own_video.masked_frame import MaskedFrame
 from losh.runtime.files import atomic_write
 
 OURS = re.compile(r"\d{5,}\.png")

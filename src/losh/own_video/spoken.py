@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from losh.errors import UserError
-from losh.short_text.rule import Mode
+
+if TYPE_CHECKING:
+    from losh.short_text.rule import Mode
 
 END = re.compile(r"(\S*)([.!?;]\s+|[。！？；]\s*|\n\s*)(?=\S)")
 """Where a sentence ends and another begins: the word before, and the stop."""
@@ -42,6 +45,27 @@ def check_sentence(sentence: str) -> None:
         )
 
 
+def check_shorts(sentences: Sequence[str], shorts: Sequence[str] | None) -> None:
+    """Refuse short expressions that are not one a sentence, or have no word.
+
+    Raises:
+        UserError: says which.
+    """
+    if shorts is None:
+        return
+    if len(shorts) != len(sentences):
+        raise UserError(
+            f"there are {len(sentences)} sentences and {len(shorts)} short expressions",
+            "Give --short once for each sentence, in their order, or leave it out",
+        )
+    for short in shorts:
+        if not any(letter.isalpha() for letter in short):
+            raise UserError(
+                f"there is no word in the short expression {short!r}",
+                "Leave --short out: the rule makes one",
+            )
+
+
 def split_sentences(text: str) -> list[str]:
     """Return the sentences of a text, each with a word in it; a text of one word more is one."""
     parts, first = [], 0
@@ -70,18 +94,8 @@ def expressions(
         raise UserError("there is no sentence", "Say which object to mask")
     for sentence in sentences:
         check_sentence(sentence)
+    check_shorts(sentences, shorts)
     if shorts is not None:
-        if len(shorts) != len(sentences):
-            raise UserError(
-                f"there are {len(sentences)} sentences and {len(shorts)} short expressions",
-                "Give --short once for each sentence, in their order, or leave it out",
-            )
-        for short in shorts:
-            if not any(letter.isalpha() for letter in short):
-                raise UserError(
-                    f"there is no word in the short expression {short!r}",
-                    "Leave --short out: the rule makes one",
-                )
         return [Expression(*pair) for pair in zip(sentences, shorts, strict=True)]
     if not needs_short:
         return [Expression(sentence, sentence) for sentence in sentences]
