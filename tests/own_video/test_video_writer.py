@@ -12,6 +12,7 @@ import pytest
 from own_video.made_clips import frames_of, loudness, picture, write_clip
 
 from losh.own_video.clip_input import ArrayClip, open_clip
+from losh.own_video.fonts import bundled_font, letters_of
 from losh.own_video.legend import legend, wrapped
 from losh.own_video.read_ahead import read_ahead
 from losh.own_video.video_writer import video_writer
@@ -80,6 +81,10 @@ def test_nothing_stays_of_a_video_that_was_not_finished(tmp_path):
             writer.write(frame.image, frame)
         raise KeyboardInterrupt
     assert set(tmp_path.iterdir()) == before
+
+
+def test_the_bundled_font_has_what_it_is_taken_for_unseen():
+    assert set(range(ord("!"), ord("~") + 1)) <= letters_of(bundled_font())
 
 
 def test_the_legend_wraps_and_names_what_it_cannot_write():

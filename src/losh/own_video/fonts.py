@@ -14,8 +14,10 @@ LIKELY = ("cjk", "noto", "wqy", "unifont", "gothic", "hei", "ming", "nanum", "sa
 
 def font_for(text: str) -> Path | None:
     """Return the path of a font with every letter of the text; None where none is installed."""
-    letters = frozenset(ord(letter) for letter in text if not letter.isspace())
     bundled = bundled_font()
+    if text.isascii():  # so that matplotlib need not be imported to find that out
+        return bundled
+    letters = frozenset(ord(letter) for letter in text if not letter.isspace())
     if letters <= letters_of(bundled):
         return bundled
     return next((path for path in _installed() if letters <= letters_of(path)), None)
