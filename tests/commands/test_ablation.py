@@ -2,11 +2,15 @@
 what its own parameters and scores say.
 """
 
+import copy
+import functools
+import subprocess
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 from losh.commands.ablation.picture import draw
 from losh.commands.ablation.queue import in_running_order
@@ -22,6 +26,7 @@ from losh.commands.ablation.rows import (
     plan,
 )
 from losh.commands.ablation.sample_scores import samples_of
+from losh.commands.ablation.settings import digest, settings_at
 from losh.commands.ablation.show import BEGIN, END, show, write_between
 from losh.commands.ablation.statistics import Difference, paired_interval, summaries
 from losh.commands.ablation.table_file import read_table, write_table
@@ -197,6 +202,45 @@ def test_a_row_that_a_newer_commit_has_too_is_left_out():
     assert len(found) == 4
     kept = [(one.row, one.state, one.scores.get("mean_iou")) for one in newest(found)]
     assert kept == [("base", "success", 0.5), ("short", "queued", None), ("short", "success", 0.4)]
+
+
+def test_runs_of_other_parameters_stand_in_no_table_with_newer_ones():
+    """Neither in one row, nor as the row that another is held against."""
+    base, all_parts = plan(PARAMS, [0], [], wanted=["base", "all"])
+    more = plan(PARAMS, [1], [], wanted=["all"])[0]
+    new, old, older = results(
+        [start(), experiment(all_parts, 0.5), experiment(more, 0.4), experiment(base, 0.3)]
+    )[::-1]
+    found = newest([replace(new, settings="a"), *(replace(x, settings="b") for x in (old, older))])
+    assert [one.scores for one in found] == [new.scores]
+    assert len(newest([replace(one, settings="a") for one in (new, old, older)])) == 3
+
+
+def test_settings_are_what_the_rows_do_not_set_themselves(tmp_path, monkeypatch):
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    params = yaml.safe_load(text)
+    alike = digest(params, "mttr")
+    for key, value, same in [
+        (SEED, 9, True),
+        (RULE, "product", True),
+        (INTERSECTION, 0.1, True),
+        ("sgmg.d_model", 8, True),
+        ("mttr.d_model", 8, False),
+        ("train.epochs", 99, False),
+        ("flow.iterations", 9, False),
+    ]:
+        changed = copy.deepcopy(params)
+        *path, last = key.split(".")
+        functools.reduce(dict.__getitem__, path, changed)[last] = value
+        assert (digest(changed, "mttr") == alike) == same, key
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for step in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "start"]):
+        subprocess.run(["git", *step], check=True)
+    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    assert settings_at(done.stdout.strip(), "mttr") == alike
+    assert settings_at("0123456789", "mttr") == "0123456"  # no such commit is here
 
 
 def test_seeds_are_compared_pair_by_pair(tmp_path):

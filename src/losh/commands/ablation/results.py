@@ -44,6 +44,10 @@ class Result:
     """The experiment's commit."""
     start: str = ""
     """The commit that it was started from."""
+    settings: str = ""
+    """A digest of what else that commit's params.yaml said: runs that differ in it are never put
+    together.
+    """
 
     @property
     def group(self) -> tuple[str, str, str, str, str]:
@@ -94,12 +98,17 @@ def in_order(found: list[Result]) -> list[Result]:
 def newest(found: list[Result]) -> list[Result]:
     """Leave out what was run again from a newer commit: the same row, seed, changes and dataset.
 
+    And what cannot stand beside newer runs, because its commit's parameters were others.
+
     `found` has the newest commit's first. What waits or has failed, and so has no dataset yet,
     takes no other run's place.
     """
     kept: dict[Any, Result] = {}
+    settings: dict[Any, str] = {}
     for one in found:
-        kept.setdefault((one.group, one.seed), one)
+        table = (one.base, one.changes, one.dataset)  # whose rows are compared
+        if settings.setdefault(table, one.settings) == one.settings:
+            kept.setdefault((one.group, one.seed), one)
     return list(kept.values())
 
 

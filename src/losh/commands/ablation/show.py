@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from losh.commands.ablation.picture import draw
 from losh.commands.ablation.results import in_order, newest, results
 from losh.commands.ablation.sample_scores import SampleScores
+from losh.commands.ablation.settings import settings_at
 from losh.commands.ablation.statistics import main_score, summaries
 from losh.commands.ablation.table_file import read_table, write_table
 from losh.commands.ablation.tables import markdown, markdown_of_parts, markdown_of_rows
@@ -24,9 +26,11 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
     the first had before and that are not here are kept.
     """
     table = metrics / "ablation.csv"
-    here, earlier = results(read_experiments(all_commits=True)), read_table(table)
-    every = here + earlier  # an experiment takes the place of its line
-    found = in_order(newest(every))
+    here, earlier = (
+        [replace(one, settings=settings_at(one.start, one.base)) for one in some]
+        for some in (results(read_experiments(all_commits=True)), read_table(table))
+    )
+    found = in_order(newest(here + earlier))  # an experiment takes the place of its line
     kept = [one for one in earlier if one in found]
     write_table(found, table)
     score = main_score(found)
@@ -39,9 +43,14 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
         page.insert(0, "![The rows' scores](ablation.png)")
     write_between(docs / "ablation.md", "\n\n".join(page))
     print(text)
-    older = len(here) - (len(found) - len(kept))
-    if older:
-        print(f"\nleft out, because a newer commit ran them again: {older}")
+    runs = {(one.group, one.seed) for one in found}
+    left = [one for one in here if one not in found]
+    left += [one for one in earlier if (one.group, one.seed) not in runs]
+    if left:
+        print(
+            "\nleft out, because a newer commit ran them again or has other parameters: "
+            f"{len(left)}"
+        )
     if kept:
         print(
             f"\nkept from {table}, since their experiments are not here: {len(kept)} (remove a "
