@@ -71,7 +71,7 @@ def dvc(*arguments: str) -> str:
 
 
 def cached_output(path: Path, rev: str) -> bytes | None:
-    """Return a file that a stage wrote, as an experiment or commit has it, from DVC's cache.
+    """Return a file as an experiment or commit has it, from Git or, of a stage's, DVC's cache.
 
     None where there is no such revision, or its file is not in the cache.
     """

@@ -61,7 +61,7 @@ class Result:
 
 
 def results(experiments: list[Experiment]) -> list[Result]:
-    """Return the ablation's rows in the order of `labels`, failed and waiting ones included.
+    """Return the ablation's rows, failed and waiting ones included, in the experiments' order.
 
     Raises:
         UserError: there is none, or two have equal parameters.
@@ -83,7 +83,7 @@ def results(experiments: list[Experiment]) -> list[Result]:
         for dataset, scores in one.scores.items() or [("", {})]:
             weights, origin = _weights(params, start), (one.rev, one.start)
             found.append(Result(*known, weights, one.state, dataset, scores, *origin))
-    return in_order(found)
+    return found
 
 
 def in_order(found: list[Result]) -> list[Result]:

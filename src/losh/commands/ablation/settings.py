@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,7 +11,9 @@ import yaml
 from losh import pipelines
 from losh.commands.ablation.results import OWN
 from losh.commands.ablation.tables import COMMIT
+from losh.commands.experiments import cached_output
 from losh.report.changed import flat
+from losh.runtime.resume import fingerprint
 
 
 @cache
@@ -22,17 +23,13 @@ def settings_at(commit: str, base: str) -> str:
     The sections of other base pipelines do not count. Of a commit that is not here it is the
     commit: its runs stand beside each other alone.
     """
-    shown = subprocess.run(
-        ["git", "show", f"{commit}:./params.yaml"], capture_output=True, text=True
-    )
-    if shown.returncode:
-        return commit[:COMMIT]
-    return digest(yaml.safe_load(shown.stdout), base)
+    params = cached_output(Path("params.yaml"), commit)
+    return commit[:COMMIT] if params is None else digest(yaml.safe_load(params), base)
 
 
 def digest(params: dict[str, Any], base: str) -> str:
     """Return the same of parameters that were read."""
     others = set(pipelines.names()) - {base}
     shared = {name: section for name, section in params.items() if name not in others}
-    told = sorted((key, value) for key, value in flat(shared).items() if key not in OWN)
-    return hashlib.sha256(repr(told).encode()).hexdigest()
+    told = {key: value for key, value in flat(shared).items() if key not in OWN}
+    return fingerprint(told)
