@@ -15,9 +15,7 @@ LIKELY = ("cjk", "noto", "wqy", "unifont", "gothic", "hei", "ming", "nanum", "sa
 def font_for(text: str) -> Path | None:
     """Return the path of a font with every letter of the text; None where none is installed."""
     bundled = bundled_font()
-    if (
-        text.isascii() and text.isprintable()
-    ):  # so that matplotlib need not be imported to find that out
+    if text.isascii() and text.isprintable():  # to know this, matplotlib need not be imported
         return bundled
     letters = frozenset(ord(letter) for letter in text if not letter.isspace())
     if letters <= letters_of(bundled):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from losh.commands.ablation.picture import draw
-from losh.commands.ablation.results import in_order, newest, results
+from losh.commands.ablation.results import Result, in_order, newest, results
 from losh.commands.ablation.sample_scores import SampleScores
 from losh.commands.ablation.settings import settings_at
 from losh.commands.ablation.statistics import main_score, summaries
@@ -26,10 +26,8 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
     the first had before and that are not here are kept.
     """
     table = metrics / "ablation.csv"
-    here, earlier = (
-        [replace(one, settings=settings_at(one.start, one.base)) for one in some]
-        for some in (results(read_experiments(all_commits=True)), read_table(table))
-    )
+    here = _with_settings(results(read_experiments(all_commits=True)))
+    earlier = _with_settings(read_table(table))
     found = in_order(newest(here + earlier))  # an experiment takes the place of its line
     kept = [one for one in earlier if one in found]
     write_table(found, table)
@@ -56,6 +54,10 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
             f"\nkept from {table}, since their experiments are not here: {len(kept)} (remove a "
             "line from it to drop the run)"
         )
+
+
+def _with_settings(found: list[Result]) -> list[Result]:
+    return [replace(one, settings=settings_at(one.start, one.base)) for one in found]
 
 
 def write_between(path: Path, text: str) -> None:
