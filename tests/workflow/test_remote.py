@@ -21,7 +21,7 @@ class Clone(Project):
 def pushed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose results are in a remote, which is a local folder."""
     project = Project(tmp_path_factory.mktemp("pushed"))
-    assert len(project.repro()) == 7
+    assert len(project.repro()) == 8
     project.dvc("remote", "add", "-d", "shared", str(tmp_path_factory.mktemp("remote")))
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "run")
@@ -46,7 +46,7 @@ def test_a_second_clone_pulls_and_runs_nothing(pushed: Project, way: str, tmp_pa
     assert not (clone.root / "ran.log").exists() and clone.repro() == []
     assert outputs(clone) == outputs(pushed)
     clone.set("evaluate.rule", "mean")  # and goes on from there
-    assert clone.repro() == ["evaluate@moving_shapes"]
+    assert clone.repro() == ["evaluate@moving_shapes", "report"]
 
 
 def test_two_projects_share_one_cache_folder(pushed: Project, tmp_path: Path):
