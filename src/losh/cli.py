@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import contextlib
 import os
 import select
 import signal
@@ -35,6 +37,29 @@ class _Version(argparse.Action):
 
         print(version_line())
         parser.exit()
+
+
+def console() -> None:
+    """Be the console script: run `main`, then leave without taking the libraries apart.
+
+    To take the thousands of modules of torch and transformers apart takes Python 1.7 s, and frees
+    what the operating system frees anyway.
+    """
+    status = 1  # of an error that nobody expected
+
+    def leave() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # nobody reads, or it is closed
+                stream.flush()
+        os._exit(status)
+
+    atexit.register(leave)  # the first registered is the last called: after all of the libraries'
+    try:
+        main()
+        status = 0
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        raise
 
 
 @friendly
@@ -318,4 +343,4 @@ def _commands(whole: argparse.ArgumentParser) -> Iterable[argparse.ArgumentParse
 
 
 if __name__ == "__main__":
-    main()
+    console()

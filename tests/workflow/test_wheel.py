@@ -54,5 +54,5 @@ def test_the_wheel_names_the_command_and_the_licence(built):
     (entry,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     points = configparser.ConfigParser()
     points.read_string(wheel.read(entry).decode())
-    assert points["console_scripts"]["losh"] == "losh.cli:main"
+    assert points["console_scripts"]["losh"] == "losh.cli:console"
     assert any(name.endswith("licenses/LICENSE") for name in wheel.namelist())
