@@ -85,7 +85,7 @@ def test_without_the_short_stream_it_is_the_pipeline_alone() -> None:
     with torch.no_grad():
         pair, single = run(both, batch, text, words((5, 5), seed=1)), run(alone, batch, text)
         base = alone.base
-        video = base.encode_video(batch.frames, batch.pad).select(batch.annotated)
+        video = base.select_frames(base.encode_video(batch.frames, batch.pad), batch.annotated)
         projected = base.encode_text(text)
         tokens = base.fuse(video, projected)
         plain = base.decode(base.encode(tokens), tokens, video, projected)

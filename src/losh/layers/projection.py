@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,6 +44,14 @@ class MLP(nn.Module):
         return self.layers[-1](x)
 
 
+class _AnySizeGroupNorm(nn.GroupNorm):
+    """PyTorch's refuses one frame whose level is one cell of one channel a group; here it is 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 def group_norm(groups: int, channels: int) -> nn.GroupNorm:
     """Make a group norm of at most `groups` groups: as many as divide a narrow model's channels."""
-    return nn.GroupNorm(next(g for g in range(groups, 0, -1) if channels % g == 0), channels)
+    fitting = next(g for g in range(groups, 0, -1) if channels % g == 0)
+    return _AnySizeGroupNorm(fitting, channels)

@@ -9,6 +9,7 @@ Shape letters as in losh.model.structures; S the cells of all levels.
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -111,13 +112,26 @@ class DeformablePipeline(RVOSPipeline):
         pads = [shrunk(pad, x.shape[-2:]) for x in levels]
         return VideoFeats(levels, pads, list(self.backbone.strides), pad)
 
+    def select_frames(
+        self, video: VideoFeats, annotated: Tensor, rows: Tensor | None = None
+    ) -> VideoFeats:
+        """See RVOSPipeline: with the maps that the encoder reads, still without words.
+
+        They are made once per frame and not once per expression and stream.
+        """
+        chosen = super().select_frames(video, annotated)
+        maps = self.input_projections([x.flatten(0, 1) for x in chosen.levels])
+        clips = chosen.pad.shape[:2]
+        # In one memory format, see `encode_video`.
+        chosen = replace(chosen, maps=[x.unflatten(0, clips).contiguous() for x in maps])
+        return chosen if rows is None else chosen.pick(rows)
+
     def fuse(self, video: VideoFeats, text: TextFeats) -> Tokens:
         """See RVOSPipeline: the cells of all maps, finest first.
 
         M = B * K rows of S = sum of h * w tokens.
         """
-        projected = self.input_projections([x.flatten(0, 1) for x in video.levels])
-        maps = self.fused(projected, self._words(text))
+        maps = self.fused([x.flatten(0, 1) for x in video.maps], self._words(text))
         pads = [shrunk(video.pad, x.shape[-2:]).flatten(0, 1) for x in maps]
         positions = [
             sine_position(pad, self.d_model, CENTRE) + level[:, None, None]

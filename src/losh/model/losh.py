@@ -136,9 +136,12 @@ class LoSh(nn.Module):
     ) -> tuple[list[LayerPred], tuple[Tensor, ...]]:
         """Return what each decoder layer predicts (or the last alone), and the encoder's outputs.
 
-        The latter are what the pipeline keeps of its encoder.
+        The latter are what the pipeline keeps of its encoder; none with `last_only`, since losses
+        alone read them, and they read all layers.
         """
         layers = self.base.decode(memory, tokens, video, text, last_only)
+        if last_only:  # as no loss does
+            return layers, ()
         return layers, self.base.encoder_outputs(memory, tokens, video.pad.shape[0])
 
     def _cross(self, i: int, x: Tensor, tokens: Tokens) -> Tensor:

@@ -9,7 +9,7 @@ C channels, H W pixels, h w cells, M rows of the transformer (a frame of an expr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Self
 
 import torch
@@ -59,6 +59,10 @@ class VideoFeats:
     """Pixels of the network input that a cell of each level spans."""
     pad: Tensor
     """[B, T, H, W] bool, of the network input."""
+    maps: list[Tensor] = field(default_factory=list)
+    """Each [B, T, C, h, w], finest first: what a pipeline makes of the levels before any words are
+    brought in, where it does so in `select_frames` and keeps the levels too.
+    """
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,8 +90,10 @@ class VideoFeats:
         return self._each(lambda x: x[rows, frames])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> VideoFeats:
-        levels, pads = [change(x) for x in self.levels], [change(x) for x in self.pads]
-        return replace(self, levels=levels, pads=pads, pad=change(self.pad))
+        levels, pads, maps = (
+            [change(x) for x in several] for several in (self.levels, self.pads, self.maps)
+        )
+        return replace(self, levels=levels, pads=pads, pad=change(self.pad), maps=maps)
 
 
 @dataclass(frozen=True)
