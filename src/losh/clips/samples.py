@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from losh.errors import UserError
 from losh.frames import FrameStore
 from losh.media.windows import consecutive_windows, window_around
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ def read_expressions(path: Path) -> pd.DataFrame:
 
     An expression that reads "NA" stays one.
     """
+    import pandas as pd  # 0.6 s, which `losh predict` need not wait for
+
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
