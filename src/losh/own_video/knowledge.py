@@ -8,24 +8,29 @@ from typing import Any
 
 from losh.model.text_encoder import TextEncoder
 
+SHAPES = "moving_shapes"
+UNTOLD = "the file does not say on which data it was trained"
 WORD = re.compile(r"[^\W\d_]+")
 
 
 def knowledge(config: dict[str, Any]) -> str:
     """Return one line: what the weights know, as far as the model file tells.
 
-    The embedded text encoder was made for MovingShapes, and only a model that reads through it was
-    trained there alone.
+    A file names the datasets that it was trained on last. One of before, or of a released
+    checkpoint, does not; there the embedded text encoder, which was made for MovingShapes, tells.
     """
     model = config["model"]
-    if model["text_encoder"] == "embedded":
+    kinds = config.get("datasets") or {}
+    shapes = {*kinds.values()} == {SHAPES} if kinds else model["text_encoder"] == "embedded"
+    if shapes:
         return (
             "trained on MovingShapes, generated clips of coloured moving shapes: it knows no "
             "people, animals or things, and on real video it guesses"
         )
     size = f"{config['window']} frames of {config['short_side']} px"
     parts = f"{model['base']}, {model['backbone']['name']}, {model['text_encoder']}"
-    return f"{parts}, windows of {size}; the file does not say on which data it was trained"
+    seen = f"trained on {', '.join(kinds)}" if kinds else UNTOLD
+    return f"{parts}, windows of {size}; {seen}"
 
 
 def about_unknown(words: Sequence[str]) -> str | None:

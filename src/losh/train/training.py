@@ -180,6 +180,7 @@ def _train(
         "model": params.model.model_dump(),
         "pipeline": params.pipeline.model_dump(),
         "window": _window(training),
+        "datasets": {name: params.datasets[name].kind for name in params.train.datasets},
         **asdict(size),
     }
     _epochs(trainer, params, validation, root, work, config)
