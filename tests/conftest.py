@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from losh.testing.tiny_shapes import prepare_shapes
-from losh.testing.tiny_training import prepare
-
-# Two tests run at once on two cores: more threads would only wait for each other.
+# Two tests run at once on two cores: more threads would only wait for each other. Before torch is
+# imported, which reads the first when it starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LOSH_PROCESSES", "1")
+
+from losh.testing.tiny_shapes import prepare_shapes
+from losh.testing.tiny_training import prepare
 
 
 @pytest.fixture(scope="session")

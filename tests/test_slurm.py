@@ -17,9 +17,14 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "scontrol": 'echo "scontrol $*" >> calls\n[ "$1" = show ] && printf "node1\\nnode2\\n"',
     "dvc": 'echo "dvc $*" >> calls',
-    "srun": 'echo "srun $* TORCH=${TORCH_DISABLE_SHARE_RDZV_TCP_STORE:-}" >> calls\n'
+    "dask": 'echo "dask $*" >> calls',
+    "hostname": "echo ${TASK_NODE:-node1}",
+    # As the real one, it has the cores of a task from its own variable alone. STEP stands for what
+    # it starts; without it the command is run, on another node than the job's file.
+    "srun": 'echo "srun $* TORCH=${TORCH_DISABLE_SHARE_RDZV_TCP_STORE:-}'
+    ' CORES=${SRUN_CPUS_PER_TASK:-1}" >> calls\n'
     # As the real one: told to end, it waits for its tasks.
-    "trap : TERM\n$STEP",
+    'trap : TERM\nif [ -n "${STEP:-}" ]; then $STEP; else TASK_NODE=node2 "$@"; fi',
 }
 
 
@@ -31,6 +36,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
         (tmp_path / "bin" / name).write_text(f"#!/bin/bash\n{body}\nexit ${{CODE:-0}}\n")
         (tmp_path / "bin" / name).chmod(0o755)
     job = {"JOB_ID": "7", "JOB_NODELIST": "node[1-2]", "NNODES": "2", "SUBMIT_DIR": str(tmp_path)}
+    job["CPUS_PER_TASK"] = "32"
     return {
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
         **{f"SLURM_{name}": value for name, value in job.items()},
@@ -50,6 +56,7 @@ def test_a_stage_runs_on_all_nodes_and_is_recorded(slurm: dict[str, str]):
     assert start(slurm, "stage", "evaluate", "a2d", STEP="true").wait(60) == 0
     _, step, last = calls(slurm)
     assert "--nnodes=2" in step and "--rdzv-endpoint=node1:29500" in step and "TORCH=1" in step
+    assert step.endswith(" CORES=32")
     assert "stages/evaluate.py a2d" in step and last == "dvc commit -f evaluate@a2d"
 
 
@@ -83,8 +90,10 @@ def test_a_job_whose_steps_slurm_itself_ended_queues_again(slurm: dict[str, str]
 
 
 def test_workers_join_the_scheduler_that_is_named(slurm: dict[str, str]):
-    more = {"STEP": "true", "LOSH_CLUSTER": "tls://node0:8786"}
+    more = {"LOSH_CLUSTER": "tls://node0:8786", "SLURM_CPUS_PER_TASK": "2"}
     assert start(slurm, "workers", **more, SLURM_GPUS_PER_TASK="1").wait(60) == 0
-    [step] = calls(slurm)
-    assert step.startswith("srun dask worker tls://node0:8786") and "--resources GPU=1" in step
-    assert start(slurm, "workers", STEP="true").wait(60) != 0
+    step, worker = calls(slurm)
+    assert step.endswith(" CORES=2")
+    assert worker.startswith("dask worker tls://node0:8786") and "--resources GPU=1" in worker
+    assert worker.endswith(" --host node2"), "each listens on its own node's address"
+    assert start(slurm, "workers").wait(60) != 0

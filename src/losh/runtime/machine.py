@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from losh.runtime.environment import whole_number
@@ -19,19 +20,28 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h of glibc
 TOP_PAD = 64 * 2**20
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory(unchosen: Mapping[str, str] | None = None) -> bool:
     """Let glibc keep what is freed instead of giving it back and asking for it again.
 
     Large tensors come and go thousands of times, and each page of each would be faulted in anew:
     with it, optical flow on two CPU cores ran at 18.0 pairs/s where it ran at 7.6 before (the same
     busy machine, minutes apart, 2026-11-25). A process then keeps the memory of its peak to its
-    end. Results do not change.
+    end, or to `give_back_freed_memory`. In a thread beside the main one, what is larger than 64 MB
+    is given back all the same: glibc maps it apart. Results do not change.
+
+    Args:
+        unchosen: variables of the environment that a library sets, with the values that it gives
+            them: those are no settings of the user's.
 
     Returns:
         Whether it was done: not where malloc is another's, nor where the environment names
         settings of its own (`MALLOC_...`, `GLIBC_TUNABLES`).
     """
-    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
+    known = unchosen or {}
+    settings_of_malloc = (
+        name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"
+    )
+    if any(os.environ[name] != known.get(name) for name in settings_of_malloc):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -39,6 +49,15 @@ def keep_freed_memory() -> bool:
         return False
     settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: TOP_PAD}
     return all(mallopt(name, value) == 1 for name, value in settings.items())
+
+
+def give_back_freed_memory() -> None:
+    """Give the system, once, what glibc has kept of freed memory."""
+    try:
+        malloc_trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return
+    malloc_trim(ctypes.c_size_t(0))
 
 
 def core_count() -> int:
