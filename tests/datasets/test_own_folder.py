@@ -328,6 +328,28 @@ def test_the_reader_gives_what_was_drawn(tmp_path, monkeypatch, every, protocol)
     ]
 
 
+@pytest.mark.parametrize(
+    ("video", "file"),
+    [("walk", "walk.mp4"), ("ride", "ride/2.png"), ("ride", "ride/1.jpg")],
+)
+@pytest.mark.parametrize("data", [None, b"", b"x"])
+def test_a_file_that_broke_since_has_advice_for_its_owner(
+    own, tmp_path, monkeypatch, video, file, data
+):
+    reader = open_reader(taken(own, tmp_path / "raw", monkeypatch))
+    if data is None:
+        (own / "videos" / file).unlink()
+    else:
+        (own / "videos" / file).write_bytes(data)
+    (one,) = (one for one in reader.videos() if one.video == video)
+    if (file, data) == ("ride/1.jpg", b"x"):  # JPEGs are decoded by who reads
+        assert next(reader.frames(one))[0] == b"x"
+        return
+    with pytest.raises(UserError, match=file) as caught:
+        list(reader.frames(one))
+    assert "losh check-data" in str(caught.value) and "published" not in str(caught.value)
+
+
 def test_absent_objects_and_void_pixels(own, tmp_path, monkeypatch):
     """Of whole videos an absent object is an empty mask; 255 beside other values is void."""
     values = np.zeros((48, 64), np.uint8)

@@ -68,7 +68,10 @@ class FolderReader:
 
     def frames(self, video: Video) -> Iterator[tuple[bytes | np.ndarray, str]]:
         """Yield JPEGs as they are, all other frames decoded."""
-        return read_frames(video.media, self.record["videos"][video.video]["frames"])
+        try:
+            yield from read_frames(video.media, self.record["videos"][video.video]["frames"])
+        except UserError as error:  # whose advice is for published files
+            raise UserError(error.what, AGAIN) from None
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
         """Return object -> mask of a frame.
