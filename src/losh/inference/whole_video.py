@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,9 +26,12 @@ from losh.inference.streams import joined, joint_probabilities
 from losh.media.windows import chunks
 from losh.model.pipeline import MaskRule, RVOSPipeline
 from losh.model.structures import Clips, FrameSizes, LayerPred, VideoFeats, size_of
+from losh.runtime.read_ahead import read_ahead
 
 FrameOf = Callable[[int], np.ndarray]
 """Frame index -> uint8 [H, W, 3] RGB."""
+AHEAD = 1
+"""Chunks that are decoded while the network works."""
 LARGEST_HALF = 6e4  # float16 ends a little above
 
 
@@ -172,8 +175,7 @@ class _Tracking:
         ]
         scores = np.zeros((len(sentences), self.frames, self.base.num_queries), np.float32)
         kept: VideoFeats | None = None
-        for piece in self.pieces:
-            clips, video = self._encoded(piece)
+        for piece, (clips, video) in self._encoded():
             for i, (long, short) in enumerate(sentences):
                 output = self.predictor.run(clips, [long], [short], video)
                 layers = [output.long[-1], *([output.short[-1]] if output.short else [])][:streams]
@@ -189,13 +191,21 @@ class _Tracking:
         self._finish(tracks, waiting, kept, folder)
         return tracks
 
-    @torch.no_grad()
-    def _encoded(self, piece: list[int]) -> tuple[Clips, VideoFeats]:
+    def _encoded(self) -> Iterator[tuple[list[int], tuple[Clips, VideoFeats]]]:
+        """Each chunk's frames with their features; the next chunk is decoded meanwhile."""
+        with closing(read_ahead(map(self._images, self.pieces), AHEAD)) as ready:
+            for piece, images in zip(self.pieces, ready, strict=True):
+                yield piece, self._features(images)
+
+    def _images(self, piece: list[int]) -> np.ndarray:
         resize = self.predictor.input_size.resize
-        images = np.stack([resize(self.frame_of(t), self.size) for t in piece])
+        return np.stack([resize(self.frame_of(t), self.size) for t in piece])
+
+    @torch.no_grad()
+    def _features(self, images: np.ndarray) -> tuple[Clips, VideoFeats]:
         multiple = self.base.image_multiple(training=False)
         pixels, pad = pad_frames([torch.from_numpy(images)], self.device, multiple)
-        clips = Clips(pixels, pad, torch.arange(len(piece), device=self.device)[None])
+        clips = Clips(pixels, pad, torch.arange(len(images), device=self.device)[None])
         self.predictor.model.eval()
         with self.predictor.autocast(self.device):
             return clips, self.base.encode_video(pixels, pad)
@@ -214,8 +224,9 @@ class _Tracking:
                 track_.logits = [store.arrays[0][:, track_.query] for store in stores]
             return
         first = torch.zeros(1, dtype=torch.long, device=self.device)
-        for piece in self.pieces:
-            video = self._encoded(piece)[1] if kept is None else kept
+        # One chunk's features are still there.
+        again = self._encoded() if kept is None else iter([(self.pieces[0], (None, kept))])
+        for piece, (_, video) in again:
             for i, (track_, stores) in enumerate(zip(tracks, waiting, strict=True)):
                 for s, store in enumerate(stores):
                     pred = store.get(piece, track_.query, self.device)

@@ -17,11 +17,11 @@ from losh.model.checkpoint import load_model
 from losh.own_video.clip_input import ArrayClip, Clip, open_clip
 from losh.own_video.knowledge import knowledge, unknown_words
 from losh.own_video.masked_frame import MaskedFrame
-from losh.own_video.read_ahead import read_ahead
 from losh.own_video.segmenting import PROTOCOL, segment_frames
 from losh.own_video.settings import DEFAULT_MODEL, Settings, check_model_file
 from losh.own_video.spoken import Expression, expressions
 from losh.runtime.machine import pick_device, pick_precision
+from losh.runtime.read_ahead import read_ahead
 
 AHEAD = 8
 """Frames that are decoded before the network asks for them."""
