@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 import tracemalloc
@@ -87,3 +88,15 @@ def test_importing_it_imports_nothing_slow():
     assert {"load", "Model", "Settings", "MaskedFrame"} <= set(dir(losh))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         losh.nothing  # noqa: B018
+
+
+def test_the_example_prints_places_frame_by_frame(place, tmp_path, monkeypatch, capsys):
+    example = Path(__file__).parents[2] / "examples" / "predict.py"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(example), str(place / "model.safetensors")])
+    runpy.run_path(str(example), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.endswith("% of all pixels")] == lines[1:3]
+    assert lines[1].startswith("the large orange square: ")
+    assert [line.split(":")[0] for line in lines[3:]] == [f"frame {t}" for t in range(36)]
+    assert list(tmp_path.iterdir()) == []

@@ -19,9 +19,10 @@ from pycocotools import mask as coco_mask
 
 from losh.cli import main
 from losh.errors import UserError
+from losh.own_video import predict_arguments
 from losh.own_video.clip_input import open_clip
 from losh.own_video.settings import Settings
-from losh.own_video.spoken import split_sentences
+from losh.own_video.spoken import about_several, split_sentences
 from losh.params import load_params
 
 ROOT = Path(__file__).parents[2]
@@ -108,8 +109,8 @@ def test_several_sentences_become_files_of_masks_and_scores(losh, tmp_path):
         (RED, ["--model", "clip"], "clip is a folder"),
         (RED, ["--model", "none.safetensors"], "`make run`"),
         (RED, ["--masks", "model.safetensors"], "model.safetensors is a file"),
-        (RED, ["--masks", "."], "holds other files"),
-        (RED, ["-o", "clip/000.png/out.mp4"], "is a file"),
+        (RED, ["--masks", "."], "contains the clip"),
+        (RED, ["-o", "clip/000.png/out.mp4"], "lies in the clip's folder"),
         (RED, ["-o", "/proc/out.mp4"], "cannot be written"),
         (RED, ["-o", "out.gif"], "out.gif is no .mp4"),
         (RED, ["--scores", "out.txt"], "out.txt is no .json"),
@@ -153,7 +154,8 @@ def test_a_video_keeps_its_own_rate(place, losh):
 
 def test_masks_of_before_are_replaced_whole(place, losh):
     losh(RED, "--masks", "twice", "--chunk", "6")
-    (place / "twice" / "00099.png").write_bytes(b"of a longer clip")
+    first = place / "twice" / "00000.png"
+    (place / "twice" / "00099.png").write_bytes(first.read_bytes())  # of a longer clip
     losh(RED, "--masks", "twice", "--chunk", "6")
     assert [path.name for path in sorted((place / "twice").iterdir())] == [
         f"{t:05d}.png" for t in range(6)
@@ -172,10 +174,56 @@ def test_masks_of_before_are_replaced_whole(place, losh):
         ("the red car\nthe blue car", 2),
         ("红色的车。蓝色的车", 2),
         ("the car (e.g. the red one)", 1),
+        ("the U.S. flag", 1),
+        ("the Prof. in white", 1),
+        ("the man approx. 30 years old", 1),
+        ("the Ph.D. student at 5 p.m.", 1),
+        ("the youtube.com logo, 3.5 m wide", 1),
+        ("the St.Bernard dog", 1),
+        ("the red car.the blue car", 2),
+        ("the red car.The blue car", 2),
+        ("the red car;the blue car", 2),
+        ("Cat. Dog", 2),
+        ("cat.Dog", 2),
+        ("cars, bikes etc. The dog", 2),
+        ("the flag of the U.S. The blue car", 2),
     ],
 )
 def test_sentences_are_counted(text, count):
     assert len(split_sentences(text)) == count
+
+
+@pytest.mark.parametrize(
+    ("sentence", "noted"),
+    [
+        ("the red square, the blue circle", True),
+        ("The red square and the blue circle", True),
+        ("the man/a dog", True),
+        ("the cat on the left and the dog on the right", True),
+        ("the red and blue ball", False),
+        ("a man in a shirt and a hat", False),
+        ("the car between the man and the dog", False),
+        ("the man, who runs", False),
+        ("a dog", False),
+    ],
+)
+def test_what_may_be_two_objects_is_noted(sentence, noted):
+    notes = about_several([*RED, sentence])
+    assert len(notes) == noted
+    assert all(sentence in note and "several arguments" in note for note in notes)
+
+
+def test_the_note_comes_first_and_the_work_goes_on(losh):
+    said = losh(["the red square and the blue circle"])
+    assert said.startswith("note: 'the red square and the blue circle' ") and "wrote" in said
+    assert "note: " not in losh(RED)
+
+
+def test_the_process_keeps_the_memory_that_it_frees(losh, monkeypatch):
+    kept = []
+    monkeypatch.setattr(predict_arguments, "keep_freed_memory", lambda: kept.append(True))
+    losh(RED, "--model", "none.safetensors", fails=True)
+    assert kept == [True]
 
 
 def test_ctrl_c_is_quiet_and_leaves_nothing(place, tmp_path):

@@ -7,15 +7,16 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from own_video.made_clips import frames_of, loudness, picture, write_clip
 
 from losh.own_video.clip_input import ArrayClip, open_clip
 from losh.own_video.fonts import bundled_font, letters_of
-from losh.own_video.legend import legend, wrapped
-from losh.own_video.read_ahead import read_ahead
+from losh.own_video.legend import COLOURS, colour_of, legend, wrapped
 from losh.own_video.video_writer import video_writer
+from losh.runtime.read_ahead import read_ahead
 
 
 def rewrite(source: Path, out: Path) -> list[str]:
@@ -96,6 +97,14 @@ def test_the_legend_wraps_and_names_what_it_cannot_write():
     # Letters of no font at all: a private one.
     _, notes = legend(["\U0010fffd car"], 160, 120)
     assert len(notes) == 1 and "fonts-noto" in notes[0]
+
+
+def test_each_sentence_has_a_colour_of_its_own():
+    colours = [colour_of(i) for i in range(116)]
+    assert len(set(colours)) == 116 and tuple(colours[: len(COLOURS)]) == COLOURS
+    lab = cv2.cvtColor(np.array([colours], np.float32) / 255, cv2.COLOR_RGB2LAB)[0, :24]
+    apart = np.linalg.norm(lab[:, None] - lab, axis=2)[~np.eye(24, dtype=bool)]
+    assert apart.min() > 25  # the first eight: 38
 
 
 def test_lines_fit_and_long_words_are_cut():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from colorsys import hsv_to_rgb
+from functools import lru_cache
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -19,15 +22,43 @@ COLOURS = (
     (255, 140, 40),
     (200, 200, 200),
 )
-"""RGB, one a sentence, over again from the ninth on."""
+"""RGB, one a sentence; from the ninth on those of `_more_colours`."""
 BACKGROUND, INK = (24, 24, 24), (240, 240, 240)
 MOST_LINES = 6
 """Of one sentence; what is longer ends in an ellipsis."""
 
 
+HUES, SHADES = 36, ((1.0, 1.0), (0.5, 1.0), (1.0, 0.7))
+"""Of further colours: hues all around, each with these saturations and values of HSV."""
+
+
 def colour_of(i: int) -> tuple[int, int, int]:
-    """Return sentence i's colour, RGB."""
-    return COLOURS[i % len(COLOURS)]
+    """Return sentence i's colour, RGB; the first 116 differ."""
+    if i < len(COLOURS):
+        return COLOURS[i]
+    more = _more_colours()
+    return more[(i - len(COLOURS)) % len(more)]
+
+
+@lru_cache(maxsize=1)
+def _more_colours() -> tuple[tuple[int, int, int], ...]:
+    """Order hues and shades: each next one is the farthest, in CIELAB, from all before it."""
+    left = [
+        tuple(round(255 * part) for part in hsv_to_rgb(n / HUES, saturation, value))
+        for n in range(HUES)
+        for saturation, value in SHADES
+    ]
+    rgb = np.array([BACKGROUND, *COLOURS, *left], np.float32) / 255
+    lab = cv2.cvtColor(rgb[None], cv2.COLOR_RGB2LAB)[0]
+    taken, free = lab[: -len(left)], lab[-len(left) :]
+    distance = np.linalg.norm(free[:, None] - taken, axis=2).min(1)
+    order = []
+    for _ in left:
+        n = int(distance.argmax())
+        order.append((left[n][0], left[n][1], left[n][2]))
+        distance = np.minimum(distance, np.linalg.norm(free - free[n], axis=1))
+        distance[n] = -1
+    return tuple(order)
 
 
 def legend(

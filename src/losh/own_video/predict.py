@@ -20,16 +20,10 @@ from losh.media.resizing import resize_frame
 from losh.own_video.clip_input import Clip, open_clip
 from losh.own_video.legend import colour_of, legend
 from losh.own_video.masked_frame import MaskedFrame
-from losh.own_video.result_files import (
-    Add,
-    check_file,
-    check_folder,
-    mask_folder,
-    rle_file,
-    score_file,
-)
+from losh.own_video.output_places import Output, check_outputs
+from losh.own_video.result_files import Add, mask_folder, rle_file, score_file
 from losh.own_video.settings import Settings, check_model_file
-from losh.own_video.spoken import Expression, check_sentence, check_shorts
+from losh.own_video.spoken import Expression, about_several, check_sentence, check_shorts
 from losh.own_video.video_writer import VideoWriter, video_writer
 
 if TYPE_CHECKING:
@@ -54,18 +48,21 @@ class Files:
     scores: Path | None = None
     """Scores per frame, .json."""
 
-    def check(self) -> None:
-        """Refuse what cannot be written, before any work.
+    def check(self, clip: Path) -> None:
+        """Refuse what cannot be written, or would destroy the clip or another, before any work.
 
         Raises:
-            UserError: names the path and what is in the way.
+            UserError: names the path, the option, and what is in the way.
         """
-        check_file(self.overlay, "-o", ".mp4")
-        for path, option in ((self.rle, "--rle"), (self.scores, "--scores")):
+        outputs = [Output(self.overlay, "-o", ".mp4")]
+        for path, option, suffix in (
+            (self.masks, "--masks", ""),
+            (self.rle, "--rle", ".json"),
+            (self.scores, "--scores", ".json"),
+        ):
             if path is not None:
-                check_file(path, option, ".json")
-        if self.masks is not None:
-            check_folder(self.masks)
+                outputs.append(Output(path, option, suffix))
+        check_outputs(outputs, clip)
 
     def written(self) -> list[str]:
         """Return what is there when all is done."""
@@ -115,9 +112,11 @@ def predict(
     for sentence in sentences:
         check_sentence(sentence)
     check_shorts(sentences, shorts)
-    files.check()
+    files.check(path)
     check_model_file(model)
     clip = open_clip(path, rate)
+    for note in about_several(sentences):
+        say(f"note: {note}")
     from losh.own_video.knowledge import about_unknown
     from losh.own_video.model import load
 

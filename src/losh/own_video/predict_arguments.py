@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from losh.own_video.settings import DEFAULT_MODEL, Settings
+from losh.runtime.machine import keep_freed_memory
 
 RULES = ["long", "product", "intersection", "mean"]
 MODES = ["subject", "subject_with_position"]
@@ -78,6 +79,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
+    keep_freed_memory()
     settings = settings_of(arguments)
     from losh.own_video.predict import Files, predict
 

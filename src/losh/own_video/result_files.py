@@ -9,7 +9,9 @@ import json
 import os
 import re
 import shutil
+import struct
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,41 +25,44 @@ from losh.own_video.masked_frame import MaskedFrame
 from losh.runtime.files import atomic_write
 
 OURS = re.compile(r"\d{5,}\.png")
+HEADER = 33
+"""Bytes of a PNG's signature and first chunk, IHDR."""
+_TEXT = b"tEXtSoftware\0losh predict --masks"
+MARK = struct.pack(">I", len(_TEXT) - 4) + _TEXT + struct.pack(">I", zlib.crc32(_TEXT))
+"""A text chunk (length, kind, text, CRC), in each mask after the header: by it we know what we may
+replace.
+"""
 Add = Callable[[int, MaskedFrame, float], None]
 """(frame's number, what the network says of it, its time in seconds)."""
 
 
-def check_file(path: Path, option: str, suffix: str) -> None:
-    """Refuse an output file that could not be written, before any work.
+def refuse_other_files(folder: Path) -> None:
+    """Refuse a folder that holds anything but masks that `mask_folder` wrote.
+
+    A black and white PNG of another program may be somebody's annotation.
 
     Raises:
-        UserError: names the path and what is in the way.
+        UserError: names the first such file.
     """
-    if path.suffix.lower() != suffix:
-        raise UserError(f"{path} is no {suffix}", f"Name the file of {option} something{suffix}")
-    if path.is_dir():
-        raise UserError(f"{path} is a folder", f"Name a file for {option}")
-    _check_place(path)
-
-
-def check_folder(path: Path) -> None:
-    """Refuse a folder of masks that could not be written, or whose files would be lost.
-
-    Raises:
-        UserError: names the path and what is in the way.
-    """
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file", "Name a folder for --masks")
-    if path.is_dir() and not _is_ours(path):
-        raise UserError(
-            f"{path} holds other files than masks of before", "Name a new folder for --masks"
-        )
-    _check_place(path)
+    for file in sorted(folder.iterdir()):
+        inner = sorted(file.iterdir()) if file.is_dir() and file.name.isdecimal() else [file]
+        for one in inner:
+            if not (OURS.fullmatch(one.name) and one.is_file() and _is_marked(one)):
+                raise UserError(
+                    f"{folder} holds other files than masks of `losh predict` "
+                    f"({one.relative_to(folder)})",
+                    "Name a new folder for --masks",
+                )
 
 
 @contextmanager
 def mask_folder(path: Path, sentences: int) -> Iterator[Add]:
-    """One 0/255 PNG a frame, 00000.png on; of several sentences in the folders 1, 2, ..."""
+    """One 0/255 PNG a frame, 00000.png on; of several sentences in the folders 1, 2, ...
+
+    Raises:
+        UserError: the folder holds other files by now.
+    """
+    path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
     path.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=path.parent, prefix=".part-"))
     folders = [part if sentences == 1 else part / str(n + 1) for n in range(sentences)]
@@ -66,13 +71,14 @@ def mask_folder(path: Path, sentences: int) -> Iterator[Add]:
 
     def add(t: int, found: MaskedFrame, time: float) -> None:
         for folder, mask in zip(folders, found.masks, strict=True):
-            image = cv2.imencode(".png", mask.astype(np.uint8) * 255)[1]
-            (folder / f"{t:05d}.png").write_bytes(image.tobytes())
+            png = cv2.imencode(".png", mask.astype(np.uint8) * 255)[1].tobytes()
+            (folder / f"{t:05d}.png").write_bytes(png[:HEADER] + MARK + png[HEADER:])
 
     try:
         yield add
         os.chmod(part, 0o755)
         if path.exists():
+            refuse_other_files(path)  # the work took its time
             shutil.rmtree(path)
         part.rename(path)
     finally:
@@ -123,21 +129,6 @@ def _frame_list(path: Path, head: dict[str, Any]) -> Iterator[Callable[[dict[str
         file.write("\n ]\n}\n")
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a folder holds nothing but masks of before."""
-    return all(
-        OURS.fullmatch(file.name)
-        if file.is_file()
-        else file.name.isdecimal() and all(OURS.fullmatch(one.name) for one in file.iterdir())
-        for file in path.iterdir()
-    )
-
-
-def _check_place(path: Path) -> None:
-    place = path.absolute().parent
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise UserError(f"{path} cannot be written: {place} is a file", "Name another place")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UserError(f"{path} cannot be written: {place} is closed to you", "Name another place")
+def _is_marked(file: Path) -> bool:
+    with file.open("rb") as png:
+        return png.read(HEADER + len(MARK))[HEADER:] == MARK

@@ -15,7 +15,7 @@ from losh.flow.estimator import FlowEstimator
 from losh.flow.visual import flow_to_rgb
 from losh.media.resizing import network_size, resize_frame
 from losh.own_video.clip_input import Frame, open_clip
-from losh.own_video.result_files import check_file
+from losh.own_video.output_places import Output, check_outputs
 from losh.own_video.video_writer import video_writer
 from losh.params import FlowParams
 from losh.runtime.machine import pick_device
@@ -42,7 +42,7 @@ def show_flow(path: Path, out: Path, params: FlowParams) -> ShownFlow:
     Raises:
         UserError: the clip cannot be read, has one frame alone, or `out` cannot be written.
     """
-    check_file(out, "-o", ".mp4")
+    check_outputs([Output(out, "-o", ".mp4")], path)
     clip = open_clip(path)
     estimator = FlowEstimator(params, pick_device())
     lengths: list[float] = []

@@ -12,10 +12,38 @@ from losh.errors import UserError
 if TYPE_CHECKING:
     from losh.short_text.rule import Mode
 
-END = re.compile(r"(\S*)([.!?;]\s+|[。！？；]\s*|\n\s*)(?=\S)")
-"""Where a sentence ends and another begins: the word before, and the stop."""
-ABBREVIATION = re.compile(r"\(?(?:[A-Z][a-z]{0,2}|[a-z]|no|vs|etc|ca|e\.g|i\.e)", re.ASCII)
-"""A word whose point ends no sentence: St. Bernard, no. 5."""
+END = re.compile(
+    r"""(\S*?)  # the word before
+    ( [.!?;]+\s+ | [。！？；]\s* | \n\s*
+    | [!?;] (?=[^\W\d])
+    | (?<=[^\W\d]{2}) \. (?= (?:[Tt]he|[Aa]n?)\s | [A-Z][a-z]+(?:\s|\W*$) )
+    ) (?=\S)""",
+    re.VERBOSE,
+)
+"""Where a sentence ends and another begins.
+
+A point without a space ends one only before an article or a capital: youtube.com and 3.5 are words.
+"""
+ABBREVIATION = re.compile(
+    r"mr|mrs|ms|dr|prof|st|sr|jr|mt|lt|sgt|capt|cpt|col|gen|gov|sen|rep|rev|hon|ft|rd|ave|blvd|bldg"
+    r"|no|nos|nr|vol|fig|vs|etc|ca|approx|incl|resp|esp|dept|co|corp|inc|ltd"
+    r"|jan|feb|apr|aug|sept|oct|nov|dec"
+    r"|[a-z](?:[a-z]?\.[a-z]{1,2})*",
+    re.IGNORECASE,
+)
+"""A word whose point ends no sentence: St. Bernard, no. 5, J. Smith, e.g., the U.S. flag, Ph.D."""
+ANEW = re.compile(r"(?:The|An?)\s+[a-z]")
+"""A sentence begins, whatever was before: etc. The dog."""
+ARTICLE = r"(?:the|an?)\s"
+PLACE = re.compile(
+    r"\b(?:on|at|in|to)\s+the\s+(?:far\s+|very\s+)?(?:left|right|top|bottom|middle|cent(?:er|re)"
+    r"|front|back|background|foreground)\b",
+    re.IGNORECASE,
+)
+LISTED = re.compile(rf"\W*{ARTICLE}.*?(?:,\s*(?:and\s+)?|\s*/\s*){ARTICLE}", re.IGNORECASE)
+"""The red square, the blue circle."""
+PAIRED = re.compile(rf"\W*{ARTICLE}(?:(?!\b{ARTICLE}).)*?\s(?:and|&)\s+{ARTICLE}", re.IGNORECASE)
+"""The square and the circle; not: a man in a shirt and a hat, where the hat is the man's too."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +98,29 @@ def split_sentences(text: str) -> list[str]:
     """Return the sentences of a text, each with a word in it; a text of one word more is one."""
     parts, first = [], 0
     for found in END.finditer(text):
-        if not ABBREVIATION.fullmatch(found[1]):
+        if not _abbreviated(found[1], found[2], text[found.end() :]):
             parts.append(text[first : found.end()])
             first = found.end()
     parts.append(text[first:])
     plain = [part.strip().rstrip(".!?;。！？；") for part in parts]
     return [part for part in plain if any(letter.isalpha() for letter in part)]
+
+
+def about_several(sentences: Sequence[str]) -> list[str]:
+    """Return a line for each sentence that may name several objects, though it may name one."""
+    return [
+        f"{sentence!r} is taken to mean one object; give several as several arguments, each in "
+        "quotes of its own"
+        for sentence in sentences
+        if LISTED.match(sentence) or PAIRED.match(PLACE.sub("", sentence))
+    ]
+
+
+def _abbreviated(word: str, stop: str, rest: str) -> bool:
+    """Whether a stop is the point of an abbreviation, given the word before and what follows."""
+    word = word.lstrip("(\"'“‘")
+    known = ABBREVIATION.fullmatch(word) is not None
+    return known and stop.strip() == "." and not ANEW.match(rest)
 
 
 def expressions(
