@@ -21,8 +21,8 @@ test: install ## run the tests but for the slow ones
 test-slow: install ## run the tests marked slow
 	python -m pytest tests -m slow
 
-benchmark: install ## time and memory of training steps and predictions on this machine
-	python scripts/benchmark.py
+benchmark: install ## speed and memory on this machine; OTHER=adapter.py: against other code
+	python scripts/benchmark.py$(if $(OTHER), --other $(OTHER))
 
 lint: install ## check rules, format and types
 	ruff check $(CODE)
