@@ -28,6 +28,17 @@ NOT_TYPED = {
     "losh demo": "needs the extra `demo`, a server that waits",
     "dvc repro": "is typed in a block",
 }
+FILLED = {
+    "<this repository>": "the one that the test clones",
+    "FOLDER": "made by scripts/make_own_data.py",
+    "CKPT": "made by `losh export-checkpoint`",
+}
+"""What a person puts something else for, and what it is here."""
+PLACEHOLDER = re.compile(
+    r"<[^<>'\n]+>|\.\.\.|…"  # <address>, model.base=...
+    r"|(?<![\w./=-])[A-Z][A-Z_]+(?![\w./-])"  # CLIP
+    r"|(?<=\w)=[A-Z_]*(?!\S)"  # model.base= and model.base=NAME
+)
 STOPS = "losh recipe losh_a2d_sentences && dvc repro"
 """Ends with the list of files that only a person can fetch."""
 
@@ -43,7 +54,7 @@ def commands(text: str) -> list[str]:
     found = []
     for block in blocks(text.replace("\\\n    ", "")):
         if block[0].startswith("import "):
-            found.append("python <<'END'\n" + "\n".join(block) + "\nEND")
+            found.append("python <<'end'\n" + "\n".join(block) + "\nend")
         elif TYPED.match(block[0]):
             found += block
     return found
@@ -56,13 +67,18 @@ def inline_commands(text: str) -> list[str]:
     return list(dict.fromkeys(span for span in spans if TYPED.match(span)))
 
 
+def unfilled(command: str) -> list[str]:
+    """What stands in a command for something else, and is not made here."""
+    return [found for found in PLACEHOLDER.findall(command) if found not in FILLED]
+
+
 def test_what_is_typed_is_told_from_what_is_printed():
     page = "text `make help` and\n`dvc\nrepro`, `model.base`\n\n    dvc repro\n    losh check\n\n"
     page += "    import losh\n    losh.load()\n\n    printed: 3 samples\n    losh 3\n"
     assert commands(page) == [
         "dvc repro",
         "losh check",
-        "python <<'END'\nimport losh\nlosh.load()\nEND",
+        "python <<'end'\nimport losh\nlosh.load()\nend",
     ]
     assert inline_commands(page) == ["make help", "dvc repro"]
     assert commands(README)[:2] == [
@@ -70,6 +86,16 @@ def test_what_is_typed_is_told_from_what_is_printed():
         "make run",
     ]
     assert STOPS in commands(README)
+
+
+def test_no_command_of_the_readme_holds_a_placeholder():
+    for typed in (*commands(README), *inline_commands(README)):
+        assert unfilled(typed) == [], typed
+    assert unfilled("dvc exp run -S model.base=...") == ["..."]
+    assert unfilled("dvc exp run -S model.base=") == ["="]
+    assert unfilled("dvc exp run -S model.base=NAME") == ["=NAME"]
+    assert unfilled("pip install git+<address>") == ["<address>"]
+    assert unfilled("losh predict CLIP 'a disc' -o overlay.mp4") == ["CLIP"]
 
 
 @pytest.fixture
