@@ -172,7 +172,13 @@ def parser() -> argparse.ArgumentParser:
         "ablation", help="queue the ablation of the method's parts, or show its table"
     )
     one.add_argument("what", choices=["queue", "show"])
-    one.add_argument("--rows", nargs="+", metavar="ROW", help="these rows alone, such as base all")
+    one.add_argument(
+        "--rows",
+        nargs="+",
+        action="extend",
+        metavar="ROW",
+        help="these rows alone, such as base all, or --rows=-PART (may be repeated)",
+    )
     one.add_argument(
         "--base", metavar="NAME", help="the base pipeline (default: model.base of params.yaml)"
     )

@@ -13,7 +13,7 @@ def draw(summed: list[Summary], score: str, out: Path) -> None:
     """Bars of the rows with 95 % intervals, and a dot for each of several seeds.
 
     The interval is that of the mean over seeds (Student's t); of a row with one seed that over
-    clips.
+    clips, and none where it is not known.
     """
     import matplotlib
 
@@ -26,10 +26,11 @@ def draw(summed: list[Summary], score: str, out: Path) -> None:
     means = [one.mean for one in summed]
     axis.barh(names, means, color="#9ecae1")
     limits = [_limits(one, score) for one in summed]
-    for place, (one, (low, high)) in enumerate(zip(summed, limits, strict=True)):
-        axis.errorbar(
-            one.mean, place, xerr=[[one.mean - low], [high - one.mean]], color="black", capsize=3
-        )
+    for place, (one, ends) in enumerate(zip(summed, limits, strict=True)):
+        low, high = ends or (one.mean, one.mean)
+        if ends:
+            widths = [[one.mean - low], [high - one.mean]]
+            axis.errorbar(one.mean, place, xerr=widths, color="black", capsize=3)
         if len(one.values) > 1:
             axis.plot(list(one.values.values()), [place] * len(one.values), "o", color="#08519c")
         axis.annotate(
@@ -43,8 +44,10 @@ def draw(summed: list[Summary], score: str, out: Path) -> None:
     axis.invert_yaxis()
     seeds = max(len(one.values) for one in summed)
     over = f"seeds; dots: seeds, up to {seeds}" if seeds > 1 else "clips"
+    over += "; one seed: over clips, or none" if seeds > 1 and _single(summed) else ""
     axis.set(xlabel=f"{score} (95 % interval over {over})")
-    axis.set_xlim(0, 1.12 * max(high for _, high in limits))
+    highs = [limit[1] if limit else one.mean for one, limit in zip(summed, limits, strict=True)]
+    axis.set_xlim(0, 1.12 * max(highs))
     with atomic_write(out) as part:
         figure.savefig(part, format="png", dpi=100, metadata={"Software": None})
     plt.close(figure)
@@ -57,8 +60,12 @@ def _name(one: Summary, several: dict[str, bool]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _limits(one: Summary, score: str) -> tuple[float, float]:
+def _single(summed: list[Summary]) -> bool:
+    return any(len(one.values) == 1 for one in summed)
+
+
+def _limits(one: Summary, score: str) -> tuple[float, float] | None:
     if not math.isnan(one.half_width):
         return one.mean - one.half_width, one.mean + one.half_width
-    ends = (one.means.get(f"{score}_interval.{end}", one.mean) for end in ("low", "high"))
-    return next(ends), next(ends)
+    low, high = (one.means.get(f"{score}_interval.{end}") for end in ("low", "high"))
+    return None if low is None or high is None else (low, high)

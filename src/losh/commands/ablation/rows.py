@@ -31,10 +31,12 @@ AGAINST = {
     "short": "base",
     **{f"+{part}": "short" for part in PARTS},
     **{f"-{part}": "all" for part in PARTS},
-    "all": "base",
+    "all": "short",
     **{f"all:{rule}": "all" for rule in RULES},
 }
-"""Row -> the row that differs from it in what it is about alone."""
+"""Row -> the row that differs from it in what it is about alone; every row also stands against the
+base.
+"""
 
 
 @dataclass(frozen=True)

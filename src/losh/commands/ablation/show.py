@@ -11,7 +11,12 @@ from losh.commands.ablation.sample_scores import SampleScores
 from losh.commands.ablation.settings import settings_at
 from losh.commands.ablation.statistics import main_score, summaries
 from losh.commands.ablation.table_file import read_table, write_table
-from losh.commands.ablation.tables import markdown, markdown_of_parts, markdown_of_rows
+from losh.commands.ablation.tables import (
+    markdown,
+    markdown_of_kinds,
+    markdown_of_parts,
+    markdown_of_rows,
+)
 from losh.commands.experiments import read_experiments
 from losh.errors import UserError
 from losh.runtime.files import atomic_write
@@ -24,16 +29,25 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
 
     These are metrics/ablation.csv, docs/ablation.png and the tables in docs/ablation.md. Runs that
     the first had before and that are not here are kept.
+
+    Raises:
+        UserError: nothing has been queued here, and the table is empty.
     """
     table = metrics / "ablation.csv"
     here = _with_settings(results(read_experiments(all_commits=True)))
     earlier = _with_settings(read_table(table))
+    if not here and not earlier:
+        raise UserError(
+            f"no experiment of the ablation is here, and {table} has none",
+            "Run `losh ablation queue`, `dvc queue start`",
+        )
     found = in_order(newest(here + earlier))  # an experiment takes the place of its line
     kept = [one for one in earlier if one in found]
     write_table(found, table)
     score = main_score(found)
-    summed = summaries(found, score, SampleScores(score))
-    parts = [markdown_of_rows(summed, score), markdown_of_parts(summed)] if summed else []
+    summed = summaries(found, score, SampleScores())
+    parts = [markdown_of_rows(summed, score), markdown_of_parts(summed), markdown_of_kinds(summed)]
+    parts = parts if summed else []
     text = "\n\n".join([*(part for part in parts if part), "Every run:", markdown(found)])
     page = [text]
     if summed:

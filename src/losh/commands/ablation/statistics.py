@@ -75,7 +75,9 @@ class Summary:
     to_base: Difference | None = None
     """None for the base itself, and where no seed has both."""
     to_neighbour: Difference | None = None
-    """The same against the row that lacks, or has, one part."""
+    """The same against the row that AGAINST names."""
+    by_kind: dict[str, Difference] = field(default_factory=dict)
+    """Score of a kind of expressions -> what the row scores more than the base there."""
 
 
 def main_score(results: list[Result]) -> str:
@@ -89,14 +91,14 @@ def main_score(results: list[Result]) -> str:
 def summaries(
     results: list[Result],
     score: str,
-    samples: Callable[[Result], Samples | None] = lambda _: None,
+    samples: Callable[[Result, str], Samples | None] = lambda *_: None,
 ) -> list[Summary]:
     """Make a summary per base, row, change and dataset, in the order of `results`.
 
     Args:
         results: of `losh.commands.ablation.results`.
         score: which one.
-        samples: gives that score of each sample of a result, or None.
+        samples: gives a score of each sample of a result, or None.
     """
     groups: dict[Group, dict[int, Result]] = {}
     for one in results:
@@ -105,13 +107,31 @@ def summaries(
     found = []
     for group, runs in groups.items():
         row = group[1]
-        known = [
-            _difference(other, runs, theirs, score, samples) if theirs else None
-            for other in ("base", AGAINST.get(row, ""))
-            for theirs in [_other_row(groups, group, other) if other != row else {}]
-        ]
-        found.append(_summary(runs, score, *known))
+        neighbour = AGAINST.get(row, "")
+        base, beside = (
+            _other_row(groups, group, other) if other != row else {}
+            for other in ("base", neighbour)
+        )
+        to_base = _difference("base", runs, base, score, samples)
+        to_neighbour = _difference(neighbour, runs, beside, score, samples)
+        by_kind = _by_kind(runs, base, samples)
+        found.append(_summary(runs, score, to_base, to_neighbour, by_kind))
     return found
+
+
+def _by_kind(
+    runs: dict[int, Result],
+    base: dict[int, Result],
+    samples: Callable[[Result, str], Samples | None],
+) -> dict[str, Difference]:
+    shared = [
+        key
+        for key in next(iter(runs.values())).scores
+        if key.startswith("kinds.") and key.endswith(".mean_iou")
+        if all(key in one.scores for of in (runs, base) for one in of.values())
+    ]
+    found = {key: _difference("base", runs, base, key, samples) for key in shared}
+    return {key: one for key, one in found.items() if one is not None}
 
 
 def _other_row(groups: dict[Group, dict[int, Result]], group: Group, row: str) -> dict:
@@ -136,6 +156,7 @@ def _summary(
     score: str,
     to_base: Difference | None,
     to_neighbour: Difference | None,
+    by_kind: dict[str, Difference],
 ) -> Summary:
     one = next(iter(runs.values()))
     values = {seed: run.scores[score] for seed, run in runs.items()}
@@ -155,6 +176,7 @@ def _summary(
         _means(list(runs.values())),
         to_base,
         to_neighbour,
+        by_kind,
     )
 
 
@@ -168,7 +190,7 @@ def _difference(
     runs: dict[int, Result],
     theirs: dict[int, Result],
     score: str,
-    samples: Callable[[Result], Samples | None],
+    samples: Callable[[Result, str], Samples | None],
 ) -> Difference | None:
     seeds = sorted(runs.keys() & theirs.keys())
     if not seeds:
@@ -181,7 +203,9 @@ def _difference(
         float(gains.mean()),
         len(seeds),
         float(stats.ttest_rel(ours, others).pvalue) if tested else math.nan,
-        paired_interval([(samples(runs[seed]), samples(theirs[seed])) for seed in seeds]),
+        paired_interval(
+            [(samples(runs[seed], score), samples(theirs[seed], score)) for seed in seeds]
+        ),
     )
 
 

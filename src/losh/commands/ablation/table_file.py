@@ -14,12 +14,17 @@ from losh.commands.ablation.tables import COMMIT, NUMBERS
 from losh.errors import UserError
 from losh.runtime.files import atomic_write
 
+SCORES = [
+    *NUMBERS,
+    *(f"{key}_interval.{end}" for key in ("mean_iou", "j_and_f") for end in ("low", "high")),
+]
+"""What is kept: what the page shows, and the main score's interval over clips for the picture."""
 KNOWN = ["base", "row", "seed", "changes", "weights", "dataset", "start", "state"]
 
 
 def write_table(found: list[Result], out: Path) -> None:
     """Write a line per row, seed and dataset; `start` is the commit that a run was started from."""
-    keys = [key for key in NUMBERS if any(key in one.scores for one in found)]
+    keys = [key for key in SCORES if any(key in one.scores for one in found)]
     with atomic_write(out) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*KNOWN, *keys])
@@ -55,6 +60,6 @@ def _result(line: dict[str, str]) -> Result:
         weights=line.get("weights") or "",  # older tables have them among the changes
         state=line["state"],
         dataset=line["dataset"],
-        scores={key: float(line[key]) for key in NUMBERS if line.get(key)},
+        scores={key: float(line[key]) for key in SCORES if line.get(key)},
         start=line["start"],
     )

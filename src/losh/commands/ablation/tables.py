@@ -90,6 +90,33 @@ def markdown_of_parts(summed: list[Summary]) -> str:
     return _table(head, lines)
 
 
+def markdown_of_kinds(summed: list[Summary]) -> str:
+    """Show what each row has more than the base by kind of expression, tested as over all.
+
+    Without a pair it is "".
+    """
+    pairs = [one for one in summed if one.by_kind]
+    keys = [key for key in KINDS if any(key in one.by_kind for one in pairs)]
+    head = ["base", "row", "changes", "dataset"]
+    head += [f"{NUMBERS[key]}, minus base" for key in keys]
+    lines = [
+        [one.base, one.row, one.changed, one.dataset]
+        + [_one_cell(one.by_kind.get(key)) for key in keys]
+        for one in pairs
+    ]
+    return _table(head, lines) if pairs else ""
+
+
+def _one_cell(one: Difference | None) -> str:
+    """As `_cells`; bold where it is more than chance."""
+    if one is None:
+        return ""
+    mean, interval, p_value, verdict = _cells(one)
+    tests = ", ".join(part for part in (interval.strip("()"), p_value and f"p {p_value}") if part)
+    mean = f"**{mean}**" if verdict == "yes" else mean
+    return f"{mean} ({tests})" if tests else mean
+
+
 def _heads(other: str) -> list[str]:
     return [f"minus {other}", "95 % over clips", "p (paired t)", "more than chance"]
 
