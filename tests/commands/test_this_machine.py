@@ -13,6 +13,7 @@ import torch
 from losh import __version__
 from losh.cli import main
 from losh.commands import this_machine as machine
+from losh.datasets.locate import variable_of
 
 ROOT = Path(__file__).parents[2]
 SLOW = {"torch", "transformers", "spacy", "numpy", "pydantic", "losh.params"}
@@ -68,6 +69,16 @@ def test_check_says_what_is_here_and_the_next_command(tmp_path, monkeypatch, cap
     rows = {name.strip(): value.strip() for name, value in rows.items()}
     assert rows["data/raw"] == "mine" and rows["data/flow"] == "nothing yet"
     assert rows["model"].endswith("is missing") and rows["next"].startswith("make run")
+    assert rows["data/sources"] == rows["checkpoints"] == "nothing yet"
+    (tmp_path / "data" / "sources" / "a2d").mkdir(parents=True)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "first.safetensors").touch()
+    (tmp_path / "params.yaml").write_text("datasets: {my-clips: {kind: folder}}")
+    monkeypatch.setenv("LOSH_MY_CLIPS", "/none/there")
+    main(["check"])
+    said = capsys.readouterr().out
+    assert "a2d, LOSH_MY_CLIPS (/none/there, which is not there)" in said
+    assert variable_of("my-clips") == "LOSH_MY_CLIPS" and "first.safetensors" in said
     (tmp_path / "data" / "model").mkdir()
     (tmp_path / "data" / "model" / "model.safetensors").write_bytes(bytes(2**20))
     main(["check"])
@@ -88,6 +99,29 @@ def test_a_gpu_is_what_nvidia_smi_says(tmp_path, monkeypatch):
     assert "device cpu (this torch has no CUDA" in machine.version_line()
     monkeypatch.setenv("LOSH_DEVICE", "cpu")
     assert "device cpu (LOSH_DEVICE)" in machine.version_line()
+
+
+@pytest.mark.parametrize(
+    ("names", "seen"),
+    [
+        (None, "ab"),
+        ("", ""),
+        ("-1", ""),
+        ("1", "b"),
+        ("1, 0", "ba"),
+        ("0,7,1", "a"),
+        ("GPU-8932f937", "ab"),
+    ],
+)
+def test_a_gpu_that_cuda_may_not_see_is_none(monkeypatch, names, seen):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if names is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
+    assert machine._visible(["a", "b"]) == list(seen)
+    monkeypatch.delenv("LOSH_DEVICE", raising=False)
+    monkeypatch.setattr(machine, "gpus", lambda: list(seen))
+    hidden = "cpu (CUDA_VISIBLE_DEVICES names no GPU that is here)"
+    assert (machine._device() == hidden) == (not seen)
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch):

@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
+import yaml
+
 from losh import __version__
 from losh.commands.repository import is_repository
 from losh.own_video.settings import DEFAULT_MODEL
@@ -68,7 +70,7 @@ def next_command(here: Path, missing: list[str]) -> str:
 
 
 def gpus() -> list[str]:
-    """Return the NVIDIA GPUs by what nvidia-smi says, a line each."""
+    """Return the NVIDIA GPUs that CUDA may see, by what nvidia-smi says, a line each."""
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader"]
@@ -76,11 +78,27 @@ def gpus() -> list[str]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [
+    found = [
         f"{parts[0]} ({parts[2]} of {parts[1]} free, driver {parts[3]})"
         for parts in (line.split(", ") for line in done.stdout.strip().splitlines())
         if len(parts) == 4
     ]
+    return _visible(found)
+
+
+def _visible(found: list[str]) -> list[str]:
+    """Return those that CUDA_VISIBLE_DEVICES names by number; by other names it is not known."""
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if names is None:
+        return found
+    seen: list[str] = []
+    for name in names.replace(" ", "").split(","):
+        if not name.isdecimal():
+            return found if name.strip("-") and not name.startswith("-") else seen
+        if int(name) >= len(found):
+            return seen  # as CUDA does: the first that is none ends the list
+        seen.append(found[int(name)])
+    return seen
 
 
 def _device() -> str:
@@ -88,6 +106,8 @@ def _device() -> str:
     found = gpus()
     if os.environ.get("LOSH_DEVICE") == "cpu":
         return "cpu (LOSH_DEVICE)"
+    if not found and "CUDA_VISIBLE_DEVICES" in os.environ:
+        return "cpu (CUDA_VISIBLE_DEVICES names no GPU that is here)"
     if not found:
         return "cpu (no NVIDIA GPU is seen)"
     if "CUDA" not in _build():
@@ -140,17 +160,34 @@ def _disk(here: Path) -> str:
     return f"{usage.free / 2**30:.0f} GiB free of {usage.total / 2**30:.0f} GiB here"
 
 
+def _dataset_names(here: Path) -> list[str]:
+    try:
+        return list(yaml.safe_load((here / "params.yaml").read_text(encoding="utf-8"))["datasets"])
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return []  # what is wrong with the file, `dvc repro` says
+
+
 def _contents(here: Path) -> list[tuple[str, str]]:
     """Return which datasets and weights are here."""
     if not is_repository(here):
         return [("here", "no clone of the repository (no dvc.yaml and params.yaml)")]
     rows = []
+    sources = sorted(path.name for path in (here / "data" / "sources").glob("[!.]*"))
+    for name in _dataset_names(here):
+        # As losh.datasets.locate.variable_of, whose package takes a second to import.
+        variable = "LOSH_" + re.sub(r"\W", "_", name).upper()
+        if place := os.environ.get(variable):
+            there = "" if Path(place).exists() else ", which is not there"
+            sources.append(f"{variable} ({place}{there})")
+    rows.append(("data/sources", ", ".join(sources) or "nothing yet"))
     for folder, done in (("raw", "dataset.json"), ("frames", "index.json"), ("flow", "index.json")):
         found = sorted(path.parent.name for path in (here / "data" / folder).glob(f"*/{done}"))
         rows.append((f"data/{folder}", ", ".join(found) or "nothing yet"))
     model = here / DEFAULT_MODEL
     size = f"{DEFAULT_MODEL}, {model.stat().st_size / 2**20:.0f} MiB" if model.is_file() else ""
     rows.append(("model", size or f"{DEFAULT_MODEL} is missing"))
+    weights = sorted(path.name for path in (here / "checkpoints").glob("[!.]*"))
+    rows.append(("checkpoints", ", ".join(weights) or "nothing yet"))
     scored = sorted(path.stem for path in (here / "metrics" / "eval").glob("*.json"))
     rows.append(("scored", ", ".join(scored) or "nothing yet"))
     return rows
