@@ -27,7 +27,7 @@ from losh.commands.ablation.rows import (
     labels,
     plan,
 )
-from losh.commands.ablation.sample_scores import samples_of
+from losh.commands.ablation.sample_scores import rows_of, samples_of
 from losh.commands.ablation.settings import digest, settings_at
 from losh.commands.ablation.show import BEGIN, END, show, write_between
 from losh.commands.ablation.statistics import Difference, paired_interval, summaries
@@ -382,7 +382,7 @@ def test_an_unknown_base_is_refused():
 
 
 def test_samples_are_read_from_the_table_of_expressions():
-    table = (
+    table = rows_of(
         "video,expression_set,expression_id,instance,frame,iou,kind\n"
         "a,,0,1,4,0.250000,plain\n"
         "a,,0,1,8,,plain\n"
@@ -411,7 +411,8 @@ def test_kinds_are_compared_as_all_expressions_are():
         gains = {plain: (0.1, 0.3)}.get(score, (0.0, 0.0)) if one.row == "all" else (0.0, 0.0)
         return {(clip, "", "0", "4"): gain for clip, gain in zip("ab", gains, strict=True)}
 
-    base, all_parts = summaries(results([start(), *found]), "mean_iou", samples)
+    kinds = [plain, motion]
+    base, all_parts = summaries(results([start(), *found]), "mean_iou", samples, kinds)
     assert base.by_kind == {} and list(all_parts.by_kind) == [plain]
     gain = all_parts.by_kind[plain]
     assert (gain.against, gain.mean) == ("base", pytest.approx(0.2))

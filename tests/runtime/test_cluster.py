@@ -21,8 +21,7 @@ import distributed  # noqa: F401 - its settings come with it, before `here` adds
 import psutil
 import pytest
 import yaml
-from runtime.items_of_workers import device_of, squared
-from runtime.test_machine import faults_of, freed_at_once
+from runtime.items_of_workers import device_of, faults_of, freed_at_once, squared
 
 from losh.download import download
 from losh.errors import UserError

@@ -1,37 +1,18 @@
 """Freed memory is kept where malloc is glibc's: the second time, no page is faulted in anew."""
 
 import os
-import resource
 import subprocess
 import sys
 
-import numpy as np
-import psutil
 import pytest
 
 PROBE = """
 import sys
 from losh.runtime.machine import keep_freed_memory
-from runtime.test_machine import faults_of
+from runtime.items_of_workers import faults_of
 done = keep_freed_memory(dict([sys.argv[2].split("=")])) if sys.argv[1] == "keep" else None
 print(done, faults_of(20))
 """
-
-
-def faults_of(rounds: int) -> int:
-    """How many pages are faulted in when so many arrays of 32 MB come and go."""
-    np.ones(4_000_000)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(rounds):
-        np.ones(4_000_000)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-
-def freed_at_once(megabytes: int) -> tuple[int, int]:
-    """This process, and the bytes that it still holds after so many in arrays of 32 MB."""
-    arrays = [np.ones(4_000_000) for _ in range(megabytes // 32)]
-    del arrays
-    return os.getpid(), psutil.Process().memory_info().rss
 
 
 def probe(mode: str, unchosen: str = "NONE=", **environment: str) -> tuple[str, int]:

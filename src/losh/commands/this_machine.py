@@ -93,10 +93,10 @@ def _visible(found: list[str]) -> list[str]:
         return found
     seen: list[str] = []
     for name in names.replace(" ", "").split(","):
-        if not name.isdecimal():
-            return found if name.strip("-") and not name.startswith("-") else seen
-        if int(name) >= len(found):
-            return seen  # as CUDA does: the first that is none ends the list
+        if name and name[0] != "-" and not name.isdecimal():
+            return found
+        if not name.isdecimal() or int(name) >= len(found):
+            break  # as CUDA does: the first that is none ends the list
         seen.append(found[int(name)])
     return seen
 

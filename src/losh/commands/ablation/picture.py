@@ -25,17 +25,17 @@ def draw(summed: list[Summary], score: str, out: Path) -> None:
     figure, axis = plt.subplots(figsize=(8, 1.1 + 0.34 * len(summed)), layout="constrained")
     means = [one.mean for one in summed]
     axis.barh(names, means, color="#9ecae1")
-    limits = [_limits(one, score) for one in summed]
-    for place, (one, ends) in enumerate(zip(summed, limits, strict=True)):
-        low, high = ends or (one.mean, one.mean)
-        if ends:
-            widths = [[one.mean - low], [high - one.mean]]
+    pairs = [(one, _limits(one, score)) for one in summed]
+    ends = [max(*(limit or (one.mean,)), *one.values.values()) for one, limit in pairs]
+    for place, (one, limit) in enumerate(pairs):
+        if limit:
+            widths = [[one.mean - limit[0]], [limit[1] - one.mean]]
             axis.errorbar(one.mean, place, xerr=widths, color="black", capsize=3)
         if len(one.values) > 1:
             axis.plot(list(one.values.values()), [place] * len(one.values), "o", color="#08519c")
         axis.annotate(
             f"{one.mean:.3f}",
-            (max(high, *one.values.values()), place),
+            (ends[place], place),
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
@@ -44,10 +44,10 @@ def draw(summed: list[Summary], score: str, out: Path) -> None:
     axis.invert_yaxis()
     seeds = max(len(one.values) for one in summed)
     over = f"seeds; dots: seeds, up to {seeds}" if seeds > 1 else "clips"
-    over += "; one seed: over clips, or none" if seeds > 1 and _single(summed) else ""
+    if seeds > 1 and any(len(one.values) == 1 for one in summed):
+        over += "; one seed: over clips, or none"
     axis.set(xlabel=f"{score} (95 % interval over {over})")
-    highs = [limit[1] if limit else one.mean for one, limit in zip(summed, limits, strict=True)]
-    axis.set_xlim(0, 1.12 * max(highs))
+    axis.set_xlim(0, 1.12 * max(ends))
     with atomic_write(out) as part:
         figure.savefig(part, format="png", dpi=100, metadata={"Software": None})
     plt.close(figure)
@@ -58,10 +58,6 @@ def _name(one: Summary, several: dict[str, bool]) -> str:
     parts += [one.base] if several["base"] else []
     parts += [one.dataset] if several["dataset"] else []
     return " ".join(part for part in parts if part)
-
-
-def _single(summed: list[Summary]) -> bool:
-    return any(len(one.values) == 1 for one in summed)
 
 
 def _limits(one: Summary, score: str) -> tuple[float, float] | None:

@@ -12,6 +12,7 @@ from losh.commands.ablation.statistics import Samples
 from losh.commands.experiments import cached_output
 from losh.moving_shapes.single_frame import GROUPS
 
+Rows = list[dict[str, str]]
 COLUMNS = {"mean_iou": "iou", "j_and_f": "j_and_f"}
 """Score -> column of data/evaluate/D/expressions.csv whose mean it is."""
 
@@ -20,7 +21,8 @@ class SampleScores:
     """Gives the samples of a result and a score, each table read once."""
 
     def __init__(self) -> None:
-        self._read = cache(self._table)
+        self._rows = cache(self._read)
+        self._samples = cache(self._of)
 
     def __call__(self, one: Result, score: str) -> Samples | None:
         """None where the score is no mean over samples, or the table is not in the cache.
@@ -28,19 +30,27 @@ class SampleScores:
         Args:
             score: `mean_iou`, `j_and_f`, or `kinds.KIND.mean_iou`.
         """
-        *of, name = score.removeprefix("kinds.").split(".")
-        column, kind = COLUMNS.get(name), of[0] if score.startswith("kinds.") else ""
-        if column is None or (of and not kind) or not one.rev:
-            return None
-        table = self._read(one.rev, one.dataset)
-        return None if table is None else samples_of(table, column, kind)
+        return self._samples(one.rev, one.dataset, score) if one.rev else None
 
-    def _table(self, rev: str, dataset: str) -> str | None:
+    def _of(self, rev: str, dataset: str, score: str) -> Samples | None:
+        kind, name = "", score
+        if score.startswith("kinds."):
+            kind, _, name = score.removeprefix("kinds.").partition(".")
+        column = COLUMNS.get(name)
+        rows = self._rows(rev, dataset) if column else None
+        return None if rows is None else samples_of(rows, str(column), kind)
+
+    def _read(self, rev: str, dataset: str) -> Rows | None:
         data = cached_output(Path(f"data/evaluate/{dataset}/expressions.csv"), rev)
-        return None if data is None else data.decode("utf-8")
+        return None if data is None else rows_of(data.decode("utf-8"))
 
 
-def samples_of(table: str, column: str, kind: str = "") -> Samples:
+def rows_of(table: str) -> Rows:
+    """Rows of data/evaluate/D/expressions.csv, by its header."""
+    return list(csv.DictReader(io.StringIO(table)))
+
+
+def samples_of(rows: Rows, column: str, kind: str = "") -> Samples:
     """(clip, set, expression, frame) -> score, of the rows that have one.
 
     Args:
@@ -51,6 +61,6 @@ def samples_of(table: str, column: str, kind: str = "") -> Samples:
         (row["video"], row["expression_set"], row["expression_id"], row["frame"]): float(
             row[column]
         )
-        for row in csv.DictReader(io.StringIO(table))
+        for row in rows
         if row[column] and (not kind or row["kind"] in kinds)
     }

@@ -12,6 +12,7 @@ from losh.commands.ablation.settings import settings_at
 from losh.commands.ablation.statistics import main_score, summaries
 from losh.commands.ablation.table_file import read_table, write_table
 from losh.commands.ablation.tables import (
+    KINDS,
     markdown,
     markdown_of_kinds,
     markdown_of_parts,
@@ -45,7 +46,7 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
     kept = [one for one in earlier if one in found]
     write_table(found, table)
     score = main_score(found)
-    summed = summaries(found, score, SampleScores())
+    summed = summaries(found, score, SampleScores(), KINDS)
     parts = [markdown_of_rows(summed, score), markdown_of_parts(summed), markdown_of_kinds(summed)]
     parts = parts if summed else []
     text = "\n\n".join([*(part for part in parts if part), "Every run:", markdown(found)])

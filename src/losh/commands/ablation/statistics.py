@@ -11,7 +11,7 @@ bootstrap alone would call two trainings of one row that differ in the seed diff
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,6 +92,7 @@ def summaries(
     results: list[Result],
     score: str,
     samples: Callable[[Result, str], Samples | None] = lambda *_: None,
+    kinds: Sequence[str] = (),
 ) -> list[Summary]:
     """Make a summary per base, row, change and dataset, in the order of `results`.
 
@@ -99,6 +100,7 @@ def summaries(
         results: of `losh.commands.ablation.results`.
         score: which one.
         samples: gives a score of each sample of a result, or None.
+        kinds: the scores of kinds of expressions that are compared with the base's, too.
     """
     groups: dict[Group, dict[int, Result]] = {}
     for one in results:
@@ -114,24 +116,14 @@ def summaries(
         )
         to_base = _difference("base", runs, base, score, samples)
         to_neighbour = _difference(neighbour, runs, beside, score, samples)
-        by_kind = _by_kind(runs, base, samples)
+        by_kind = {
+            key: found_there
+            for key in kinds
+            if all(key in one.scores for of in (runs, base) for one in of.values())
+            if (found_there := _difference("base", runs, base, key, samples)) is not None
+        }
         found.append(_summary(runs, score, to_base, to_neighbour, by_kind))
     return found
-
-
-def _by_kind(
-    runs: dict[int, Result],
-    base: dict[int, Result],
-    samples: Callable[[Result, str], Samples | None],
-) -> dict[str, Difference]:
-    shared = [
-        key
-        for key in next(iter(runs.values())).scores
-        if key.startswith("kinds.") and key.endswith(".mean_iou")
-        if all(key in one.scores for of in (runs, base) for one in of.values())
-    ]
-    found = {key: _difference("base", runs, base, key, samples) for key in shared}
-    return {key: one for key, one in found.items() if one is not None}
 
 
 def _other_row(groups: dict[Group, dict[int, Result]], group: Group, row: str) -> dict:
