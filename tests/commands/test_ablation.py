@@ -473,8 +473,10 @@ def test_without_experiments_the_table_is_shown(tmp_path, monkeypatch, capsys):
     write_table(results([start(), experiment(row, 0.5)]), metrics / "ablation.csv")
     before = (metrics / "ablation.csv").read_text()
     show(metrics, docs)
-    assert "0.500" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "0.500" in said and "without intervals over clips" in said
     assert (metrics / "ablation.csv").read_text() == before
+    assert list(docs.iterdir()) == []  # the page may say more, of samples that are not here
 
 
 def test_rows_may_be_named_one_by_one():

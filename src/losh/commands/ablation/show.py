@@ -29,7 +29,8 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
     """Print every row that has run, failed or waits, and write the files of the ablation.
 
     These are metrics/ablation.csv, docs/ablation.png and the tables in docs/ablation.md. Runs that
-    the first had before and that are not here are kept.
+    the first had before and that are not here are kept. Where no experiment is here at all, the
+    files stay as they are.
 
     Raises:
         UserError: nothing has been queued here, and the table is empty.
@@ -44,18 +45,24 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
         )
     found = in_order(newest(here + earlier))  # an experiment takes the place of its line
     kept = [one for one in earlier if one in found]
-    write_table(found, table)
     score = main_score(found)
     summed = summaries(found, score, SampleScores(), KINDS)
     parts = [markdown_of_rows(summed, score), markdown_of_parts(summed), markdown_of_kinds(summed)]
     parts = parts if summed else []
     text = "\n\n".join([*(part for part in parts if part), "Every run:", markdown(found)])
-    page = [text]
-    if summed:
-        draw(summed, score, docs / "ablation.png")
-        page.insert(0, "![The rows' scores](ablation.png)")
-    write_between(docs / "ablation.md", "\n\n".join(page))
+    if here:
+        write_table(found, table)
+        page = [text]
+        if summed:
+            draw(summed, score, docs / "ablation.png")
+            page.insert(0, "![The rows' scores](ablation.png)")
+        write_between(docs / "ablation.md", "\n\n".join(page))
     print(text)
+    if not here:  # and so no samples: the page would lose what it says of clips
+        print(
+            f"\nno experiment is here, so this is {table} alone, without intervals over clips; "
+            f"{docs / 'ablation.md'} has them, and is left as it is"
+        )
     runs = {(one.group, one.seed) for one in found}
     left = [one for one in here if one not in found]
     left += [one for one in earlier if (one.group, one.seed) not in runs]
