@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from losh.testing.tiny_training import tiny_params
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "benchmark.py"
 CPU = torch.device("cpu")
+# What make sets for the programs that it runs, and a make among them reads.
+INHERITED_BY_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -209,8 +212,14 @@ def test_an_adapter_that_is_not_there_is_refused() -> None:
 
 def test_make_hands_the_adapter_on() -> None:
     def command(*variables: str) -> str:
-        make = ["make", "--dry-run", "benchmark", *variables]
-        return subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        # These tests may themselves have been started by make, which hands its flags and variables
+        # on to every make below it: they would decide what this one prints.
+        outside = {k: v for k, v in os.environ.items() if k not in INHERITED_BY_MAKE}
+        make = ["make", "--no-print-directory", "--dry-run", "benchmark", *variables]
+        done = subprocess.run(
+            make, cwd=ROOT, env=outside, capture_output=True, text=True, check=True
+        )
+        return done.stdout
 
     assert command().rstrip().endswith("python scripts/benchmark.py")
     assert command("OTHER=a/x.py").rstrip().endswith("benchmark.py --other a/x.py")
