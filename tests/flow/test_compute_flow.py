@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -112,6 +113,35 @@ def test_training_videos_alone_and_both_ways(tmp_path, fake):
         "dense.h5",
         "index.json",
     ]
+
+
+def test_the_next_frames_are_decoded_while_raft_works(tmp_path, monkeypatch):
+    """Those of the same video, and of the next one of a worker's part."""
+    decoded, seen = [], []
+    whole = compute._frame
+
+    def decode(frames, video, t, params):
+        decoded.append(video)
+        return whole(frames, video, t, params)
+
+    class Slow(FakeEstimator):
+        def estimate_both(self, frames, pairs):
+            of_this_and_the_next = 3 * (self.calls + 2)  # a video is one batch, of three frames
+            deadline = time.monotonic() + 10
+            while len(decoded) < min(9, of_this_and_the_next) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            seen.append(len(decoded))
+            return super().estimate_both(frames, pairs)
+
+    monkeypatch.setattr(compute, "_frame", decode)
+    monkeypatch.setattr(compute, "_new_estimator", lambda params: Slow())
+    videos = {name: {"split": "train", "stored": [0, 1, 2], "annotated": [1]} for name in "abc"}
+    root = write_frames(tmp_path / "frames" / "toy", videos)
+    job = compute.Job(root, "", params(), {})
+    tasks = [compute.Task(name, [(0, 1), (1, 2)], tmp_path / name) for name in "abc"]
+    rows = compute._compute_videos(job, tasks)
+    assert [len(row["pairs"]) for row in rows] == [4, 4, 4]
+    assert seen[0] >= 6 and seen[1:] == [9, 9]
 
 
 def test_the_stored_field_is_in_pixels_of_its_own_grid(tmp_path, fake):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +19,16 @@ from losh.frames import FrameStore
 from losh.media.resizing import resize_frame
 from losh.params import FlowParams
 from losh.runtime.files import quoted, read_json, sha256_of, write_json
-from losh.runtime.parallel import Need, map_items
+from losh.runtime.parallel import Need, map_parts
+from losh.runtime.read_ahead import read_ahead
 from losh.runtime.resume import SCRATCH, fingerprint, link, prune, stage_digest
 
 NEED = Need(worth=16, gpu=True, memory=4.0)
 """ptlflow takes 10 s to start, in which a process does some 16 videos of MovingShapes; one took at
 most 1.4 GB there, and larger frames need more.
 """
+AHEAD = 1
+"""Batches whose frames are decoded while RAFT works."""
 
 if TYPE_CHECKING:
     from losh.flow.estimator import FlowEstimator
@@ -104,11 +109,11 @@ def _compute_all(
     """Each task with its row, in order, worked on by all GPUs or by a cluster."""
     pairs = sum(len(task.pairs) for task in tasks)
     name = f"flow {job.frames_root.name}"
-    work = partial(_compute_video, job)
+    work = partial(_compute_videos, job)
     try:
         with (
             tqdm(total=pairs, desc=name, unit="pair", disable=not progress) as bar,
-            map_items(work, tasks, NEED) as made,
+            map_parts(work, tasks, NEED) as made,
         ):
             for task, row in zip(tasks, made, strict=True):
                 yield task, row
@@ -237,24 +242,56 @@ def _frames_of(frames_root: Path, index_digest: str) -> FrameStore:
     return FrameStore(frames_root)
 
 
-def _compute_video(job: Job, task: Task) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Batch:
+    """Pairs that RAFT gets at once."""
+
+    pairs: Sequence[Pair]
+    places: list[Pair]
+    """Of each pair in `images`."""
+    images: np.ndarray
+    """uint8 [N, H, W, 3] RGB at RAFT's size."""
+
+
+def _compute_videos(job: Job, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """Return a record for each video; its next frames, or the next one's, are decoded meanwhile."""
+    with closing(read_ahead(_batches(job, tasks), AHEAD)) as batches:
+        return [
+            _compute_video(job, task, islice(batches, len(_cut(task.pairs, job.params))))
+            for task in tasks
+        ]
+
+
+def _cut(pairs: Sequence[Pair], params: FlowParams) -> list[Sequence[Pair]]:
+    """Cut a video's pairs into what RAFT gets at once."""
+    size = params.batch_size
+    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
+
+
+def _batches(job: Job, tasks: Sequence[Task]) -> Iterator[_Batch]:
+    """All batches of the videos, in order."""
+    frames = _frames_of(job.frames_root, job.index_digest)
+    for task in tasks:
+        for pairs in _cut(task.pairs, job.params):
+            numbers = sorted({t for pair in pairs for t in pair})
+            images = np.stack([_frame(frames, task.video, t, job.params) for t in numbers])
+            places = [(numbers.index(a), numbers.index(b)) for a, b in pairs]
+            yield _Batch(pairs, places, images)
+
+
+def _compute_video(job: Job, task: Task, batches: Iterator[_Batch]) -> dict[str, Any]:
     """Write a video's .h5 and then its record, whose presence says that the item is whole.
 
     Returns:
         The record: the video's row of the index, and the pairs that were left out.
     """
-    frames, params = _frames_of(job.frames_root, job.index_digest), job.params
+    params = job.params
     fields: dict[Pair, np.ndarray] = {}
     skipped: list[tuple[list[int], str]] = []
-    for start in range(0, len(task.pairs), params.batch_size):
-        batch = task.pairs[start : start + params.batch_size]
-        numbers = sorted({t for pair in batch for t in pair})
-        images = np.stack([_frame(frames, task.video, t, params) for t in numbers])
-        both = _estimator_of(job).estimate_both(
-            images, [(numbers.index(a), numbers.index(b)) for a, b in batch]
-        )
+    for batch in batches:
+        both = _estimator_of(job).estimate_both(batch.images, batch.places)
         forward, backward = (to_stored_grid(way, params.stored_stride) for way in both)
-        for (a, b), there, back in zip(batch, forward, backward, strict=True):
+        for (a, b), there, back in zip(batch.pairs, forward, backward, strict=True):
             try:
                 quantise(there, task.video, (a, b))
                 quantise(back, task.video, (b, a))

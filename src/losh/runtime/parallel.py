@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import cv2
@@ -48,7 +49,21 @@ class Need:
 def map_items(
     work: Callable[[Item], Made], items: Sequence[Item], need: Need | None = None
 ) -> Iterator[Iterator[Made]]:
-    """Give `work` of each item, in order.
+    """Give `work` of each item, in order; see `map_parts` for what holds of items and `work`."""
+    with map_parts(partial(_one_by_one, work), items, need) as made:
+        yield made
+
+
+@contextmanager
+def map_parts(
+    work: Callable[[Sequence[Item]], Sequence[Made]],
+    items: Sequence[Item],
+    need: Need | None = None,
+) -> Iterator[Iterator[Made]]:
+    """Give what `work` makes of parts of the items, one result for each item, in order.
+
+    A part is what one worker does at once: it may prepare one of its items while it works on
+    another.
 
     An item that a lost worker had begun is begun again: what `work` writes must be whole or absent
     (`losh.runtime.files`) and must have a name that the item decides. What no worker has begun when
@@ -63,7 +78,7 @@ def map_items(
     size = max(1, min(SHARE, len(items) // PARTS))
     parts = [items[start : start + size] for start in range(0, len(items), size)]
     with executor(len(items), need or Need()) as pool:
-        waiting: deque[Future[list[Made]]] = deque()
+        waiting: deque[Future[Sequence[Made]]] = deque()
         # Right here an item is worked on when it is asked for, and after an error none is.
         ahead = 1 if isinstance(pool, RightHere) else len(parts)
         try:
@@ -75,22 +90,21 @@ def map_items(
 
 def _in_order(
     pool: Executor,
-    work: Callable[[Item], Made],
+    work: Callable[[Sequence[Item]], Sequence[Made]],
     parts: Sequence[Sequence[Item]],
-    waiting: deque[Future[list[Made]]],
+    waiting: deque[Future[Sequence[Made]]],
     ahead: int,
 ) -> Iterator[Made]:
     """Yield results, having handed out `ahead` parts at most that are not yielded yet."""
     for part in parts:
-        waiting.append(pool.submit(work_on, work, part))
+        waiting.append(pool.submit(work, part))
         if len(waiting) == ahead:
             yield from waiting.popleft().result()
     while waiting:
         yield from waiting.popleft().result()
 
 
-def work_on(work: Callable[[Item], Made], part: Sequence[Item]) -> list[Made]:
-    """Work on a part of the items: what one worker does at once."""
+def _one_by_one(work: Callable[[Item], Made], part: Sequence[Item]) -> list[Made]:
     return [work(item) for item in part]
 
 
