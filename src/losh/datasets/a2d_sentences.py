@@ -19,7 +19,7 @@ import numpy as np
 from losh.datasets.annotation_table import read_table
 from losh.datasets.layout import Layout, Part
 from losh.datasets.listing import FileListing
-from losh.datasets.reader import Expression, Inventory, Video
+from losh.datasets.reader import FETCH_AGAIN, Expression, Inventory, Video
 from losh.errors import UserError
 from losh.media.decoding import as_rows_first, decode_video, video_size
 
@@ -55,6 +55,7 @@ class A2DSentences:
     """
     protocol: str = "a2d"
     frame_suffix: str = ""
+    mend: str = FETCH_AGAIN
 
     @cached_property
     def subsets(self) -> dict[str, str]:

@@ -24,7 +24,7 @@ import scipy.io
 from losh.datasets.annotation_table import read_table
 from losh.datasets.layout import Layout, Part
 from losh.datasets.listing import FileListing, complete_names
-from losh.datasets.reader import Expression, Inventory, Video
+from losh.datasets.reader import FETCH_AGAIN, Expression, Inventory, Video
 from losh.errors import UserError
 from losh.media.decoding import as_rows_first, image_size, read_image
 
@@ -56,6 +56,7 @@ class JHMDBSentences:
     kind: str = "jhmdb_sentences"
     protocol: str = "a2d"
     frame_suffix: str = ".png"
+    mend: str = FETCH_AGAIN
 
     @cached_property
     def folders(self) -> dict[str, str]:

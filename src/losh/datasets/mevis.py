@@ -18,7 +18,7 @@ from losh.datasets.json_table import read_videos
 from losh.datasets.layout import Layout, Part
 from losh.datasets.listing import FileListing
 from losh.datasets.mask_dict import MaskDict
-from losh.datasets.reader import Expression, Inventory, Video, read_jpegs
+from losh.datasets.reader import FETCH_AGAIN, Expression, Inventory, Video, read_jpegs
 from losh.errors import UserError
 from losh.media.decoding import image_size
 
@@ -57,6 +57,7 @@ class MeViS:
     kind: str = "mevis"
     protocol: str = "mevis"
     frame_suffix: str = ".jpg"
+    mend: str = FETCH_AGAIN
 
     @cached_property
     def tables(self) -> dict[str, dict[str, Any]]:

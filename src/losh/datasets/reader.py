@@ -15,6 +15,8 @@ import numpy as np
 from losh.datasets.listing import FileListing
 from losh.media.decoding import read_bytes
 
+FETCH_AGAIN = "Fetch the published file again"
+
 
 @dataclass(frozen=True)
 class Video:
@@ -87,6 +89,10 @@ class FrameReader(Protocol):
     @property
     def protocol(self) -> str:
         """a2d, youtube_vos, davis, refcoco or mevis."""
+
+    @property
+    def mend(self) -> str:
+        """What to do about a JPEG of `frames` that does not decode."""
 
     def frames(self, video: Video) -> Iterator[tuple[bytes | np.ndarray, str]]:
         """Yield the frames in order, each with its file's name for errors.

@@ -19,7 +19,7 @@ from losh.datasets.json_table import read_json_table
 from losh.datasets.layout import Layout, Part
 from losh.datasets.listing import FileListing
 from losh.datasets.plain_pickle import read_plain_pickle
-from losh.datasets.reader import Expression, Inventory, Video
+from losh.datasets.reader import FETCH_AGAIN, Expression, Inventory, Video
 from losh.errors import UserError
 from losh.media.decoding import image_size, read_bytes
 
@@ -60,6 +60,7 @@ class RefCOCO:
     kind: str
     protocol: str = "refcoco"
     frame_suffix: str = ""
+    mend: str = FETCH_AGAIN
 
     @cached_property
     def refs(self) -> list[dict[str, Any]]:

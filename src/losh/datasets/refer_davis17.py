@@ -17,7 +17,7 @@ import numpy as np
 
 from losh.datasets.layout import Layout, Part
 from losh.datasets.listing import FileListing, complete_names
-from losh.datasets.reader import Expression, Inventory, Video, read_jpegs
+from losh.datasets.reader import FETCH_AGAIN, Expression, Inventory, Video, read_jpegs
 from losh.errors import UserError
 from losh.media.decoding import VOID, read_indices, split_objects
 
@@ -55,6 +55,7 @@ class ReferDAVIS17:
     kind: str = "refer_davis17"
     protocol: str = "davis"
     frame_suffix: str = ".jpg"
+    mend: str = FETCH_AGAIN
 
     @cached_property
     def splits(self) -> dict[str, str]:

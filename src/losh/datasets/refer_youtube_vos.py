@@ -17,7 +17,7 @@ import numpy as np
 from losh.datasets.json_table import read_videos
 from losh.datasets.layout import Layout, Part
 from losh.datasets.listing import FileListing
-from losh.datasets.reader import Expression, Inventory, Video, read_jpegs
+from losh.datasets.reader import FETCH_AGAIN, Expression, Inventory, Video, read_jpegs
 from losh.media.decoding import read_indices, split_objects
 
 LAYOUT = Layout(
@@ -46,6 +46,7 @@ class ReferYouTubeVOS:
     kind: str = "refer_youtube_vos"
     protocol: str = "youtube_vos"
     frame_suffix: str = ".jpg"
+    mend: str = FETCH_AGAIN
 
     @cached_property
     def tables(self) -> dict[str, dict[str, Any]]:

@@ -224,7 +224,7 @@ def _decode(source: _Source, name: str) -> list[str]:
     try:
         for frame, name in reader.frames(video):
             if isinstance(frame, bytes):
-                decode_image(frame, name)
+                decode_image(frame, name, reader.mend)
     except UserError as error:
         faults.append(_relative(listing, str(error)))
     for frame_index in video.annotated:

@@ -16,7 +16,7 @@ lest another OpenCV's defaults change the bytes.
 """
 
 
-def encode_frame(frame: bytes | np.ndarray, name: str, params: FramesParams) -> bytes:
+def encode_frame(frame: bytes | np.ndarray, name: str, params: FramesParams, mend: str) -> bytes:
     """JPEG or PNG bytes of a frame.
 
     Args:
@@ -24,12 +24,13 @@ def encode_frame(frame: bytes | np.ndarray, name: str, params: FramesParams) -> 
             the wanted size and quality.
         name: for errors.
         params: `short_side` and `jpeg_quality`.
+        mend: for errors, what to do about published bytes.
 
     Raises:
         UserError: published bytes that do not decode.
     """
     if isinstance(frame, bytes):
-        decode_image(frame, name)
+        decode_image(frame, name, mend)
         return frame
     height, width = _shrunk(frame.shape[0], frame.shape[1], params.short_side)
     if (height, width) != frame.shape[:2]:
@@ -44,10 +45,12 @@ def encode_frame(frame: bytes | np.ndarray, name: str, params: FramesParams) -> 
     return data.tobytes()
 
 
-def stored_size(frame: bytes | np.ndarray, name: str, params: FramesParams) -> tuple[int, int]:
-    """Height and width in pixels that `encode_frame` gives a frame."""
+def stored_size(
+    frame: bytes | np.ndarray, name: str, params: FramesParams, mend: str
+) -> tuple[int, int]:
+    """Height and width in pixels that `encode_frame` gives a frame; it raises the same errors."""
     if isinstance(frame, bytes):
-        return decode_image(frame, name).shape[:2]
+        return decode_image(frame, name, mend).shape[:2]
     return _shrunk(frame.shape[0], frame.shape[1], params.short_side)
 
 

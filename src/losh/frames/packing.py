@@ -118,15 +118,15 @@ def _encoded_frames(
     tail: deque[tuple[int, bytes | np.ndarray, str]] = deque(maxlen=reach + 1)
     for count, (frame, name) in enumerate(reader.frames(video), start=1):
         if count == 1:
-            size = stored_size(frame, name, params)
+            size = stored_size(frame, name, params, reader.mend)
         if reader.protocol != "a2d" or keeps_all(video, params) or count - 1 in near:
-            encoded[count - 1] = encode_frame(frame, name, params)
+            encoded[count - 1] = encode_frame(frame, name, params, reader.mend)
         else:
             tail.append((count - 1, frame, name))
     if count == 0:
         raise UserError(f"{video.media} holds no frame", "Fetch the published files again")
     if any(t >= count for t in video.annotated):
-        encoded |= {t: encode_frame(frame, name, params) for t, frame, name in tail}
+        encoded |= {t: encode_frame(frame, name, params, reader.mend) for t, frame, name in tail}
     return encoded, size, count
 
 

@@ -37,6 +37,7 @@ class FolderReader:
     """`Checked.record` of the folder."""
     kind: str = "folder"
     frame_suffix: str = ""
+    mend: str = AGAIN
 
     @property
     def protocol(self) -> str:
@@ -71,7 +72,7 @@ class FolderReader:
         try:
             yield from read_frames(video.media, self.record["videos"][video.video]["frames"])
         except UserError as error:  # whose advice is for published files
-            raise UserError(error.what, AGAIN) from None
+            raise UserError(error.what, self.mend) from None
 
     def masks(self, video: Video, frame: int) -> dict[str, np.ndarray]:
         """Return object -> mask of a frame.
@@ -110,7 +111,7 @@ class FolderReader:
             codes = read_runs(self._runs_file(video)).get(place, {})
             return {name: decode_runs(code) for name, code in codes.items()}
         except ValueError as error:
-            raise UserError(f"{self.mask_place(video, frame)} {error}", AGAIN) from None
+            raise UserError(f"{self.mask_place(video, frame)} {error}", self.mend) from None
 
     def _runs_file(self, video: Video) -> Path:
         return self.listing.path(f"{MASKS}/{video.video}.json")
