@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tracemalloc
 
 import numpy as np
@@ -12,7 +13,7 @@ from losh.clips.batches import pad_frames
 from losh.inference.forward import Predictor
 from losh.inference.streams import joint_probabilities, predictions
 from losh.inference.text_features import TextFeatures
-from losh.inference.whole_video import track
+from losh.inference.whole_video import NoRoom, new_array, track
 from losh.media.resizing import InputSize
 from losh.model.build import build_model
 from losh.model.structures import Clips, FrameSizes
@@ -111,3 +112,24 @@ def test_memory_does_not_grow_with_the_videos_length(parts):
         tracemalloc.stop()
     # What grows is the scores, N floats a frame.
     assert peaks[1] - peaks[0] < 200_000
+
+
+def test_what_the_disk_cannot_hold_is_refused_before_it_is_written(tmp_path):
+    free = shutil.disk_usage(tmp_path).free
+    path = tmp_path / "losh-1" / "0-0-0.raw"
+    path.parent.mkdir()
+    with pytest.raises(NoRoom) as caught:
+        new_array(path, np.dtype(np.float16), (free // 1000, 1000))
+    assert f"{tmp_path} has no room" in str(caught.value)
+    assert f"{free // 1000 * 2000 / 1e9:.1f} GB more are needed" in str(caught.value)
+    assert not path.exists()
+
+
+def test_the_bytes_of_an_array_on_disk_are_reserved(tmp_path):
+    path = tmp_path / "array.raw"
+    array = new_array(path, np.dtype(np.float32), (100, 1000))
+    assert array.shape == (100, 1000) and path.stat().st_size == 400_000
+    assert path.stat().st_blocks * 512 >= 400_000
+    array[7] = 3
+    array.flush()
+    assert (np.fromfile(path, np.float32).reshape(100, 1000)[7] == 3).all()

@@ -10,6 +10,10 @@ that refines the chosen query gets the visual features of each chunk a second ti
 
 from __future__ import annotations
 
+import errno
+import math
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -21,6 +25,7 @@ import torch
 from torch import Tensor
 
 from losh.clips.batches import pad_frames
+from losh.errors import UserError
 from losh.inference.forward import Predictor
 from losh.inference.streams import joined, joint_probabilities
 from losh.media.windows import chunks
@@ -88,6 +93,38 @@ class Trajectory:
         return joint_probabilities(frame, self.predictor.rule, self.mask_rule, sizes), sizes
 
 
+class NoRoom(UserError):
+    """The disk cannot hold what a whole video keeps there."""
+
+
+def new_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
+    """Return an array on disk, all of whose bytes are reserved.
+
+    Raises:
+        NoRoom: the disk has fewer. Found out later, by a write to the mapped file, it would kill
+            the process without a word.
+    """
+    size, folder = math.prod(shape) * dtype.itemsize, path.parent
+    free = shutil.disk_usage(folder).free
+    try:
+        if size > free:  # asked before: a reservation that fails fills the disk first
+            raise OSError(errno.ENOSPC, "")
+        with path.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:  # macOS
+                file.truncate(size)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise NoRoom(
+            f"{folder.parent} has no room for the masks of all queries in {shape[0]:,} frames: "
+            f"{size / 1e9:.1f} GB more are needed, {free / 1e9:.1f} GB are free",
+            "Free some, or put that folder on a larger disk",
+        ) from None
+    return np.memmap(path, dtype, "r+", shape=shape)
+
+
 class _Waiting:
     """What one stream's decoder says of all queries of a video, until the query is chosen.
 
@@ -107,7 +144,7 @@ class _Waiting:
             if len(self.arrays) == i:
                 shape = (self.frames, *part.shape[1:])
                 path = self.folder / f"{self.name}-{i}.raw"
-                self.arrays.append(np.memmap(path, self.dtype, "w+", shape=shape))
+                self.arrays.append(new_array(path, self.dtype, shape))
             values = part.float().clamp(-LARGEST_HALF, LARGEST_HALF).cpu().numpy()
             self.arrays[i][first : first + len(part)] = values
             self.arrays[i].flush()
@@ -234,5 +271,5 @@ class _Tracking:
                         final = self.base.refine(pred, first, first, video)[0]  # [K, h, w]
                     if len(track_.logits) == s:
                         path, shape = folder / f"{i}-{s}.raw", (self.frames, *final.shape[1:])
-                        track_.logits.append(np.memmap(path, np.float32, "w+", shape=shape))
+                        track_.logits.append(new_array(path, np.dtype(np.float32), shape))
                     track_.logits[s][piece[0] : piece[-1] + 1] = final.float().cpu().numpy()

@@ -34,7 +34,7 @@ from losh.evaluate.protocols.youtube_vos import (
     merge_submissions,
 )
 from losh.inference.overlap import Overlap
-from losh.inference.whole_video import Trajectory, track
+from losh.inference.whole_video import NoRoom, Trajectory, track
 from losh.model.structures import size_of
 from losh.runtime.folders import bring
 from losh.runtime.resume import SCRATCH
@@ -175,7 +175,7 @@ def _each_video(
             ) as tracks:
                 score(video, rows, tracks)
         except UserError as error:
-            if setup.params.on_error == "stop":
+            if setup.params.on_error == "stop" or isinstance(error, NoRoom):
                 raise
             result.skipped += [
                 f"{video}, expression {row.expression_set} {row.expression_id}: {error}"
