@@ -21,7 +21,11 @@ sizes of `shape` (windows, frames, height, width, expressions of a window) with 
 `base` (mttr, referformer or sgmg), or None for what the other code does not have. A `build(shape)`
 without `base` is asked for mttr alone. It runs in processes of its own and needs the other code's
 requirements in this environment. It is timed twice: with the allocator as it is, and with freed
-memory kept as our code keeps it. `scripts/benchmark_commit.py` is such a file.
+memory kept as our code keeps it. `scripts/benchmark_commit.py` is such a file, and
+`scripts/benchmark_plain.py`, which runs our own models as published code would.
+
+A prediction is what `evaluate` asks of a model, by its rule in params.yaml: with `long` the short
+stream is run only as far as the long one reads it.
 """
 
 from __future__ import annotations
