@@ -21,7 +21,14 @@ sizes of `shape` (windows, frames, height, width, expressions of a window) with 
 `base` (mttr, referformer or sgmg), or None for what the other code does not have. A `build(shape)`
 without `base` is asked for mttr alone. It runs in processes of its own and needs the other code's
 requirements in this environment. It is timed twice: with the allocator as it is, and with freed
-memory kept as our code keeps it. `scripts/benchmark_commit.py` is such a file.
+memory kept as our code keeps it. `scripts/benchmark_commit.py` is such a file, and
+`scripts/benchmark_plain.py`, which runs our own models as published code would.
+
+Four processes of published size may hold 23 GB together; `--losh-only` leaves out the one without
+LoSh.
+
+A prediction is what `evaluate` asks of a model, by its rule in params.yaml: with `long` the short
+stream is run only as far as the long one reads it.
 """
 
 from __future__ import annotations
@@ -195,6 +202,16 @@ def forms(size: str, threads: int, repeats: int) -> None:
     print(f"\nFastest that fits, MTTR with LoSh, {size}:\n\n{advice(found)}", flush=True)
 
 
+def cases_of(base: str, size: str, threads: int, other: str | None, losh_only: bool) -> list[Case]:
+    """Return the cases that take turns: ours, and those of other code."""
+    cases = [Case(base, losh, size, threads) for losh in ((True,) if losh_only else (False, True))]
+    if other:
+        cases += [
+            Case(base, size=size, threads=threads, other=other, kept=kept) for kept in (True, False)
+        ]
+    return cases
+
+
 @friendly
 def main() -> None:
     """Measure all cases and print the page."""
@@ -205,6 +222,9 @@ def main() -> None:
     parser.add_argument("--bases", nargs="+", choices=BASES, default=list(BASES))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--losh-only", action="store_true", help="leave the base pipelines without LoSh out"
+    )
     parser.add_argument("--no-forms", action="store_true", help="leave bf16 and the like out")
     parser.add_argument("--other", metavar="FILE", help="an adapter to other code: see above")
     arguments = parser.parse_args()
@@ -218,12 +238,7 @@ def main() -> None:
     for threads in arguments.threads:
         for size in arguments.sizes:
             for base in arguments.bases:
-                cases = [Case(base, losh, size, threads) for losh in (False, True)]
-                if arguments.other:
-                    cases += [
-                        Case(base, size=size, threads=threads, other=arguments.other, kept=kept)
-                        for kept in (True, False)
-                    ]
+                cases = cases_of(base, size, threads, arguments.other, arguments.losh_only)
                 compared += ratios(turns(cases, arguments.repeats))
     if arguments.other:
         print("\n".join(["", RATIOS_HEADER, *compared]), flush=True)

@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from losh.model.losh import LoSh
 
 MATRIX = 1024  # rows and columns of the matrices whose product is timed
 BASES = ("mttr", "referformer", "sgmg")
@@ -52,8 +55,16 @@ class Case:
         return ", ".join([self.base + (" with LoSh" if self.losh else ""), *extras])
 
 
-def build(case: Case, device: Any) -> tuple[Callable[[], None], Callable[[], None], int]:
-    """Return a training step, a prediction, and the number of parameters."""
+def build(
+    case: Case, device: Any, form: Callable[[LoSh], Any] = lambda model: model
+) -> tuple[Callable[[], Any], Callable[[], Any], int]:
+    """Return a training step, a prediction, and the number of parameters.
+
+    The step returns its loss, the prediction the model's output.
+
+    Args:
+        form: makes of the model what is run in its place, with its weights and its arguments.
+    """
     import torch
 
     from losh.model.build import build_model
@@ -102,12 +113,13 @@ def build(case: Case, device: Any) -> tuple[Callable[[], None], Callable[[], Non
     losses = params.train.losses.model_copy(update={} if case.losh else {"consistency": 0.0})
     criterion = Criterion(model.base, losses, params.train.consistency)
     flow = random_flow(clips.to("cpu")).to(device) if case.losh else None
-    run = torch.compile(model) if case.compile else model
+    run = form(model)
+    run = torch.compile(run) if case.compile else run
     step = TrainingStep(run, criterion)
     counts = criterion.count(targets, flow)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
 
-    def train() -> None:
+    def train() -> Any:
         model.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=case.bf16):
             loss = step(clips, text, text, targets, flow, counts)["total"]
@@ -115,11 +127,14 @@ def build(case: Case, device: Any) -> tuple[Callable[[], None], Callable[[], Non
         torch.nn.utils.clip_grad_norm_(trained, params.train.clip_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
 
-    def predict() -> None:
+    joint = case.losh and params.evaluate.rule != "long"
+
+    def predict() -> Any:
         model.eval()
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=case.bf16):
-            run(clips, text, text, joint=case.losh, last_only=True)
+            return run(clips, text, text, joint=joint, last_only=True)
 
     return train, predict, sum(p.numel() for p in model.parameters())
 

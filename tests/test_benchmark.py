@@ -84,6 +84,18 @@ def test_ratios_are_medians_of_the_turns(benchmark: ModuleType) -> None:
     assert benchmark.ratios([alone, ours]) == []
 
 
+def test_the_cases_that_take_turns(benchmark: ModuleType) -> None:
+    def cases(*options: object) -> list[tuple[bool, str | None, bool]]:
+        made = benchmark.cases_of("sgmg", "small", 1, *options)
+        assert all((case.base, case.size, case.threads) == ("sgmg", "small", 1) for case in made)
+        return [(case.losh, case.other, case.kept) for case in made]
+
+    assert cases(None, False) == [(False, None, True), (True, None, True)]
+    theirs = [(True, "x.py", True), (True, "x.py", False)]
+    assert cases("x.py", False) == [(False, None, True), (True, None, True), *theirs]
+    assert cases("x.py", True) == [(True, None, True), *theirs]
+
+
 def test_each_form_has_its_row(benchmark: ModuleType) -> None:
     names = [benchmark.Case(**form).name for form in benchmark.FORMS]
     assert names[0] == "mttr with LoSh" and len(set(names)) == len(names) == 7
