@@ -14,7 +14,16 @@ from markupsafe import Markup
 from losh.report.changed import changed_params
 from losh.report.charts import EARLIER, Points, bar_chart, interval_chart, line_chart
 from losh.report.earlier import Earlier, earlier_scores
-from losh.report.scores import ScoreRow, kind_predictors, kind_rows, score_rows
+from losh.report.intervals import sample_intervals
+from losh.report.sample_table import read_samples
+from losh.report.scores import (
+    Intervals,
+    ScoreRow,
+    kind_predictors,
+    kind_rows,
+    score_rows,
+    without_interval,
+)
 from losh.report.short_text_examples import StepExamples, read_examples
 from losh.runtime.files import read_json
 
@@ -84,7 +93,7 @@ def dataset_section(name: str, places: Places, params: dict[str, Any]) -> Datase
         name=name,
         samples=scores["samples"],
         skipped=scores["skipped"],
-        rows=score_rows(scores, before),
+        rows=score_rows(scores, before, _intervals(name, places, scores)),
         predictors=list(scores.get("trivial", {})),
         kinds=kinds,
         kind_predictors=beside,
@@ -97,6 +106,17 @@ def dataset_section(name: str, places: Places, params: dict[str, Any]) -> Datase
         earlier=earlier,
         changed=changed_params(earlier.params, params) if earlier and earlier.params else [],
     )
+
+
+def _intervals(name: str, places: Places, scores: dict[str, Any]) -> Intervals:
+    """Of the scores for which evaluation wrote none, as far as its table of samples gives them."""
+    data, wanted = places.root / places.data, without_interval(scores)
+    by_split = any("." in key for key in wanted)  # splits, or expression sets, which need no text
+    table = read_samples(
+        data / "evaluate" / name / "expressions.csv",
+        data / "short_text" / f"{name}.csv" if by_split else None,
+    )
+    return sample_intervals(table, wanted) if table else {}
 
 
 def read_cases(folder: Path) -> dict[str, list[Case]]:
