@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,8 @@ os.environ.setdefault("LOSH_PROCESSES", "1")
 
 from losh.testing.tiny_shapes import prepare_shapes
 from losh.testing.tiny_training import prepare
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +33,16 @@ def tiny_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evaluation, and model.safetensors, an untrained model; read only.
     """
     return prepare_shapes(tmp_path_factory.mktemp("shapes"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Start Chromium, headless; where it or Playwright is missing, skip the test."""
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    with api.sync_playwright() as play:
+        found = next(filter(None, map(shutil.which, BROWSERS)), play.chromium.executable_path)
+        if not Path(found).exists():
+            pytest.skip("Chromium is not installed")
+        chromium = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

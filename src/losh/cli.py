@@ -219,6 +219,28 @@ def parser() -> argparse.ArgumentParser:
     one.set_defaults(run=_compare)
 
     one = commands.add_parser(
+        "report",
+        help="the report's page, compared with any commit or experiment",
+        description="Write the report's page of what was evaluated here, compared with a commit or "
+        "an experiment. (The page that compares with the newest scores in git that differ is the "
+        "workflow's: metrics/report/index.html, which `dvc repro` writes.)",
+    )
+    one.add_argument(
+        "--against",
+        required=True,
+        metavar="NAME",
+        help="a commit, branch or tag, or an experiment's name",
+    )
+    one.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("comparison.html"),
+        help="the page, .html (default: %(default)s)",
+    )
+    one.set_defaults(run=_report)
+
+    one = commands.add_parser(
         "summary", help="print the last run's scores and where its pictures are"
     )
     one.set_defaults(run=_summary)
@@ -316,6 +338,14 @@ def _compare(arguments: argparse.Namespace) -> None:
     from losh.commands.compare import compare
 
     compare(arguments.all)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    require_repository("losh report")
+    from losh.commands.comparison import write_comparison
+
+    write_comparison(arguments.against, arguments.out)
+    print(f"wrote {arguments.out}")
 
 
 def _summary(arguments: argparse.Namespace) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from own_video.made_clips import picture, write_clip
 
 pytestmark = pytest.mark.slow
 WAIT = 180_000  # ms: a browser beside other work on two cores
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -54,18 +52,6 @@ def _line(process: subprocess.Popen) -> str:
     line = process.stdout.readline()
     process.told = "http://" in line  # type: ignore[attr-defined]
     return line
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    with api.sync_playwright() as play:
-        found = next(filter(None, map(shutil.which, NAMES)), play.chromium.executable_path)
-        if not Path(found).exists():
-            pytest.skip("Chromium is not installed")
-        chromium = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

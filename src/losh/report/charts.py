@@ -17,7 +17,6 @@ from matplotlib.ticker import MaxNLocator
 from losh.report.scores import ScoreRow
 
 BLUE, GREY = "#1f77b4", "#9a9a9a"
-EARLIER = "earlier"
 MARKERS = "sD^v"
 SMALL = (3.3, 2.1)
 """Inches; two stand side by side on a desktop."""
@@ -36,22 +35,27 @@ Points = Sequence[tuple[float, float]]
 
 
 def line_chart(
-    lines: dict[str, Points], title: str, x_label: str, limits: tuple[float, float] | None = None
+    lines: dict[str, Points],
+    title: str,
+    x_label: str,
+    limits: tuple[float, float] | None = None,
+    grey: str = "",
 ) -> Markup:
     """Draw lines over shared axes; more than one get a legend.
 
     Where every x is a whole number, so are the marks of the x axis.
 
     Args:
-        lines: name -> its points; `EARLIER` is grey and dashed.
+        lines: name -> its points.
         title: of the chart.
         x_label: of the x axis.
         limits: of the y axis; None: those of the points.
+        grey: the line that is grey and dashed, beside what the chart is about.
     """
     with matplotlib.rc_context(STYLE):
         figure, axis = _axis(SMALL, title, x_label)
         for name, points in lines.items():
-            style = {"color": GREY, "linestyle": "--"} if name == EARLIER else {}
+            style = {"color": GREY, "linestyle": "--"} if name == grey else {}
             axis.plot(*zip(*points, strict=True), marker=".", label=name, **style)
         if all(float(x).is_integer() for points in lines.values() for x, _ in points):
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -72,10 +76,18 @@ def bar_chart(bars: Points, width: float, title: str, x_label: str) -> Markup:
         return _inline(figure, title)
 
 
-def interval_chart(rows: list[ScoreRow], predictors: list[str], title: str) -> Markup:
+def interval_chart(
+    rows: list[ScoreRow], predictors: list[str], title: str, earlier_label: str
+) -> Markup:
     """Draw a row of dots each.
 
     They are this run's value with its interval, the earlier one, the predictors'.
+
+    Args:
+        rows: one of the chart each.
+        predictors: names of those whose values are in the rows.
+        title: of the chart.
+        earlier_label: what the earlier run is called.
     """
     with matplotlib.rc_context(STYLE):
         figure, axis = _axis((WIDTH_OF_KINDS, 1.4 + 0.3 * len(rows)), title, "mean IoU")
@@ -93,9 +105,8 @@ def interval_chart(rows: list[ScoreRow], predictors: list[str], title: str) -> M
             )
         earlier = [(row.earlier, y) for y, row in enumerate(rows) if row.earlier is not None]
         if earlier:
-            axis.plot(
-                *zip(*earlier, strict=True), "o", markerfacecolor="none", color=BLUE, label=EARLIER
-            )
+            style = {"color": BLUE, "markerfacecolor": "none", "label": earlier_label}
+            axis.plot(*zip(*earlier, strict=True), "o", **style)
         for y, row in enumerate(rows):
             low, high = row.interval or (row.value, row.value)
             axis.plot([low, high], [y, y], color=BLUE, linewidth=2)

@@ -12,9 +12,18 @@ from typing import Any
 from markupsafe import Markup
 
 from losh.report.changed import changed_params
-from losh.report.charts import EARLIER, Points, bar_chart, interval_chart, line_chart
-from losh.report.earlier import Earlier, earlier_scores
-from losh.report.scores import ScoreRow, kind_predictors, kind_rows, score_rows
+from losh.report.charts import Points, bar_chart, interval_chart, line_chart
+from losh.report.earlier import Chosen, Earlier, chosen_scores, earlier_scores
+from losh.report.intervals import sample_intervals
+from losh.report.sample_table import read_samples
+from losh.report.scores import (
+    Intervals,
+    ScoreRow,
+    kind_predictors,
+    kind_rows,
+    score_rows,
+    without_interval,
+)
 from losh.report.short_text_examples import StepExamples, read_examples
 from losh.runtime.files import read_json
 
@@ -67,36 +76,53 @@ class DatasetSection:
     """Parameters that differ from those of `earlier`: key, before, now."""
 
 
-def dataset_section(name: str, places: Places, params: dict[str, Any]) -> DatasetSection:
+def dataset_section(
+    name: str, places: Places, params: dict[str, Any], chosen: Chosen | None = None
+) -> DatasetSection:
     """Read one dataset that was evaluated.
 
     Args:
         name: of the dataset.
         places: of the artefacts.
         params: params.yaml as it is now.
+        chosen: what the run is compared with; None: the newest earlier scores.
     """
     path = places.scores_of(name)
     scores = read_json(places.root / path, f"dvc repro evaluate@{name}")
-    earlier = earlier_scores(path, scores, places.root)
-    before = earlier.scores if earlier else {}
+    if chosen:
+        earlier = chosen_scores(path, chosen, places.root)
+    else:
+        earlier = earlier_scores(path, scores, places.root)
+    before, label = (earlier.scores, earlier.label) if earlier else ({}, "")
     kinds, beside = kind_rows(scores, before), kind_predictors(scores)
     return DatasetSection(
         name=name,
         samples=scores["samples"],
         skipped=scores["skipped"],
-        rows=score_rows(scores, before),
+        rows=score_rows(scores, before, _intervals(name, places, scores)),
         predictors=list(scores.get("trivial", {})),
         kinds=kinds,
         kind_predictors=beside,
-        charts=_charts(places.root / places.metrics / "plots" / name, before),
+        charts=_charts(places.root / places.metrics / "plots" / name, earlier),
         kinds_chart=(
-            interval_chart(kinds, beside, "Mean IoU, 95 % intervals") if kinds else Markup()
+            interval_chart(kinds, beside, "Mean IoU, 95 % intervals", label) if kinds else Markup()
         ),
         cases=read_cases(places.root / places.data / "evaluate" / name / "cases"),
         steps=read_examples(places.root / places.data / "short_text" / f"{name}.csv"),
         earlier=earlier,
         changed=changed_params(earlier.params, params) if earlier and earlier.params else [],
     )
+
+
+def _intervals(name: str, places: Places, scores: dict[str, Any]) -> Intervals:
+    """Of the scores for which evaluation wrote none, as far as its table of samples gives them."""
+    data, wanted = places.root / places.data, without_interval(scores)
+    by_split = any("." in key for key in wanted)  # splits, or expression sets, which need no text
+    table = read_samples(
+        data / "evaluate" / name / "expressions.csv",
+        data / "short_text" / f"{name}.csv" if by_split else None,
+    )
+    return sample_intervals(table, wanted) if table else {}
 
 
 def read_cases(folder: Path) -> dict[str, list[Case]]:
@@ -113,16 +139,18 @@ def read_cases(folder: Path) -> dict[str, list[Case]]:
     return {name: list(own) for name, own in groupby(cases, key=lambda case: case.about["group"])}
 
 
-def _charts(folder: Path, before: dict[str, Any]) -> list[Markup]:
+def _charts(folder: Path, earlier: Earlier | None) -> list[Markup]:
     precision = _points(folder / "precision.csv")
     counts = _points(folder / "iou_histogram.csv")
     charts = []
     if precision:
         lines: dict[str, Points] = {"this run": precision}
+        before, label = (earlier.scores, earlier.label) if earlier else ({}, "")
         known = [(t, before.get(f"precision_at_{round(100 * t)}")) for t, _ in precision]
         if old := [(t, value) for t, value in known if value is not None]:
-            lines[EARLIER] = old
-        charts.append(line_chart(lines, "Precision at thresholds", "IoU threshold", (0, 1)))
+            lines[label] = old
+        title = "Precision at thresholds"
+        charts.append(line_chart(lines, title, "IoU threshold", (0, 1), grey=label))
     if counts:
         width = counts[1][0] - counts[0][0] if len(counts) > 1 else 1
         charts.append(bar_chart(counts, width, "Samples by IoU", "IoU"))

@@ -1,5 +1,7 @@
 """The earlier scores that a run is compared with: the newest ones in git that differ from it.
 
+`losh report` compares with a commit of the user's choice instead.
+
 Before the run is committed these are those of HEAD, which `dvc metrics diff` compares with too;
 once it is committed, still the same ones, so that the page does not change by being committed.
 Experiments, also those in DVC's temporary folders, have the commit from which they were started as
@@ -21,6 +23,18 @@ LOOKED_AT = 50
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """What somebody wants a run to be compared with."""
+
+    name: str
+    """As it was given: of an experiment, a branch or a tag, or a commit."""
+    commit: str
+    """Its hash."""
+    start: str = ""
+    """Of an experiment, the short hash of the commit that it was started from; else empty."""
+
+
+@dataclass(frozen=True)
 class Earlier:
     """What one commit says of a dataset."""
 
@@ -33,6 +47,13 @@ class Earlier:
     scores: dict[str, Any]
     params: dict[str, Any]
     """params.yaml of that commit; empty where it has none that can be read."""
+    chosen: Chosen | None = None
+    """Whose they are, where somebody chose; None: they were found."""
+
+    @property
+    def label(self) -> str:
+        """What columns and lines of these scores are called: a chosen run may be a later one."""
+        return "other" if self.chosen else "earlier"
 
 
 def earlier_scores(path: Path, now: dict[str, Any], root: Path = Path()) -> Earlier | None:
@@ -45,15 +66,37 @@ def earlier_scores(path: Path, now: dict[str, Any], root: Path = Path()) -> Earl
         now: the scores of this run.
         root: the folder in which the workflow runs.
     """
-    commits = _git(root, "rev-list", f"--max-count={LOOKED_AT}", "HEAD", "--", path.as_posix())
+    commits = git(root, "rev-list", f"--max-count={LOOKED_AT}", "HEAD", "--", path.as_posix())
     for commit in (commits or "").split():
-        scores = _parsed(_git(root, "show", f"{commit}:./{path.as_posix()}"))
+        scores = _scores_at(commit, path, root)
         if scores and scores != now:
-            about = _git(root, "show", "--no-patch", "--format=%h%n%cs%n%s", commit) or ""
-            short, date, subject = about.splitlines()[:3]
-            params = _parsed(_git(root, "show", f"{commit}:./params.yaml"))
-            return Earlier(short, date, subject, scores, params)
+            return _earlier(commit, scores, root)
     return None
+
+
+def chosen_scores(path: Path, chosen: Chosen, root: Path = Path()) -> Earlier | None:
+    """Return what a chosen commit holds in the file `path`; None where it holds no scores there.
+
+    Args:
+        path: relative to `root`.
+        chosen: by the user.
+        root: the folder in which the workflow runs.
+    """
+    scores = _scores_at(chosen.commit, path, root)
+    return _earlier(chosen.commit, scores, root, chosen) if scores else None
+
+
+def _scores_at(commit: str, path: Path, root: Path) -> dict[str, Any]:
+    return _parsed(git(root, "show", f"{commit}:./{path.as_posix()}"))
+
+
+def _earlier(
+    commit: str, scores: dict[str, Any], root: Path, chosen: Chosen | None = None
+) -> Earlier:
+    about = git(root, "show", "--no-patch", "--format=%h%n%cs%n%s", commit) or ""
+    short, date, subject = about.split("\n")[:3]  # the last is empty of a commit without a message
+    params = _parsed(git(root, "show", f"{commit}:./params.yaml"))
+    return Earlier(short, date, subject, scores, params, chosen)
 
 
 def _parsed(text: str | None) -> dict[str, Any]:
@@ -68,7 +111,7 @@ def _parsed(text: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def git(root: Path, *arguments: str) -> str | None:
     """Return what git says; None where it fails or is missing."""
     try:
         done = subprocess.run(

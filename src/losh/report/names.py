@@ -21,6 +21,8 @@ SCORES = {
     "f": "F, boundary",
 }
 """Score -> its heading, in the order in which they are shown."""
+AVERAGE_PRECISION = ("map_", "ap50_", "ap75_")
+"""How the names of these scores begin."""
 KINDS = {
     "looks": "looks decide",
     "plain": "  plain",
@@ -32,6 +34,11 @@ KINDS = {
 """Group of samples (losh.moving_shapes.single_frame.GROUPS) -> how it is called; those within
 another are indented.
 """
+
+
+def is_average_precision(key: str) -> bool:
+    """Whether a score, by its dotted key, is an AP or a mean of them."""
+    return key.split(".")[-1].startswith(AVERAGE_PRECISION)
 
 
 def heading(key: str) -> str:

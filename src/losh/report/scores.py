@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from losh.report.names import KINDS, SCORES, heading
+from losh.report.names import KINDS, SCORES, heading, is_average_precision
 
 INTERVAL = "_interval"
 """Ending of the key beside a score that holds its 95 % interval."""
+Intervals = dict[str, tuple[float, float]]
+"""Dotted key of a score -> low, high."""
 APART = ("samples", "skipped", "trivial", "kinds")
 """Keys of metrics/eval/D.json that are no scores."""
 
@@ -43,13 +45,26 @@ class ScoreRow:
         return not low <= self.earlier <= high
 
     @property
+    def average_precision(self) -> bool:
+        """Whether it ranks all samples together, and so is no mean over clips."""
+        return is_average_precision(self.key)
+
+    @property
     def indented(self) -> bool:
         """Whether the row is of a part of the row above it."""
         return self.name.startswith(" ")
 
 
-def score_rows(scores: dict[str, Any], earlier: dict[str, Any]) -> list[ScoreRow]:
-    """All scores but those of kinds, the usual ones first."""
+def score_rows(
+    scores: dict[str, Any], earlier: dict[str, Any], intervals: Intervals | None = None
+) -> list[ScoreRow]:
+    """All scores but those of kinds, the usual ones first.
+
+    Args:
+        scores: of this run, metrics/eval/D.json.
+        earlier: the same of another run.
+        intervals: of scores that have none in `scores`.
+    """
     values, before = numbers(scores), numbers(earlier)
     order = {key: i for i, key in enumerate(SCORES)}
     trivial = scores.get("trivial", {})
@@ -58,7 +73,7 @@ def score_rows(scores: dict[str, Any], earlier: dict[str, Any]) -> list[ScoreRow
             key,
             heading(key),
             values[key],
-            _interval(scores, key),
+            _interval(scores, key) or (intervals or {}).get(key),
             before.get(key),
             [numbers(one).get(key) for one in trivial.values()],
         )
@@ -82,6 +97,11 @@ def kind_rows(scores: dict[str, Any], earlier: dict[str, Any]) -> list[ScoreRow]
         )
         for kind in sorted(kinds, key=lambda kind: (*KINDS, kind).index(kind))
     ]
+
+
+def without_interval(scores: dict[str, Any]) -> dict[str, float]:
+    """Scores by dotted key, of those beside which evaluation wrote no interval."""
+    return {key: value for key, value in numbers(scores).items() if not _interval(scores, key)}
 
 
 def kind_predictors(scores: dict[str, Any]) -> list[str]:
