@@ -40,6 +40,7 @@ import platform
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -187,14 +188,41 @@ def advice(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) or f"Nothing fits {MEMORIES[-1]} GB."
 
 
-def forms(size: str, threads: int, repeats: int) -> None:
+def matrix_rate(threads: int, bf16: bool) -> float:
+    """Measure how many operations a second a plain product of matrices does, in fp32 or bf16."""
+    worker = Worker(Case(size="tiny", threads=threads, bf16=bf16))
+    try:
+        for _ in range(4):
+            worker.measure("matrix")
+    finally:
+        worker.process.kill()
+    return 2 * MATRIX**3 / statistics.median(worker.seconds["matrix"][1:])
+
+
+def forms_worth_timing(threads: int) -> tuple[dict[str, bool], ...]:
+    """Leave bf16 out, and say so, where the machine computes it slower than fp32.
+
+    Processors without bf16 of their own take a hundred times as long, and a table would take hours.
+    """
+    fp32, bf16 = (matrix_rate(threads, kind) for kind in (False, True))
+    if bf16 >= fp32:
+        return FORMS
+    print(
+        f"\nbf16 is left out: here a plain product of matrices does {bf16 / 1e9:.3g} GFLOP/s in "
+        f"it, {fp32 / 1e9:.3g} in fp32.",
+        flush=True,
+    )
+    return tuple(form for form in FORMS if not form.get("bf16"))
+
+
+def forms(size: str, threads: int, repeats: int, some: Sequence[dict[str, bool]] = FORMS) -> None:
     """Print the table of forms of MTTR with LoSh, and which one to use for a given memory.
 
     A form that fails, such as torch.compile without a C++ compiler, has a line that says so.
     """
     print(f"\n{HEADER}", flush=True)
     found = []
-    for form in FORMS:
+    for form in some:
         try:
             found += turns([Case(size=size, threads=threads, **form)], repeats)
         except UserError as error:
@@ -243,8 +271,10 @@ def main() -> None:
     if arguments.other:
         print("\n".join(["", RATIOS_HEADER, *compared]), flush=True)
     if not arguments.no_forms:
+        threads = max(arguments.threads)
+        some = forms_worth_timing(threads)
         for size in arguments.sizes:
-            forms(size, max(arguments.threads), arguments.repeats)
+            forms(size, threads, arguments.repeats, some)
 
 
 if __name__ == "__main__":

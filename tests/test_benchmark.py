@@ -117,6 +117,24 @@ def test_a_form_that_fails_leaves_the_others(
     assert "- 4 GB: mttr with LoSh, bf16 (1.000 s a step)" in said
 
 
+@pytest.mark.parametrize(("bf16", "count"), [(2e9, 4), (2e11, 7)])
+def test_bf16_is_left_out_where_it_is_slower_than_fp32(
+    benchmark: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    bf16: float,
+    count: int,
+) -> None:
+    monkeypatch.setattr(benchmark, "matrix_rate", lambda _, kind: bf16 if kind else 1e11)
+    assert len(benchmark.forms_worth_timing(2)) == count
+    said = capsys.readouterr().out
+    assert ("does 2 GFLOP/s in it, 100 in fp32" in said) == (count == 4)
+
+
+def test_a_processs_matrix_rate_is_measured(benchmark: ModuleType) -> None:
+    assert 1e8 < benchmark.matrix_rate(1, bf16=False) < 1e14
+
+
 def test_checkpointing_computes_more_and_bf16_as_much(worker: ModuleType) -> None:
     def flops(**form: bool) -> int:
         train, predict, parameters = worker.build(worker.Case(size="tiny", **form), CPU)
