@@ -67,6 +67,7 @@ def main() -> None:
                     {"many": {"kind": layout, "source": str(source)}}, train__datasets=["many"]
                 )
                 (clone / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+                measured(["-m", "dvc", "repro", "check"], clone)  # `download` waits for its file
                 taken = [
                     measured(["-m", "dvc", "repro", "-s", f"{stage}@many"], clone)
                     for stage in STAGES
