@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from losh.commands.experiments import references
 from losh.errors import UserError, reason
 from losh.params import load_params
 from losh.report.earlier import Chosen, git
@@ -11,7 +12,6 @@ from losh.report.page import LISTS, write_report
 
 PAGE = Path("metrics/report/index.html")
 """The output of the stage `report`, which DVC keeps."""
-EXPERIMENTS = "refs/exps"
 
 
 def write_comparison(name: str, out: Path) -> None:
@@ -57,20 +57,10 @@ def find_chosen(name: str, root: Path = Path()) -> Chosen:
 
 def _experiment(name: str, root: Path) -> Chosen | None:
     """Return the newest experiment of that name: there may be one for each commit."""
-    listed = git(
-        root,
-        "for-each-ref",
-        "--sort=-committerdate",
-        "--format=%(objectname) %(refname)",
-        EXPERIMENTS,
-    )
-    for line in (listed or "").splitlines():
-        commit, *reference = line.replace(" ", "/").split("/")
-        # refs/exps/4d/e6128.../NAME; beside them DVC has stashes, and what runs
-        if len(reference) == 5 and len(reference[2]) == 2 and reference[4] == name:
-            start = reference[2] + reference[3]
-            short = git(root, "rev-parse", "--short", start) or start[:7]
-            return Chosen(name, commit, short.strip())
+    for one in references(root):
+        if one.name == name:
+            short = git(root, "rev-parse", "--short", one.start) or one.start[:7]
+            return Chosen(name, one.commit, short.strip())
     return None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from losh.errors import UserError
 from losh.report.changed import flat
+from losh.report.earlier import git
 
 EVAL = "metrics/eval/"
 
@@ -99,20 +100,41 @@ def _experiment(
     return Experiment(name, state, baseline, flat(params), scores, entry["rev"], start)
 
 
+@dataclass(frozen=True)
+class Reference:
+    """Where git keeps one experiment that DVC has saved: refs/exps/4d/e6128.../NAME."""
+
+    name: str
+    commit: str
+    """The experiment's own."""
+    start: str
+    """The commit that it was started from."""
+
+
+def references(root: Path = Path()) -> list[Reference]:
+    """Return the saved experiments of a clone, the newest first; none where there is no git."""
+    listed = git(
+        root,
+        "for-each-ref",
+        "--sort=-committerdate",
+        "--format=%(objectname) %(refname)",
+        "refs/exps",
+    )
+    found = []
+    for line in (listed or "").splitlines():
+        commit, *parts = line.replace(" ", "/").split("/")
+        if len(parts) == 5 and len(parts[2]) == 2:  # beside them DVC has stashes, and what runs
+            found.append(Reference(parts[4], commit, parts[2] + parts[3]))
+    return found
+
+
 def _baselines() -> list[str]:
     """Return the commits that experiments were started from, the newest first.
 
     Those of waiting and failed ones are among them.
     """
-    listed = subprocess.run(
-        ["git", "for-each-ref", "--format=%(refname)", "refs/exps"], capture_output=True, text=True
-    ).stdout.split()
-    found = set()
-    for reference in listed:
-        parts = reference.split("/")  # refs/exps/4d/e6128.../name
-        if len(parts) == 5 and len(parts[2]) == 2:
-            found.add(parts[2] + parts[3])
+    found = sorted({one.start for one in references()})
     if not found:
         return []
-    sort = ["git", "rev-list", "--no-walk", *sorted(found)]  # by the commits' dates
-    return subprocess.run(sort, capture_output=True, text=True).stdout.split() or sorted(found)
+    by_date = git(Path(), "rev-list", "--no-walk", *found)
+    return (by_date or "").split() or found
