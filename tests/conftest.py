@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -33,6 +35,22 @@ def tiny_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evaluation, and model.safetensors, an untrained model; read only.
     """
     return prepare_shapes(tmp_path_factory.mktemp("shapes"))
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[None]:
+    """Let the modules of scripts/ be imported, as when one of them is run from the root."""
+    root = Path(__file__).parents[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root / "scripts")
+        patch.chdir(root)
+        yield
+
+
+@pytest.fixture(scope="module")
+def worker(scripts: None) -> ModuleType:
+    """Import scripts/benchmark_worker.py."""
+    return importlib.import_module("benchmark_worker")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -25,23 +24,12 @@ CPU = torch.device("cpu")
 # What make sets for the programs that it runs, and a make among them reads.
 INHERITED_BY_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPT.parent)
-        patch.chdir(ROOT)
-        yield
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 @pytest.fixture(scope="module")
 def benchmark(scripts: None) -> ModuleType:
     return importlib.import_module("benchmark")
-
-
-@pytest.fixture(scope="module")
-def worker(scripts: None) -> ModuleType:
-    return importlib.import_module("benchmark_worker")
 
 
 @pytest.fixture(scope="module")

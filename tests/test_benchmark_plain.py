@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -34,17 +33,7 @@ CPU = torch.device("cpu")
 SIZE = (64, 96)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def scripts() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "scripts")
-        patch.chdir(ROOT)
-        yield
-
-
-@pytest.fixture(scope="module")
-def worker(scripts: None) -> ModuleType:
-    return importlib.import_module("benchmark_worker")
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 @pytest.fixture(scope="module")
