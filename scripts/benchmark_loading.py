@@ -49,10 +49,9 @@ def rate(loaded: SimpleNamespace, epoch: int) -> float:
     Raises:
         UserError: there is no second batch, or a clip cannot be read.
     """
-    from losh.train.trainer import Trainer
+    from losh.train.trainer import loaded_batches
 
-    # The trainer's own method: a loader written here could be another than that of trainings.
-    batches = Trainer._load(loaded, epoch, 0)
+    batches = loaded_batches(loaded.dataset, list(loaded.batches.epoch(epoch)), loaded.device)
     next(batches)
     began = time.perf_counter()
     windows = sum(len(batch) for batch in itertools.islice(batches, STEPS))

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from losh.clips.batches import Batch, make_batch
-from losh.clips.dataset import ClipDataset, LoadedClip, readable
+from losh.clips.dataset import ClipDataset, ClipRequest, LoadedClip, readable
 from losh.clips.sampler import GlobalBatches
 from losh.errors import UserError
 from losh.inference.text_features import TextFeatures
@@ -116,7 +116,8 @@ class Trainer:
             UserError: the loss is not finite and train.on_error is `stop`.
         """
         self.model.train()
-        for loaded in self._load(self.progress.epoch, self.progress.step):
+        orders = list(self.batches.epoch(self.progress.epoch, self.progress.step))
+        for loaded in loaded_batches(self.dataset, orders, self.device):
             set_rates(
                 self.optimizer,
                 rate_factor(
@@ -164,20 +165,6 @@ class Trainer:
             self.save()
         if signal:
             raise Stopped(self.stop.signal or signal)
-
-    def _load(self, epoch: int, first_step: int) -> Iterator[list[LoadedClip]]:
-        orders = list(self.batches.epoch(epoch, first_step))
-        workers = loader_workers(self.device)
-        loader = DataLoader(
-            self.dataset,
-            batch_sampler=orders,
-            num_workers=workers,
-            collate_fn=list,
-            prefetch_factor=2 if workers else None,
-            multiprocessing_context="fork" if workers else None,
-        )
-        for loaded in loader:
-            yield readable(loaded)
 
     def _step(self, loaded: list[LoadedClip]) -> dict[str, float]:
         """Do one optimiser step on this process's part of a global batch.
@@ -253,6 +240,23 @@ class Trainer:
         self.progress.skipped += 1
         terms.clear()
         terms["skipped_steps"] = 1.0
+
+
+def loaded_batches(
+    dataset: ClipDataset, orders: list[list[ClipRequest]], device: torch.device
+) -> Iterator[list[LoadedClip]]:
+    """Load batches ahead of the network, by as many processes as suit the device."""
+    workers = loader_workers(device)
+    loader = DataLoader(
+        dataset,
+        batch_sampler=orders,
+        num_workers=workers,
+        collate_fn=list,
+        prefetch_factor=2 if workers else None,
+        multiprocessing_context="fork" if workers else None,
+    )
+    for loaded in loader:
+        yield readable(loaded)
 
 
 def micro_batches(loaded: list[LoadedClip]) -> list[list[LoadedClip]]:
