@@ -11,7 +11,7 @@ import runpy
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,11 +95,13 @@ def build(
         model.base.backbone.freeze_stages(params.train.backbone_frozen_stages)
     optimizer = make_optimizer(model.to(device), params.train)
     windows, frames, height, width, each = case.shape
+    middle = frames // 2
     clips = Clips(
         torch.randn(windows, frames, 3, height, width),
         torch.zeros(windows, frames, height, width, dtype=torch.bool),
-        torch.full((windows, 1), frames // 2),
+        torch.full((windows, 1), middle),
         torch.arange(windows * each) // each,
+        ((middle,),) * windows,
     ).to(device)
     count, words = windows * each, 12
     if encoder is None:  # a frozen encoder's features are computed once a sentence
@@ -113,6 +115,10 @@ def build(
     losses = params.train.losses.model_copy(update={} if case.losh else {"consistency": 0.0})
     criterion = Criterion(model.base, losses, params.train.consistency)
     flow = random_flow(clips.to("cpu")).to(device) if case.losh else None
+    trained_on = clips
+    if case.losh:  # the consistency loss reads the neighbours, too
+        compared = tuple(t for t in (middle - 1, middle, middle + 1) if t < frames)
+        trained_on = replace(clips, read=(compared,) * windows)
     run = form(model)
     run = torch.compile(run) if case.compile else run
     step = TrainingStep(run, criterion)
@@ -122,7 +128,7 @@ def build(
     def train() -> Any:
         model.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=case.bf16):
-            loss = step(clips, text, text, targets, flow, counts)["total"]
+            loss = step(trained_on, text, text, targets, flow, counts)["total"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, params.train.clip_norm)
         optimizer.step()

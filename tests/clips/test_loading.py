@@ -106,6 +106,16 @@ def test_flow_reaches_the_model_at_stride_four_with_its_neighbours(tiny_data: Pa
     assert np.allclose(flow["forward"][0, :, 0], 0.5) and np.allclose(flow["forward"][0, :, 1], 0)
 
 
+def test_the_model_is_told_which_frames_are_read(tiny_data: Path):
+    """The annotated one, and for the consistency loss the neighbours that it has a flow to."""
+    clip, cpu = dataset_of(tiny_data)[0], torch.device("cpu")
+    with_flow = dataset_of(tiny_data, with_flow=True)[0]
+    assert make_batch([clip, clip], cpu).clips.read == ((2,), (2,))
+    assert make_batch([with_flow], cpu).clips.read == ((1, 2, 3),)
+    with_flow.flow["valid"][0, 0] = False
+    assert make_batch([with_flow], cpu).clips.read == ((2, 3),)
+
+
 def test_a_clamped_window_has_no_neighbour_at_its_end(tiny_data: Path):
     dataset = dataset_of(tiny_data, with_flow=True)
     dataset.groups = [[sample] for group in dataset.groups for sample in group]

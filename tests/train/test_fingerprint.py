@@ -120,7 +120,7 @@ def test_blocks_that_are_computed_again_change_no_result(
     computed = []
     forward = SwinBlock.forward
     monkeypatch.setattr(
-        SwinBlock, "forward", lambda self, x: (computed.append(1), forward(self, x))[1]
+        SwinBlock, "forward", lambda self, *given: (computed.append(1), forward(self, *given))[1]
     )
 
     def learnt(again: bool) -> tuple[bytes, int]:

@@ -9,7 +9,11 @@ for a bias (`WindowKind.attention_bias`): the same softmax exactly.
 Windows are gathered by kind: which of their places are real, and which of them lie beyond a shifted
 map's seam. Along an axis that makes at most three sorts of windows, mostly two.
 
-Shapes: N places of a full window, n real tokens of a window, P padded places.
+Where only some frames of a map are asked for, only they ask, and only windows that have one of them
+are looked at: the same numbers for those frames, since what a token asks changes no other's answer.
+
+Shapes: N places of a full window, n real tokens of a window, P padded places, a tokens of a window
+that ask (all n, where all frames are asked for).
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ import torch
 from torch import Tensor
 
 Size3 = tuple[int, int, int]
+Frames = tuple[tuple[int, ...], ...]
+"""Of each clip of a batch, some of its frames, in order."""
 
 MASKED = -1000.0
 """Added to the logit of two tokens of different regions. The published network adds -100: then
@@ -60,27 +66,38 @@ class WindowKind:
     """int64 [n + P]: places of the real tokens in a full window, then those of the padded ones;
     None: all are real, in order."""
     regions: Tensor | None
-    """float32 [n, n + P], in the order of `places`: MASKED where two tokens are of different
-    regions, else 0; None: one region."""
+    """float32 [a, n + P], the asking tokens and all in the order of `places`: MASKED where two
+    tokens are of different regions, else 0; None: one region."""
+    asking: Tensor | None = None
+    """int64 [a]: which of the real tokens ask; None: all."""
+
+    @property
+    def answers(self) -> int:
+        """How many tokens of a window ask: a."""
+        return self.tokens if self.asking is None else len(self.asking)
 
     def attention_bias(self, bias: Tensor) -> Tensor:
-        """Bias of the real queries for the real keys, and last for the one key of all padding.
+        """Bias of the asking tokens for the real keys, and last for the one key of all padding.
 
         Args:
             bias: [h, N, N] of a full window.
 
         Returns:
-            [h, n, n], or [h, n, n + 1] where something is padded.
+            [h, a, n], or [h, a, n + 1] where something is padded.
         """
-        real = self.tokens
+        rows = None if self.places is None else self.places[: self.tokens]
+        if self.asking is not None:
+            rows = self.asking if rows is None else rows[self.asking]
+        if rows is not None:
+            bias = bias.index_select(1, rows)
         if self.places is not None:
-            bias = bias.index_select(1, self.places[:real]).index_select(2, self.places)
+            bias = bias.index_select(2, self.places)
         if self.regions is not None:
             bias = bias + self.regions.to(bias.dtype)
         if self.places is None:
             return bias
-        padding = bias[:, :, real:].logsumexp(-1, keepdim=True)
-        return torch.cat([bias[:, :, :real], padding], -1)
+        padding = bias[:, :, self.tokens :].logsumexp(-1, keepdim=True)
+        return torch.cat([bias[:, :, : self.tokens], padding], -1)
 
     @property
     def padded(self) -> bool:
@@ -89,14 +106,55 @@ class WindowKind:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Frames of clips of T frames that are asked for, and those that must be there to answer."""
+
+    length: int
+    """T."""
+    there: Frames
+    """All frames of the windows that have a frame of `asked`."""
+    asked: Frames
+
+
+def frame_rows(frames: Frames) -> dict[tuple[int, int], int]:
+    """Give each frame of all clips its row: (clip, frame) -> row."""
+    pairs = [(clip, t) for clip, some in enumerate(frames) for t in some]
+    return {pair: row for row, pair in enumerate(pairs)}
+
+
+@functools.lru_cache(maxsize=256)
+@torch.inference_mode(False)
+def rows_among(there: Frames, wanted: Frames, device: torch.device) -> Tensor:
+    """Return where the wanted frames lie among those that are there, clip by clip: int64."""
+    row = frame_rows(there)
+    return torch.tensor([row[pair] for pair in frame_rows(wanted)], device=device)
+
+
+@functools.lru_cache(maxsize=256)
+@torch.inference_mode(False)
+def clips_of(frames: Frames, device: torch.device) -> Tensor:
+    """Return the clip of each frame: int64."""
+    return torch.tensor([clip for clip, _ in frame_rows(frames)], device=device)
+
+
+@dataclass(frozen=True)
 class WindowPlan:
-    """All windows of a batch of feature maps; every real token is in one of them."""
+    """All windows of a batch of feature maps; every real token is in one of them.
+
+    L tokens are there (B * T * H * W, where all frames are), A of them ask.
+    """
 
     kinds: list[WindowKind]
     order: Tensor
-    """int64 [B * T * H * W]: the tokens, rows of [B, T, H, W], kind by kind, window by window."""
+    """int64 [L]: the tokens, rows of the maps that are there, kind by kind, window by window."""
     inverse: Tensor
-    """int64 [B * T * H * W]: where each token lies in `order`."""
+    """int64 [L]: where each token lies in `order`."""
+    answers: Tensor | None = None
+    """int64 [A]: the asking tokens, rows of the maps asked for, in the order of `order`; None: all
+    ask.
+    """
+    answers_inverse: Tensor | None = None
+    """int64 [A]: where each asking token lies in `answers`."""
 
 
 class Reordered(torch.autograd.Function):
@@ -136,54 +194,138 @@ def axis_windows(length: int, reach: int, shift: int) -> dict[tuple[Place, ...],
     return sorts
 
 
-def window_kind(
-    clips: int,
-    size: Size3,
-    sorts: list[tuple[tuple[Place, ...], list[int]]],
-    device: torch.device,
-) -> tuple[WindowKind, Tensor]:
-    """Make the windows that are of `sorts` along T, H and W: (places, first cells) of each axis.
+def time_windows(
+    length: int, reach: int, shift: int, frames: Frames
+) -> dict[tuple[tuple[Place, ...], tuple[int, ...]], list[list[tuple[int, int]]]]:
+    """Sort the windows along time that have one of `frames`.
 
     Returns:
-        The kind, and its tokens, int64 [M, n], as rows of [B, T, H, W].
+        For each sort (places, which of the real ones ask) the (clip, frame) pairs of each such
+        window's real places.
     """
-    (T, H, W), grids, real, beyond = size, [], [], []
+    whole = length + -length % reach
+    sorts: dict[tuple[tuple[Place, ...], tuple[int, ...]], list[list[tuple[int, int]]]] = {}
+    for places, firsts in axis_windows(length, reach, shift).items():
+        steps = [step for step, (real, _) in enumerate(places) if real]
+        for clip, wanted in enumerate(frames):
+            for first in firsts:
+                window = [(first + step) % whole for step in steps]
+                asking = tuple(i for i, t in enumerate(window) if t in wanted)
+                if asking:
+                    sorts.setdefault((places, asking), []).append([(clip, t) for t in window])
+    return sorts
+
+
+def frames_to_answer(length: int, reach: int, shift: int, frames: Frames) -> Frames:
+    """Return the frames that attention along time looks at where `frames` ask."""
+    fitted = min(length, reach)
+    windows = time_windows(length, fitted, 0 if length <= reach else shift, frames)
+    seen = {pair for several in windows.values() for window in several for pair in window}
+    return tuple(
+        tuple(t for t in range(length) if (clip, t) in seen) for clip in range(len(frames))
+    )
+
+
+@dataclass(frozen=True)
+class _KindOfTokens:
+    kind: WindowKind
+    order: Tensor
+    """int64 [M * n], see WindowPlan."""
+    answers: Tensor
+    """int64 [M * a], as rows of the maps that are there."""
+
+
+def _window_kind(
+    rows: list[list[int]],
+    asking: tuple[int, ...],
+    size: tuple[int, int],
+    sorts: list[tuple[tuple[Place, ...], list[int]]],
+    device: torch.device,
+) -> _KindOfTokens:
+    """Make the windows of one kind.
+
+    Args:
+        rows: of each window along time the maps that it lies in.
+        asking: which of these ask.
+        size: (H, W) of a map.
+        sorts: along T, H and W: places, first cells (of T: none is read).
+    """
+    (H, W), grids, real, beyond = size, [], [], []
     for axis, (places, firsts) in enumerate(sorts):
         real.append(torch.tensor([is_real for is_real, _ in places]))
         beyond.append(torch.tensor([is_beyond for _, is_beyond in places]))
-        whole = -(-size[axis] // len(places)) * len(places)
-        steps = torch.arange(len(places))[real[-1]]
-        grids.append((torch.tensor(firsts)[:, None] + steps) % whole)  # [windows, real cells]
-    t, y, x = grids
-    t = torch.arange(clips)[:, None, None] * T + t  # [B, windows, frames]
-    rows = t[:, :, None, None, :, None, None] * H + y[:, None, None, :, None]
-    tokens = rows * W + x[:, None, None, :]  # [B, then windows, then cells along T, H and W]
-    tokens = tokens.flatten(4).flatten(0, 3)
+        if axis:
+            whole = -(-size[axis - 1] // len(places)) * len(places)
+            steps = torch.arange(len(places))[real[-1]]
+            grids.append((torch.tensor(firsts)[:, None] + steps) % whole)  # [windows, real cells]
+    y, x = grids
+    t = torch.tensor(rows)  # [windows of all clips, real frames]
+    lines = t[:, None, None, :, None, None] * H + y[:, None, None, :, None]
+    tokens = lines * W + x[:, None, None, :]  # [windows along T, H, W, then cells along T, H, W]
+    tokens = tokens.flatten(0, 2).flatten(2)  # [M, real frames, real cells of a frame]
+    answers, cells = tokens[:, list(asking)], tokens.shape[2]
+    asks = (torch.tensor(asking)[:, None] * cells + torch.arange(cells)).flatten()
+    tokens = tokens.flatten(1)
     inside = torch.cartesian_prod(*real).all(1)
     region = torch.cartesian_prod(*beyond)  # [N, 3]
     ordered: Tensor | None = None
     if not inside.all():
         ordered = torch.cat([inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]])
         region = region[ordered]
-    apart = (region[: tokens.shape[1], None] != region).any(-1)
-    regions = (apart * MASKED).to(device) if apart.any() else None
-    on_device = None if ordered is None else ordered.to(device)
-    return WindowKind(tokens.shape[0], tokens.shape[1], on_device, regions), tokens
+    apart = (region[asks, None] != region).any(-1)
+    kind = WindowKind(
+        tokens.shape[0],
+        tokens.shape[1],
+        None if ordered is None else ordered.to(device),
+        (apart * MASKED).to(device) if apart.any() else None,
+        None if len(asks) == tokens.shape[1] else asks.to(device),
+    )
+    return _KindOfTokens(kind, tokens.flatten(), answers.flatten())
 
 
 # Plans are kept, and training could not use what was made in inference mode.
 @torch.inference_mode(False)
 def window_plan(
-    clips: int, size: Size3, window: Size3, shift: Size3, device: torch.device
+    clips: int,
+    size: Size3,
+    window: Size3,
+    shift: Size3,
+    device: torch.device,
+    asked: Asked | None = None,
 ) -> WindowPlan:
-    """Sort the windows of `clips` feature maps of (T, H, W) = `size`; `window` and `shift` fit."""
-    axes = [axis_windows(*axis) for axis in zip(size, window, shift, strict=True)]
-    kinds = [
-        window_kind(clips, size, list(sorts), device)
-        for sorts in itertools.product(*(axis.items() for axis in axes))
+    """Sort the windows of `clips` feature maps of (T, H, W) = `size`; `window` and `shift` fit.
+
+    Args:
+        asked: which frames ask, and which are there; None: all.
+    """
+    T, H, W = size
+    everything = (tuple(range(T)),) * clips
+    there, asks = (everything, everything) if asked is None else (asked.there, asked.asked)
+    row = frame_rows(there)
+    along_time = time_windows(T, window[0], shift[0], asks)
+    across = [axis_windows(*axis) for axis in zip(size[1:], window[1:], shift[1:], strict=True)]
+    found = [
+        _window_kind(
+            [[row[pair] for pair in pairs] for pairs in windows],
+            asking,
+            (H, W),
+            [(places, []), *sorts],
+            device,
+        )
+        for (places, asking), windows in along_time.items()
+        for sorts in itertools.product(*(axis.items() for axis in across))
     ]
-    order = torch.cat([tokens.flatten() for _, tokens in kinds]).to(device)
-    return WindowPlan([kind for kind, _ in kinds], order, order.argsort())
+    kinds = [one.kind for one in found]
+    order = torch.cat([one.order for one in found])
+    inverse = order.argsort()
+    order, inverse = order.to(device), inverse.to(device)
+    if asked is None:
+        return WindowPlan(kinds, order, inverse)
+    answered = torch.full((len(row),), -1)
+    answered[rows_among(there, asks, answered.device)] = torch.arange(sum(map(len, asks)))
+    tokens = torch.cat([one.answers for one in found])  # of the maps that are there
+    answers = answered[tokens // (H * W)] * (H * W) + tokens % (H * W)
+    return WindowPlan(kinds, order, inverse, answers.to(device), answers.argsort().to(device))
 
 
 # Some MB each at the published size.
@@ -197,16 +339,21 @@ def _constant_parts(*sizes: Any) -> tuple[Any, ...]:
     torch.compile takes these for constants; a class's instances it does not.
     """
     plan = _remembered_plans(*sizes)
-    kinds = tuple((k.windows, k.tokens, k.places, k.regions) for k in plan.kinds)
-    return kinds, plan.order, plan.inverse
+    kinds = tuple((k.windows, k.tokens, k.places, k.regions, k.asking) for k in plan.kinds)
+    return kinds, plan.order, plan.inverse, plan.answers, plan.answers_inverse
 
 
 def cached_window_plan(
-    clips: int, size: Size3, window: Size3, shift: Size3, device: torch.device
+    clips: int,
+    size: Size3,
+    window: Size3,
+    shift: Size3,
+    device: torch.device,
+    asked: Asked | None = None,
 ) -> WindowPlan:
     """Return `window_plan`, kept for the sizes that were last used."""
     sizes = (clips, size, window, shift, device)
     if not torch.compiler.is_compiling():
-        return _remembered_plans(*sizes)
-    kinds, order, inverse = _constant_parts(*sizes)
-    return WindowPlan([WindowKind(*kind) for kind in kinds], order, inverse)
+        return _remembered_plans(*sizes, asked)
+    kinds, *orders = _constant_parts(*sizes, asked)
+    return WindowPlan([WindowKind(*kind) for kind in kinds], *orders)

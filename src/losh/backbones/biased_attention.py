@@ -1,7 +1,8 @@
 """Attention of many small windows with a learned bias: PyTorch's kernels, or a blocked one of ours.
 
-Shapes: L tokens in all, M windows of a kind, n tokens of each, S keys of each (n, and one more
-where the windows are padded), h heads, d channels of a head, C = h * d.
+Shapes: L tokens in all, A of them ask, M windows of a kind, n tokens of each, a of which ask, S
+keys of each (n, and one more where the windows are padded), h heads, d channels of a head, C = h *
+d.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ def window_attention(
     Args:
         qkv: [L, 3 C], queries, keys and values of all tokens in the plan's order, head by head.
         padding: [3 C], those of padding.
-        biases: [h, n, S] of each kind of window.
+        biases: [h, a, S] of each kind of window.
 
     Returns:
-        [L, C], in the plan's order.
+        [A, C], in the plan's order.
     """
     biases = [bias.to(qkv.dtype) for bias in biases]
     if (
@@ -58,9 +59,11 @@ def window_attention(
 
 
 def fused_attention(qkv: Tensor, padding: Tensor, bias: Tensor, kind: WindowKind) -> Tensor:
-    """Attention of one kind of window by PyTorch's kernels: [M * n, 3 C] -> [M * n, C]."""
+    """Attention of one kind of window by PyTorch's kernels: [M * n, 3 C] -> [M * a, C]."""
     heads = len(bias)
     q, k, v = qkv.view(-1, kind.tokens, 3, heads, qkv.shape[1] // 3 // heads).permute(2, 0, 3, 1, 4)
+    if kind.asking is not None:
+        q = q.index_select(2, kind.asking)
     if kind.padded:
         _, key, value = padding.view(3, 1, heads, 1, -1).expand(-1, len(k), -1, -1, -1)
         k, v = torch.cat([k, key], 2), torch.cat([v, value], 2)
@@ -77,6 +80,8 @@ class Block:
     """Number of the kind."""
     rows: slice
     """Their tokens."""
+    answers: slice
+    """Those of them that ask, among all that ask."""
     heads: list[slice]
     """How many heads at once."""
 
@@ -86,7 +91,7 @@ def blocks(plan: WindowPlan, biases: Sequence[Tensor]) -> Iterator[Block]:
 
     A piece is all heads of some windows, or some heads of one window.
     """
-    first = 0
+    first, asked = 0, 0
     for i, (kind, bias) in enumerate(zip(plan.kinds, biases, strict=True)):
         heads, logits = len(bias), bias[0].numel()
         step = max(1, min(heads, BLOCK // logits))
@@ -95,8 +100,10 @@ def blocks(plan: WindowPlan, biases: Sequence[Tensor]) -> Iterator[Block]:
         for window in range(0, kind.windows, together):
             last = min(window + together, kind.windows)
             rows = slice(first + window * kind.tokens, first + last * kind.tokens)
-            yield Block(kind, i, rows, pieces)
+            answers = slice(asked + window * kind.answers, asked + last * kind.answers)
+            yield Block(kind, i, rows, answers, pieces)
         first += kind.windows * kind.tokens
+        asked += kind.windows * kind.answers
 
 
 class BlockedAttention(torch.autograd.Function):
@@ -110,12 +117,13 @@ class BlockedAttention(torch.autograd.Function):
         ctx: Any, qkv: Tensor, padding: Tensor, plan: WindowPlan, *biases: Tensor
     ) -> Tensor:
         """See `window_attention`."""
-        out = qkv.new_empty(len(qkv), qkv.shape[1] // 3)
+        answers = sum(kind.windows * kind.answers for kind in plan.kinds)
+        out = qkv.new_empty(answers, qkv.shape[1] // 3)
         for block in blocks(plan, biases):
             bias = biases[block.bias]
             q, k, v = split(qkv[block.rows], padding, block.kind, len(bias))
-            # [m, h, n, d], its memory [m, n, h, d]
-            found = out[block.rows].view(-1, block.kind.tokens, *q.shape[1::2]).transpose(1, 2)
+            # [m, h, a, d], its memory [m, a, h, d]
+            found = out[block.answers].view(-1, block.kind.answers, *q.shape[1::2]).transpose(1, 2)
             for r in block.heads:
                 found[:, r] = probabilities(q[:, r], k[:, r], bias[r]) @ v[:, r]
         ctx.save_for_backward(qkv, padding, *biases)
@@ -130,9 +138,10 @@ class BlockedAttention(torch.autograd.Function):
         grad_biases = [torch.zeros_like(bias) for bias in biases]
         for block in blocks(ctx.plan, biases):
             bias, grad_bias = biases[block.bias], grad_biases[block.bias]
-            real, heads = block.kind.tokens, len(bias)
+            real, heads, asking = block.kind.tokens, len(bias), block.kind.asking
             q, k, v = split(qkv[block.rows], padding, block.kind, heads)
-            back = grad[block.rows].view(-1, real, heads, q.shape[-1]).transpose(1, 2).contiguous()
+            back = grad[block.answers].view(-1, block.kind.answers, heads, q.shape[-1])
+            back = back.transpose(1, 2).contiguous()
             grad_q, grad_k, grad_v = (
                 x.transpose(1, 2)  # [m, h, n, d], its memory [m, n, 3, h, d]
                 for x in grad_qkv[block.rows].view(-1, real, 3, heads, q.shape[-1]).unbind(2)
@@ -143,7 +152,11 @@ class BlockedAttention(torch.autograd.Function):
                 grad_p = back[:, r] @ v[:, r].transpose(-1, -2)
                 # The softmax's Jacobian: p * (dp - sum(p * dp)).
                 grad_s = torch.ops.aten._softmax_backward_data(grad_p, p, -1, p.dtype)
-                grad_q[:, r] = (grad_s @ k[:, r]).mul_(q.shape[-1] ** -0.5)
+                queries = (grad_s @ k[:, r]).mul_(q.shape[-1] ** -0.5)
+                if asking is None:
+                    grad_q[:, r] = queries
+                else:
+                    grad_q[:, r].zero_().index_copy_(2, asking, queries)
                 keys = grad_s.transpose(-1, -2) @ q[:, r]
                 grad_k[:, r], grad_v[:, r] = keys[:, :, :real], values[:, :, :real]
                 grad_bias[r].add_(grad_s[0] if len(grad_s) == 1 else grad_s.sum(0))
@@ -157,9 +170,10 @@ class BlockedAttention(torch.autograd.Function):
 def split(
     qkv: Tensor, padding: Tensor, kind: WindowKind, heads: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return queries, scaled, [m, h, n, d] and keys and values [m, h, S, d] of qkv [m * n, 3 C]."""
+    """Return queries, scaled, [m, h, a, d] and keys and values [m, h, S, d] of qkv [m * n, 3 C]."""
     found = qkv.view(-1, kind.tokens, 3, heads, qkv.shape[1] // 3 // heads).permute(2, 0, 3, 1, 4)
-    q = found[0] * found.shape[-1] ** -0.5  # its memory is still [m, n, h, d]
+    q = found[0] if kind.asking is None else found[0].index_select(2, kind.asking)
+    q = q * found.shape[-1] ** -0.5  # where all ask, its memory is still [m, n, h, d]
     if not kind.padded:
         return q.contiguous(), found[1].contiguous(), found[2].contiguous()
     keys = qkv.new_empty(2, *q.shape[:2], kind.tokens + 1, q.shape[-1])
@@ -169,5 +183,5 @@ def split(
 
 
 def probabilities(q: Tensor, k: Tensor, bias: Tensor) -> Tensor:
-    """softmax(q k^T + bias) of one block -> [m, r, n, S]."""
+    """softmax(q k^T + bias) of one block -> [m, r, a, S]."""
     return (q @ k.transpose(-1, -2)).add_(bias).softmax(-1)

@@ -7,7 +7,8 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.models import resnet50, resnet101
 from torchvision.ops import FrozenBatchNorm2d
 
-from losh.backbones.backbone import Backbone
+from losh.backbones.attention_windows import Frames
+from losh.backbones.backbone import Backbone, everything, spread, taken
 
 BUILDERS = {"resnet50": resnet50, "resnet101": resnet101}
 
@@ -39,17 +40,20 @@ class ResNet(Backbone):
         self.strides = [4, 8, 16, 32][:stages]
         self.checkpoint_blocks = False
 
-    def forward(self, frames: Tensor) -> list[Tensor]:
-        """Features of every frame.
+    def forward(self, frames: Tensor, read: Frames | None = None) -> list[Tensor]:
+        """Features of the frames that are read; no other one is looked at.
 
         Args:
             frames: float [B, T, 3, H, W], normalised; any size.
+            read: see Backbone.
 
         Returns:
-            A level a stage: [B, T, C_i, ceil(H / s_i), ceil(W / s_i)].
+            A level a stage: [B, T, C_i, ceil(H / s_i), ceil(W / s_i)]. NaN where a frame is not
+            read.
         """
-        B, T = frames.shape[:2]
-        x = frames.flatten(0, 1)  # [B, T, 3, H, W] -> [B * T, 3, H, W]
+        there = everything(frames) if read is None else read
+        # [B, T, 3, H, W] -> [F, 3, H, W]
+        x = taken(frames, everything(frames), there).flatten(0, 1)
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         levels = []
         for stage in self.stages:
@@ -59,7 +63,7 @@ class ResNet(Backbone):
                     if self.checkpoint_blocks and self.training
                     else block(x)
                 )
-            levels.append(x.unflatten(0, (B, T)))
+            levels.append(spread(x[None], there, frames))
         return levels
 
     def stage_modules(self) -> list[list[nn.Module]]:

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from losh.backbones.backbone import Backbone
+from losh.backbones.attention_windows import Asked, Frames, frames_to_answer
+from losh.backbones.backbone import Backbone, everything, spread, taken
 from losh.backbones.motion_branch import MotionBranch
 from losh.backbones.video_swin_blocks import (
     PATCH,
@@ -125,31 +127,72 @@ class VideoSwin(Backbone):
         self.apply(_initialise)
         self.motion = MotionBranch(embed_dim, motion_channels) if motion_channels else None
 
-    def forward(self, frames: Tensor) -> list[Tensor]:
-        """Features of every frame.
+    def forward(self, frames: Tensor, read: Frames | None = None) -> list[Tensor]:
+        """Features of the frames that are read.
+
+        A frame that is not read is computed as far as others look at it: the last block owes only
+        the frames that are read, the one before it those that share a window with them, and so on.
 
         Args:
             frames: float [B, T, 3, H, W], normalised; any size.
+            read: see Backbone. (A compiled network computes all: it would be compiled anew for
+                each place that annotated frames have in their windows.)
 
         Returns:
             One level per stage: [B, T, C_i, ceil(H / s_i), ceil(W / s_i)], un-normed, taken before
             the patch merging. They are views of channels-last memory, so they are not contiguous.
+            NaN where a frame is not computed.
         """
         x = self.patch_embed(frames)  # [B, T, H / 4, W / 4, C]
         if self.motion is not None:
             x = self.motion(x)
-        levels = []
-        for stage, layer in enumerate(self.layers):
-            if stage:
-                x = self.downsamples[stage - 1](x)
-            for block in cast(SwinStage, layer).blocks:
+        if read is None or torch.compiler.is_compiling():
+            asked: list[list[Asked | None]] = [[None] * len(stage) for stage in self._blocks()]
+        else:
+            asked = self.asked(everything(frames), read)
+        levels, there = [], everything(frames)
+        for stage, blocks in enumerate(self._blocks()):
+            for i, (block, one) in enumerate(zip(blocks, asked[stage], strict=True)):
+                if one is not None:
+                    x, there = taken(x, there, one.there), one.there
+                if stage and i == 0:
+                    x = self.downsamples[stage - 1](x)
                 x = (
-                    checkpoint(block, x, use_reentrant=False)
+                    checkpoint(block, x, one, use_reentrant=False)
                     if self.checkpoint_blocks and self.training
-                    else block(x)
+                    else block(x, one)
                 )
-            levels.append(x.permute(0, 1, 4, 2, 3))  # [B, T, h, w, C] -> [B, T, C, h, w]
+                there = there if one is None else one.asked
+            level = spread(x, there, frames)
+            levels.append(level.permute(0, 1, 4, 2, 3))  # [B, T, h, w, C] -> [B, T, C, h, w]
         return levels
+
+    def asked(self, whole: Frames, read: Frames) -> list[list[Asked | None]]:
+        """Say which frames each block of each stage owes; None: all.
+
+        Args:
+            whole: all frames of each clip.
+            read: those that are read of every level.
+        """
+        length, owed = len(whole[0]), read
+        found: list[list[Asked | None]] = []
+        for blocks in reversed(self._blocks()):
+            # Of this level too: the frames that are read may be fewer than the next stage looks at.
+            owed = tuple(tuple(sorted({*a, *b})) for a, b in zip(owed, read, strict=True))
+            stage: list[Asked | None] = []
+            for block in reversed(blocks):
+                reach, shift = block.attn.window[0], block.attn.shift[0]
+                there = frames_to_answer(length, reach, shift, owed)
+                stage.append(None if owed == whole else Asked(length, there, owed))
+                owed = there
+            found.append(stage[::-1])
+        return found[::-1]
+
+    def _blocks(self) -> list[list[SwinBlock]]:
+        return [
+            [cast(SwinBlock, block) for block in cast(SwinStage, layer).blocks]
+            for layer in self.layers
+        ]
 
     def stage_modules(self) -> list[list[nn.Module]]:
         """See Backbone: the embedding and the motion branch belong to the first stage."""

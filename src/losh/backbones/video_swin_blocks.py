@@ -2,8 +2,9 @@
 
 Source: Liu et al., CVPR 2022, arXiv 2106.13230.
 
-Shapes: B clips, T frames, H W feature cells, C channels, N places of a window, h attention heads.
-Features inside are channels-last, [B, T, H, W, C].
+Shapes: B clips, T frames, H W feature cells, C channels, N places of a window, h attention heads, F
+frames of all clips that are there, A frames of all clips that are asked for. Features inside are
+channels-last, [B, T, H, W, C], or where not all frames are there [1, F, H, W, C], clip by clip.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import stochastic_depth
 
-from losh.backbones.attention_windows import Reordered, Size3, cached_window_plan, fit_window, size3
+from losh.backbones.attention_windows import (
+    Asked,
+    Reordered,
+    Size3,
+    cached_window_plan,
+    clips_of,
+    fit_window,
+    rows_among,
+    size3,
+)
 from losh.backbones.biased_attention import window_attention
 
 PATCH = 4
@@ -67,17 +77,22 @@ class WindowAttention(nn.Module):
         index = self.relative_position_index[:tokens, :tokens]
         return self.relative_position_bias_table.t()[:, index]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, H, W, C] -> the same shape."""
-        size = size3(x.shape[1:4])
+    def forward(self, x: Tensor, asked: Asked | None = None) -> Tensor:
+        """[B, T, H, W, C] -> the same shape; with `asked` [1, F, H, W, C] -> [1, A, H, W, C]."""
+        clips, size = len(x), size3(x.shape[1:4])
+        if asked is not None:
+            clips, size = len(asked.asked), (asked.length, *size[1:])
         window, shift = fit_window(size, self.window, self.shift)
-        plan = cached_window_plan(len(x), size, window, shift, x.device)
+        plan = cached_window_plan(clips, size, window, shift, x.device, asked)
         bias = self.bias(math.prod(window))
         biases = [kind.attention_bias(bias) for kind in plan.kinds]
         tokens = Reordered.apply(x.flatten(0, 3), plan.order, plan.inverse)
         qkv = self.qkv(tokens)  # [B * T * H * W, 3 C]
         read = window_attention(qkv, self.padding(qkv), biases, plan)
-        return self.proj(Reordered.apply(read, plan.inverse, plan.order)).view(x.shape)
+        if plan.answers is None:
+            return self.proj(Reordered.apply(read, plan.inverse, plan.order)).view(x.shape)
+        read = Reordered.apply(read, plan.answers_inverse, plan.answers)
+        return self.proj(read).view(1, -1, *x.shape[2:])
 
     def padding(self, qkv: Tensor) -> Tensor:
         """Return query, key and value of a padded token, [3 C].
@@ -125,18 +140,24 @@ class SwinBlock(nn.Module):
         self.norm2 = nn.LayerNorm(channels, eps=NORM_EPS)
         self.mlp = Mlp(channels, int(channels * mlp_ratio))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, H, W, C] -> the same shape."""
-        x = x + self.drop(self.attn(self.norm1(x)))
-        return x + self.drop(self.mlp(self.norm2(x)))
+    def forward(self, x: Tensor, asked: Asked | None = None) -> Tensor:
+        """[B, T, H, W, C] -> the same shape; with `asked` [1, F, H, W, C] -> [1, A, H, W, C]."""
+        read = self.attn(self.norm1(x), asked)
+        if asked is not None:
+            x = x.index_select(1, rows_among(asked.there, asked.asked, x.device))
+        x = x + self.drop(read, asked)
+        return x + self.drop(self.mlp(self.norm2(x)), asked)
 
-    def drop(self, branch: Tensor) -> Tensor:
+    def drop(self, branch: Tensor, asked: Asked | None = None) -> Tensor:
         """Stochastic depth, in training only."""
-        return (
-            stochastic_depth(branch, self.drop_path, "row", self.training)
-            if self.drop_path
-            else branch
-        )
+        if not self.drop_path:
+            return branch
+        if asked is None:
+            return stochastic_depth(branch, self.drop_path, "row", self.training)
+        # The same numbers are drawn as where all frames are there: one for each clip.
+        kept = branch.new_ones(len(asked.asked), 1, 1, 1)
+        kept = stochastic_depth(kept, self.drop_path, "row", self.training)
+        return branch * kept.index_select(0, clips_of(asked.asked, branch.device))
 
 
 class SwinStage(nn.Module):

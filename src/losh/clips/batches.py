@@ -83,13 +83,25 @@ def make_batch(loaded: list[LoadedClip], device: torch.device, multiple: int = 1
         else None
     )
     return Batch(
-        Clips(frames, pad, annotated, rows),
+        Clips(frames, pad, annotated, rows, tuple(_frames_read(clip) for clip in loaded)),
         targets,
         _pad_flow(loaded, (frames.shape[-2], frames.shape[-1]), device),
         [text for clip in loaded for text in clip.long],
         [text for clip in loaded for text in clip.short],
         loaded,
     )
+
+
+def _frames_read(clip: LoadedClip) -> tuple[int, ...]:
+    """Return the frames whose features are read.
+
+    These are the annotated ones and, for the consistency loss, the neighbours that they have a flow
+    to. Told here, where they are numbers, and not by the device's copy, which would be waited for.
+    """
+    frames = set(clip.samples[0].annotated)
+    if clip.flow is not None:
+        frames.update(clip.flow["neighbour"][clip.flow["valid"]].tolist())
+    return tuple(sorted(frames))
 
 
 def _pad_flow(

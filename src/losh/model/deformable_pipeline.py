@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losh.backbones.attention_windows import Frames
 from losh.backbones.backbone import Backbone
 from losh.layers.deformable import (
     Decoded,
@@ -104,11 +105,11 @@ class DeformablePipeline(RVOSPipeline):
         first.
         """
 
-    def encode_video(self, frames: Tensor, pad: Tensor) -> VideoFeats:
+    def encode_video(self, frames: Tensor, pad: Tensor, read: Frames | None = None) -> VideoFeats:
         """See RVOSPipeline. The backbone itself knows no padding (released behaviour)."""
         # In one memory format, or else a repeated batch would be summed in another order than one
         # stream alone, and the two would differ in their last digits.
-        levels = [x.contiguous() for x in self.backbone(frames)]
+        levels = [x.contiguous() for x in self.backbone(frames, read)]
         pads = [shrunk(pad, x.shape[-2:]) for x in levels]
         return VideoFeats(levels, pads, list(self.backbone.strides), pad)
 

@@ -85,7 +85,7 @@ class LoSh(nn.Module):
 
         Returns:
             Predictions of both streams in the K annotated frames, and the visual encoder's features
-            of all T frames.
+            of all T frames, or of those that `clips.read` names.
         """
         smallest = min(clips.frames.shape[-2:])
         if smallest < self.base.min_side:
@@ -94,7 +94,9 @@ class LoSh(nn.Module):
                 f"least {self.base.min_side}",
                 "Raise train.short_side",
             )
-        everything = self.base.encode_video(clips.frames, clips.pad) if video is None else video
+        everything = video
+        if everything is None:
+            everything = self.base.encode_video(clips.frames, clips.pad, clips.read)
         selected = self.base.select_frames(everything, clips.annotated, clips.rows)
         texts = [self.base.encode_text(long)]
         if self.short_stream and short is None:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from losh.backbones.attention_windows import Frames
 from losh.backbones.backbone import Backbone
 from losh.model.structures import (
     FrameSizes,
@@ -170,8 +171,12 @@ class RVOSPipeline(nn.Module, ABC):
         return True
 
     @abstractmethod
-    def encode_video(self, frames: Tensor, pad: Tensor) -> VideoFeats:
-        """Encode frames [B, T, 3, H, W] with pad [B, T, H, W] -> features of all T frames."""
+    def encode_video(self, frames: Tensor, pad: Tensor, read: Frames | None = None) -> VideoFeats:
+        """Encode frames [B, T, 3, H, W] with pad [B, T, H, W] -> features of all T frames.
+
+        Args:
+            read: which frames of each clip will be read, for the backbone; None: all.
+        """
 
     def select_frames(
         self, video: VideoFeats, annotated: Tensor, rows: Tensor | None = None

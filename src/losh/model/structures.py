@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from losh.backbones.attention_windows import Frames
+
 
 class _Movable:
     """A dataclass of tensors that follows its model to a device."""
@@ -45,6 +47,9 @@ class Clips(_Movable):
     rows: Tensor | None = None
     """[E] long: the clip of each of E expressions, where expressions share clips; None: one
     expression per clip, in order."""
+    read: Frames | None = None
+    """Of each clip the frames whose features are read: the annotated ones, and those that losses
+    compare them with. What only others would need is not computed. None: all."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class VideoFeats:
     """Features of the visual encoder, finest level first."""
 
     levels: list[Tensor]
-    """Each [B, T, Ci, Hi, Wi]."""
+    """Each [B, T, Ci, Hi, Wi]; NaN in frames that are not computed since nothing reads them."""
     pads: list[Tensor]
     """Each [B, T, Hi, Wi] bool."""
     strides: list[int]

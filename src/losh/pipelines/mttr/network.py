@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losh.backbones.attention_windows import Frames
 from losh.backbones.backbone import Backbone
 from losh.layers.transformer import DecoderLayer, EncoderLayer, sine_position, xavier_matrices
 from losh.model.pipeline import Hook, RVOSPipeline
@@ -72,9 +73,9 @@ class MTTR(RVOSPipeline):
         self.backbone = backbone
         self.text_encoder = text_encoder
 
-    def encode_video(self, frames: Tensor, pad: Tensor) -> VideoFeats:
+    def encode_video(self, frames: Tensor, pad: Tensor, read: Frames | None = None) -> VideoFeats:
         """See RVOSPipeline. The backbone itself knows no padding (released behaviour)."""
-        levels = self.backbone(frames)
+        levels = self.backbone(frames, read)
         pads = [F.interpolate(pad.float(), size=x.shape[-2:], mode="nearest") > 0.5 for x in levels]
         return VideoFeats(levels, pads, list(self.backbone.strides), pad)
 

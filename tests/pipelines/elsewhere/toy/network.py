@@ -139,8 +139,10 @@ class Toy(RVOSPipeline):
     def image_multiple(training: bool) -> int:
         return 32 if training else 16
 
-    def encode_video(self, frames: Tensor, pad: Tensor) -> VideoFeats:
-        levels = self.backbone(frames)
+    def encode_video(
+        self, frames: Tensor, pad: Tensor, read: tuple[tuple[int, ...], ...] | None = None
+    ) -> VideoFeats:
+        levels = self.backbone(frames, read)
         pads = [F.interpolate(pad.float(), size=x.shape[-2:]) > 0.5 for x in levels]
         return VideoFeats(levels, pads, list(self.backbone.strides), pad)
 
