@@ -3,6 +3,7 @@ what its own parameters and scores say.
 """
 
 import copy
+import csv
 import functools
 import subprocess
 from dataclasses import replace
@@ -14,9 +15,10 @@ import yaml
 from matplotlib.axes import Axes
 
 from losh.cli import parser
+from losh.commands.ablation.differences_file import with_earlier_intervals
 from losh.commands.ablation.picture import draw
 from losh.commands.ablation.queue import in_running_order
-from losh.commands.ablation.results import newest, results
+from losh.commands.ablation.results import Result, newest, results
 from losh.commands.ablation.rows import (
     AGAINST,
     BASE,
@@ -184,6 +186,53 @@ def test_runs_that_are_not_here_stay_in_the_table(tmp_path, monkeypatch, capsys)
     assert "0.600" in said  # the mean of both seeds
     again = shown(experiment(plain[0], 0.6), experiment(plain[1], 0.7))
     assert again == [("all", 0, "", 0.6), ("all", 1, "", 0.7), changed]
+
+
+def test_an_interval_outlives_the_samples_that_it_was_computed_of(tmp_path, monkeypatch):
+    """Two seeds with samples; then a third seed elsewhere, without; then one of the first again."""
+    rows = {
+        (row.label, row.values[SEED]): row
+        for row in plan(PARAMS, [0, 1, 2], [], wanted=["base", "all"])
+    }
+    (metrics := tmp_path / "metrics").mkdir()
+    (docs := tmp_path / "docs").mkdir()
+    module = import_module("losh.commands.ablation.show")
+    gains = {"base": (0.0, 0.0), "all": (0.1, 0.3)}  # of two clips
+
+    def shown(samples: bool, *seeds: int, start_of: str = "") -> dict[str, str]:
+        """The line of all minus base over all expressions."""
+        here = [experiment(rows[row, seed], 0.5 + seed / 10) for row in gains for seed in seeds]
+        here = [replace(one, start=start_of or one.start) for one in here]
+        monkeypatch.setattr(module, "read_experiments", lambda **_: [start(), *here])
+        monkeypatch.setattr(module, "settings_at", lambda *_: "")
+
+        def scores(one: Result, score: str) -> dict[tuple[str, ...], float] | None:
+            at_hand = samples and one.rev  # as of an experiment that is here
+            return dict(zip([("a",), ("b",)], gains[one.row], strict=True)) if at_hand else None
+
+        monkeypatch.setattr(module, "SampleScores", lambda: scores)
+        show(metrics, docs)
+        with (metrics / "ablation_differences.csv").open(newline="") as file:
+            (line,) = csv.DictReader(file)
+        return line
+
+    first = shown(True, 0, 1)
+    assert (first["row"], first["against"], first["score"]) == ("all", "base", "mean_iou")
+    assert (first["low"], first["high"]) == ("0.1000", "0.3000")
+    assert first["runs_of_interval"] == "0:0123456/0123456 1:0123456/0123456"
+    third = shown(False, 2)
+    assert third["runs"] == first["runs"] + " 2:0123456/0123456"
+    kept = ("low", "high", "runs_of_interval")
+    assert [third[key] for key in kept] == [first[key] for key in kept]
+    assert "(+0.100, +0.300)" in (docs / "ablation.md").read_text()
+    again = shown(False, 0, start_of="89abcdef")  # one of its runs is another now: it is of no use
+    assert again["low"] == again["runs_of_interval"] == "" and "89abcde" in again["runs"]
+
+
+def test_a_table_of_differences_that_is_none_is_refused(tmp_path):
+    (tmp_path / "d.csv").write_text("row,low\nall,0.5\n")
+    with pytest.raises(UserError, match=r"d\.csv is no table of"):
+        with_earlier_intervals([], "mean_iou", tmp_path / "d.csv")
 
 
 def test_a_table_that_is_none_is_refused(tmp_path):
@@ -474,7 +523,7 @@ def test_without_experiments_the_table_is_shown(tmp_path, monkeypatch, capsys):
     before = (metrics / "ablation.csv").read_text()
     show(metrics, docs)
     said = capsys.readouterr().out
-    assert "0.500" in said and "without intervals over clips" in said
+    assert "0.500" in said and "no file was written" in said
     assert (metrics / "ablation.csv").read_text() == before
     assert list(docs.iterdir()) == []  # the page may say more, of samples that are not here
 

@@ -20,6 +20,8 @@ from losh.commands.experiments import Experiment
 from losh.errors import UserError
 from losh.report.changed import as_text
 
+COMMIT = 7
+"""Digits of a commit that are shown."""
 OWN = {BASE, RULE, SEED, *SWITCHES.values()}
 """Parameters that say which row it is; what else differs from the start is the user's change."""
 

@@ -10,7 +10,7 @@ import yaml
 
 from losh import pipelines
 from losh.commands.ablation.results import OWN
-from losh.commands.ablation.tables import COMMIT
+from losh.commands.ablation.results import COMMIT
 from losh.commands.experiments import cached_output
 from losh.report.changed import flat
 from losh.runtime.resume import fingerprint

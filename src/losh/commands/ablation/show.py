@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from losh.commands.ablation.differences_file import with_earlier_intervals, write_differences
 from losh.commands.ablation.picture import draw
 from losh.commands.ablation.results import Result, in_order, newest, results
 from losh.commands.ablation.sample_scores import SampleScores
@@ -22,15 +23,17 @@ from losh.commands.experiments import read_experiments
 from losh.errors import UserError
 from losh.runtime.files import atomic_write
 
+DIFFERENCES = "ablation_differences.csv"
 BEGIN, END = "<!-- from here on written by `losh ablation show` -->", "<!-- to here -->"
 
 
 def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
     """Print every row that has run, failed or waits, and write the files of the ablation.
 
-    These are metrics/ablation.csv, docs/ablation.png and the tables in docs/ablation.md. Runs that
-    the first had before and that are not here are kept. Where no experiment is here at all, the
-    files stay as they are.
+    These are metrics/ablation.csv, metrics/ablation_differences.csv, docs/ablation.png and the
+    tables in docs/ablation.md. Runs that the first had before and that are not here are kept, and so
+    are their intervals in the second. Where no experiment is here at all, the files stay as they
+    are.
 
     Raises:
         UserError: nothing has been queued here, and the table is empty.
@@ -46,23 +49,23 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
     found = in_order(newest(here + earlier))  # an experiment takes the place of its line
     kept = [one for one in earlier if one in found]
     score = main_score(found)
-    summed = summaries(found, score, SampleScores(), KINDS)
+    summed = with_earlier_intervals(
+        summaries(found, score, SampleScores(), KINDS), score, metrics / DIFFERENCES
+    )
     parts = [markdown_of_rows(summed, score), markdown_of_parts(summed), markdown_of_kinds(summed)]
     parts = parts if summed else []
     text = "\n\n".join([*(part for part in parts if part), "Every run:", markdown(found)])
     if here:
         write_table(found, table)
+        write_differences(summed, score, metrics / DIFFERENCES)
         page = [text]
         if summed:
             draw(summed, score, docs / "ablation.png")
             page.insert(0, "![The rows' scores](ablation.png)")
         write_between(docs / "ablation.md", "\n\n".join(page))
     print(text)
-    if not here:  # and so no samples: the page would lose what it says of clips
-        print(
-            f"\nno experiment is here, so this is {table} alone, without intervals over clips; "
-            f"{docs / 'ablation.md'} has them, and is left as it is"
-        )
+    if not here:
+        print(f"\nno experiment is here: this is what {table} has, and no file was written")
     runs = {(one.group, one.seed) for one in found}
     left = [one for one in here if one not in found]
     left += [one for one in earlier if (one.group, one.seed) not in runs]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import stats
 
-from losh.commands.ablation.results import Result
+from losh.commands.ablation.results import COMMIT, Result
 from losh.commands.ablation.rows import AGAINST
 from losh.evaluate.metrics.bootstrap import clip_means, percentile_interval
 
@@ -45,6 +45,10 @@ class Difference:
     """95 %, of the mean over the seeds whose samples' scores are at hand, by the paired bootstrap
     over clips; None where they are of no seed.
     """
+    runs: tuple[str, ...] = ()
+    """What it is of, seed:commit/commit of the row and of the other."""
+    interval_runs: tuple[str, ...] = ()
+    """Those of them that the interval is of."""
 
     @property
     def verdict(self) -> str:
@@ -190,14 +194,18 @@ def _difference(
     ours, others = (np.array([of[seed].scores[score] for seed in seeds]) for of in (runs, theirs))
     gains = ours - others
     tested = len(seeds) > 1 and float(np.ptp(gains)) > 1e-12
+    names = [f"{s}:{runs[s].start[:COMMIT]}/{theirs[s].start[:COMMIT]}" for s in seeds]
+    pairs = [(samples(runs[seed], score), samples(theirs[seed], score)) for seed in seeds]
+    interval = paired_interval(pairs)
+    at_hand = [name for name, pair in zip(names, pairs, strict=True) if all(pair)]
     return Difference(
         against,
         float(gains.mean()),
         len(seeds),
         float(stats.ttest_rel(ours, others).pvalue) if tested else math.nan,
-        paired_interval(
-            [(samples(runs[seed], score), samples(theirs[seed], score)) for seed in seeds]
-        ),
+        interval,
+        tuple(names),
+        tuple(at_hand) if interval else (),
     )
 
 

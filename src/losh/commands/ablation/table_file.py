@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from losh.commands.ablation.results import Result
-from losh.commands.ablation.tables import COMMIT, NUMBERS
+from losh.commands.ablation.results import COMMIT, Result
+from losh.commands.ablation.tables import NUMBERS
 from losh.errors import UserError
 from losh.runtime.files import atomic_write
 

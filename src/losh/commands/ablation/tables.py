@@ -6,7 +6,7 @@ import math
 
 from tabulate import tabulate
 
-from losh.commands.ablation.results import Result
+from losh.commands.ablation.results import COMMIT, Result
 from losh.commands.ablation.statistics import Difference, Summary
 
 NUMBERS = {
@@ -26,8 +26,6 @@ NUMBERS = {
     "davis_unsupervised.mean.j_and_f": "DAVIS j_and_f",
 }
 """Score -> its heading; what no row has is left out. Those of kinds are mean IoUs."""
-COMMIT = 7
-"""Digits of a commit that are shown."""
 KINDS = [key for key in NUMBERS if key.startswith("kinds.")]
 
 
