@@ -43,19 +43,17 @@ def with_earlier_intervals(summed: list[Summary], score: str, path: Path) -> lis
     """
     earlier = _read(path)
 
-    def chosen(one: Summary, of: str, new: Difference | None) -> Difference | None:
-        old = earlier.get(_key(one, of, new)) if new else None
-        if new is None or old is None or len(old[1]) <= len(new.interval_runs):
+    def chosen(one: Summary, of: str, new: Difference) -> Difference:
+        interval, runs = earlier.get(_key(one, of, new), (None, ()))
+        if len(runs) <= len(new.interval_runs) or not set(runs) <= set(new.runs):
             return new
-        if not set(old[1]) <= set(new.runs):
-            return new
-        return replace(new, interval=old[0], interval_runs=old[1])
+        return replace(new, interval=interval, interval_runs=runs)
 
     return [
         replace(
             one,
-            to_base=chosen(one, score, one.to_base),
-            to_neighbour=chosen(one, score, one.to_neighbour),
+            to_base=one.to_base and chosen(one, score, one.to_base),
+            to_neighbour=one.to_neighbour and chosen(one, score, one.to_neighbour),
             by_kind={kind: chosen(one, kind, found) for kind, found in one.by_kind.items()},
         )
         for one in summed

@@ -9,8 +9,7 @@ from typing import Any
 import yaml
 
 from losh import pipelines
-from losh.commands.ablation.results import OWN
-from losh.commands.ablation.results import COMMIT
+from losh.commands.ablation.results import COMMIT, OWN
 from losh.commands.experiments import cached_output
 from losh.report.changed import flat
 from losh.runtime.resume import fingerprint

@@ -31,8 +31,8 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
     """Print every row that has run, failed or waits, and write the files of the ablation.
 
     These are metrics/ablation.csv, metrics/ablation_differences.csv, docs/ablation.png and the
-    tables in docs/ablation.md. Runs that the first had before and that are not here are kept, and so
-    are their intervals in the second. Where no experiment is here at all, the files stay as they
+    tables in docs/ablation.md. Runs that the first had before and that are not here are kept, and
+    so are their intervals in the second. Where no experiment is here at all, the files stay as they
     are.
 
     Raises:
