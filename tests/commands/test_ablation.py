@@ -224,7 +224,8 @@ def test_an_interval_outlives_the_samples_that_it_was_computed_of(tmp_path, monk
     assert third["runs"] == first["runs"] + " 2:0123456/0123456"
     kept = ("low", "high", "runs_of_interval")
     assert [third[key] for key in kept] == [first[key] for key in kept]
-    assert "(+0.100, +0.300)" in (docs / "ablation.md").read_text()
+    page = (docs / "ablation.md").read_text()
+    assert "(+0.100, +0.300) of 2 of 3 seeds" in page
     again = shown(False, 0, start_of="89abcdef")  # one of its runs is another now: it is of no use
     assert again["low"] == again["runs_of_interval"] == "" and "89abcde" in again["runs"]
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 import csv
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from report.made_by_hand import Page, make_root, page_of
 
-from losh.evaluate.metrics.bootstrap import clip_interval, clip_means, percentile_interval
+from losh.evaluate.metrics import bootstrap
+from losh.evaluate.metrics.bootstrap import DRAWS, SEED, clip_interval, percentile_interval
 from losh.evaluate.metrics.j_and_f import mean_scores
 from losh.evaluate.metrics.rounding import rounded
 from losh.evaluate.outputs.table import ExpressionRow, write_rows
@@ -67,7 +69,11 @@ def table_of(folder: Path, rows: list[ExpressionRow], texts: Path | None = None)
 
 
 def means(rows: list[ExpressionRow], values: list[float]) -> np.ndarray:
-    return clip_means([row.video for row in rows], values)
+    """Of each drawn test set, written out anew: all clips of all draws at once."""
+    names, place = np.unique([row.video for row in rows], return_inverse=True)
+    sums, counts = (np.bincount(place, weights) for weights in (values, None))
+    drawn = np.random.default_rng(SEED).integers(len(names), size=(DRAWS, len(names)))
+    return sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
 
 
 def bounds(drawn: np.ndarray) -> tuple[float, float]:
@@ -79,7 +85,7 @@ def bounds(drawn: np.ndarray) -> tuple[float, float]:
 def test_they_are_the_bootstrap_of_evaluation(at_once, tmp_path, monkeypatch):
     """Draw by draw the same clips, in whatever steps."""
     if at_once:
-        monkeypatch.setattr(intervals, "DRAWN_AT_ONCE", at_once)
+        monkeypatch.setattr(bootstrap, "DRAWN_AT_ONCE", at_once)
     rows = areas(60, 12)
     found = sample_intervals(table_of(tmp_path, rows), a2d(rows))
     written = rounded(clip_interval([row.video for row in rows], [row.iou for row in rows]))
@@ -169,7 +175,7 @@ def test_pictures_have_them_split_by_split(tmp_path):
 
 def test_a_large_table_takes_little_memory(monkeypatch):
     count = 100_000
-    monkeypatch.setattr(intervals, "DRAWS", 100)
+    monkeypatch.setattr(intervals, "drawn_sums", partial(bootstrap.drawn_sums, draws=100))
     values = np.linspace(0, 1, count)
     empty = np.array([""] * count)
     lacking = dict.fromkeys(("iou", "intersection", "union", "f", "j_and_f"), values * np.nan)

@@ -58,7 +58,7 @@ def pack_video(
     if not usable and video.annotated:
         raise UserError(
             f"{reader.mask_place(video, 0)}: there is no mask at all",
-            "Fetch the published file again",
+            reader.mend,
         )
     sources, clamped = _clamp(video, usable)
     targets = tuple(sorted(sources))
@@ -124,7 +124,7 @@ def _encoded_frames(
         else:
             tail.append((count - 1, frame, name))
     if count == 0:
-        raise UserError(f"{video.media} holds no frame", "Fetch the published files again")
+        raise UserError(f"{video.media} holds no frame", reader.mend)
     if any(t >= count for t in video.annotated):
         encoded |= {t: encode_frame(frame, name, params, reader.mend) for t, frame, name in tail}
     return encoded, size, count

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from losh.evaluate.metrics.bootstrap import DRAWS, SEED, percentile_interval
+from losh.evaluate.metrics.bootstrap import drawn_sums, percentile_interval
 from losh.evaluate.metrics.rounding import DIGITS, rounded
 from losh.inference.overlap import iou
 from losh.report.sample_table import SampleTable
 
 PRECISION = "precision_at_"
-DRAWN_AT_ONCE = 2_000_000  # clips: the tables of a step stay under 50 MB
 CELL = 1e-6
 """By so much a score may be off for the digits of the table's cells."""
 
@@ -117,29 +116,13 @@ def _bounds(
         return
     columns = [row[used] for one in group.values() for row in (*one.above, *one.below)]
     sums = np.stack([np.bincount(place, column, len(names)) for column in columns], axis=1)
-    drawn = iter(_drawn_sums(sums).T)
+    drawn = iter(drawn_sums(sums).T)
     for key, one in group.items():
         above, below = (np.stack([next(drawn) for _ in part]) for part in (one.above, one.below))
         means = _means(above, below)
         if not np.isnan(means).any():  # a set whose clips no draw may miss
             bounds = rounded(percentile_interval(means))
             yield key, (bounds["low"], bounds["high"])
-
-
-def _drawn_sums(sums: np.ndarray) -> np.ndarray:
-    """Sum over each drawn test set: of clips [clips, columns] -> [draws, columns].
-
-    The clips are those that `clip_means` draws, in steps of another size.
-    """
-    clips, rng = len(sums), np.random.default_rng(SEED)
-    step = max(1, DRAWN_AT_ONCE // clips)
-    found = []
-    for start in range(0, DRAWS, step):
-        sets = min(step, DRAWS - start)
-        drawn = rng.integers(clips, size=(sets, clips)) + clips * np.arange(sets)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=sets * clips)  # that a clip was drawn
-        found.append(times.reshape(sets, clips).astype(np.float64) @ sums)
-    return np.concatenate(found)
 
 
 def _means(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -110,7 +110,8 @@ def _one_cell(one: Difference | None) -> str:
     if one is None:
         return ""
     mean, interval, p_value, verdict = _cells(one)
-    tests = ", ".join(part for part in (interval.strip("()"), p_value and f"p {p_value}") if part)
+    interval = interval.replace("(", "").replace(")", "")
+    tests = ", ".join(part for part in (interval, p_value and f"p {p_value}") if part)
     mean = f"**{mean}**" if verdict == "yes" else mean
     return f"{mean} ({tests})" if tests else mean
 
@@ -123,6 +124,8 @@ def _cells(one: Difference | None) -> list[str]:
     if one is None:
         return [""] * 4
     interval = "({:+.3f}, {:+.3f})".format(*one.interval) if one.interval else ""
+    if interval and len(one.interval_runs) < len(one.runs):  # the others' samples are not here
+        interval += f" of {len(one.interval_runs)} of {len(one.runs)} seeds"
     return [_number(one.mean, "+.3f"), interval, _number(one.p_value), one.verdict]
 
 
