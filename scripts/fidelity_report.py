@@ -30,6 +30,7 @@ from test_fast_forms import (
     compiled_against_eager,
     fused_against_math,
     live_model,
+    read_against_all,
     small_inputs,
 )
 
@@ -200,6 +201,11 @@ def fast_rows(with_compile: bool) -> list[list[str]]:
             "text features made once, a sentence at a time",
             "the text encoder on the padded batch",
             number(cached_against_live(*given)),
+        ],
+        [
+            "the backbone's blocks on frames that are read or looked at",
+            "all frames",
+            number(read_against_all(*given)),
         ],
         ["bf16 autocast", "float32", number(bf16_against_fp32(*given))],
     ]

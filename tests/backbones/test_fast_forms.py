@@ -6,6 +6,7 @@ Fused attention, cached text, mixed precision, compilation.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from losh.layers.transformer import Attention
 from losh.model.losh import LoSh
-from losh.model.structures import LoShOutput, TextFeats
+from losh.model.structures import Clips, LoShOutput, TextFeats
 from losh.testing.small_models import opened, run, sentence_ids, small_clips, small_model
 
 
@@ -76,6 +77,14 @@ def cached_against_live(model: LoSh, clips: object, long: object, short: object)
         return difference(model(clips, cached(long), cached(short)), model(clips, long, short))
 
 
+def read_against_all(model: LoSh, clips: Clips, *texts: object) -> float:
+    """Only what the annotated frames look at is computed, against all frames."""
+    annotated = tuple(tuple(frames) for frames in clips.annotated.tolist())
+    with torch.no_grad():
+        some = model(replace(clips, read=annotated), *texts)
+        return difference(some, model(clips, *texts))
+
+
 def bf16_against_fp32(model: LoSh, *inputs: object) -> float:
     with torch.no_grad():
         with torch.autocast("cpu", torch.bfloat16):
@@ -94,6 +103,10 @@ def small_inputs() -> tuple:
 
 def test_fused_attention_differs_by_rounding() -> None:
     assert fused_against_math(live_model(), *small_inputs()) < 1e-5
+
+
+def test_frames_that_nothing_reads_change_nothing_but_rounding() -> None:
+    assert read_against_all(live_model(), *small_inputs()) < 1e-5
 
 
 def test_cached_text_differs_by_rounding() -> None:
