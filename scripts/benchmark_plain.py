@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torchvision.models.video.swin_transformer import PatchEmbed3d, ShiftedWindowAttention3d
 
+from losh.backbones.attention_windows import Frames
 from losh.backbones.backbone import Backbone
 from losh.backbones.video_swin import VideoSwin
 from losh.backbones.video_swin_blocks import NORM_EPS, PATCH, SwinBlock
@@ -134,8 +135,8 @@ class PlainSwin(Backbone):
             plainly.reduction, plainly.norm = merging.reduction, merging.norm
             self.downsamples.append(plainly)
 
-    def forward(self, frames: Tensor) -> list[Tensor]:
-        """See VideoSwin."""
+    def forward(self, frames: Tensor, read: Frames | None = None) -> list[Tensor]:
+        """See VideoSwin; what `read` would save is computed all the same."""
         x = self.motion(self.patch_embed(frames.transpose(1, 2)))
         levels = []
         for number, stage in enumerate(self.stages):
