@@ -177,8 +177,6 @@ class VideoSwin(Backbone):
         length, owed = len(whole[0]), read
         found: list[list[Asked | None]] = []
         for blocks in reversed(self._blocks()):
-            # Of this level too: the frames that are read may be fewer than the next stage looks at.
-            owed = tuple(tuple(sorted({*a, *b})) for a, b in zip(owed, read, strict=True))
             stage: list[Asked | None] = []
             for block in reversed(blocks):
                 reach, shift = block.attn.window[0], block.attn.shift[0]
