@@ -11,8 +11,10 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from losh.backbones.attention_windows import Frames
 from losh.layers.transformer import Attention
 from losh.model.losh import LoSh
 from losh.model.structures import Clips, LoShOutput, TextFeats
@@ -126,8 +128,22 @@ def test_bf16_trains() -> None:
 
 
 @pytest.mark.slow
-def test_compiled_differs_by_rounding() -> None:
-    assert compiled_against_eager(live_model(), *small_inputs()) < 1e-5
+@pytest.mark.parametrize("read", [None, ((1, 2), (1, 2))], ids=["all", "read"])
+def test_compiled_differs_by_rounding(read: Frames | None) -> None:
+    """A compiled network computes all frames, whichever are read."""
+    clips, *texts = small_inputs()
+    assert compiled_against_eager(live_model(), replace(clips, read=read), *texts) < 1e-5
+
+
+@pytest.mark.slow
+def test_a_compiled_network_is_not_compiled_anew_for_other_frames_that_are_read() -> None:
+    torch._dynamo.reset()
+    counters.clear()
+    compiled, (clips, *texts) = torch.compile(live_model()), small_inputs()
+    with torch.no_grad():
+        for read in (((1, 2), (1, 2)), ((0, 1, 2), (1, 2)), ((1, 2, 3), (1, 2))):
+            compiled(replace(clips, read=read), *texts)
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
 
 
 @pytest.mark.slow
