@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from losh.commands.ablation.differences_file import with_earlier_intervals, write_differences
+from losh.commands.ablation.part_effects import markdown_of_effects, part_effects
 from losh.commands.ablation.picture import draw
 from losh.commands.ablation.results import Result, in_order, newest, results
 from losh.commands.ablation.sample_scores import SampleScores
@@ -52,7 +53,8 @@ def show(metrics: Path = Path("metrics"), docs: Path = Path("docs")) -> None:
     summed = with_earlier_intervals(
         summaries(found, score, SampleScores(), KINDS), score, metrics / DIFFERENCES
     )
-    parts = [markdown_of_rows(summed, score), markdown_of_parts(summed), markdown_of_kinds(summed)]
+    parts = [markdown_of_rows(summed, score), markdown_of_parts(summed)]
+    parts += [markdown_of_effects(part_effects(summed)), markdown_of_kinds(summed)]
     parts = parts if summed else []
     text = "\n\n".join([*(part for part in parts if part), "Every run:", markdown(found)])
     if here:
