@@ -1,9 +1,9 @@
 """What each part does over all eight rows with and without it: more is seen than row against row.
 
 The rows from `short` to `all` are every choice of three parts, so that each training tells
-something of each part: half of them have it. A two-level factorial design with the seeds as blocks (Box,
-Hunter and Hunter, "Statistics for Experimenters", 2005): a part's effect is the mean of the rows
-with it less that of the rows without, and what rows and seeds do not explain is its noise.
+something of each part: half of them have it. A two-level factorial design with the seeds as blocks
+(Box, Hunter and Hunter, "Statistics for Experimenters", 2005): a part's effect is the mean of the
+rows with it less that of the rows without, and what rows and seeds do not explain is its noise.
 """
 
 from __future__ import annotations
