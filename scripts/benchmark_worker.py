@@ -116,9 +116,9 @@ def build(
     criterion = Criterion(model.base, losses, params.train.consistency)
     flow = random_flow(clips.to("cpu")).to(device) if case.losh else None
     trained_on = clips
-    if case.losh:  # the consistency loss reads the neighbours, too
-        compared = tuple(t for t in (middle - 1, middle, middle + 1) if t < frames)
-        trained_on = replace(clips, read=(compared,) * windows)
+    if flow is not None:  # the consistency loss reads the neighbours, too
+        compared = {middle, *flow.neighbour[0][flow.valid[0]].tolist()}
+        trained_on = replace(clips, read=(tuple(sorted(compared)),) * windows)
     run = form(model)
     run = torch.compile(run) if case.compile else run
     step = TrainingStep(run, criterion)

@@ -19,7 +19,7 @@ from scipy import stats
 
 from losh.cli import parser
 from losh.commands.ablation.differences_file import with_earlier_intervals
-from losh.commands.ablation.part_effects import markdown_of_effects, part_effects
+from losh.commands.ablation.part_effects import part_effects
 from losh.commands.ablation.picture import draw
 from losh.commands.ablation.queue import in_running_order
 from losh.commands.ablation.results import Result, newest, results
@@ -40,6 +40,7 @@ from losh.commands.ablation.statistics import Difference, paired_interval, summa
 from losh.commands.ablation.table_file import read_table, write_table
 from losh.commands.ablation.tables import (
     markdown,
+    markdown_of_effects,
     markdown_of_kinds,
     markdown_of_parts,
     markdown_of_rows,

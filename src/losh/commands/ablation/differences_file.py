@@ -7,15 +7,13 @@ the runs that it is of are in the table.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from losh.commands.ablation.csv_lines import read_lines, write_lines
 from losh.commands.ablation.statistics import Difference, Summary
-from losh.errors import UserError
-from losh.runtime.files import atomic_write
 
 KEY = ["base", "row", "changed", "dataset", "score", "against"]
 COLUMNS = [*KEY, "difference", "p_value", "low", "high", "runs", "runs_of_interval"]
@@ -24,13 +22,12 @@ Key = tuple[str, ...]
 
 def write_differences(summed: list[Summary], score: str, out: Path) -> None:
     """Write a line per difference; `runs` are seed:commit/commit of the row and of the other."""
-    with atomic_write(out) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for key, one in _differences(summed, score):
-            numbers = [one.mean, one.p_value, *(one.interval or (math.nan, math.nan))]
-            shown = ["" if math.isnan(value) else f"{value:.4f}" for value in numbers]
-            writer.writerow([*key, *shown, " ".join(one.runs), " ".join(one.interval_runs)])
+    lines = []
+    for key, one in _differences(summed, score):
+        numbers = [one.mean, one.p_value, *(one.interval or (math.nan, math.nan))]
+        shown = ["" if math.isnan(value) else f"{value:.4f}" for value in numbers]
+        lines.append([*key, *shown, " ".join(one.runs), " ".join(one.interval_runs)])
+    write_lines(out, COLUMNS, lines)
 
 
 def with_earlier_intervals(summed: list[Summary], score: str, path: Path) -> list[Summary]:
@@ -41,7 +38,7 @@ def with_earlier_intervals(summed: list[Summary], score: str, path: Path) -> lis
     Raises:
         UserError: the file is no such table.
     """
-    earlier = _read(path)
+    earlier = dict(read_lines(path, _interval))
 
     def chosen(one: Summary, of: str, new: Difference) -> Difference:
         interval, runs = earlier.get(_key(one, of, new), (None, ()))
@@ -74,21 +71,7 @@ def _key(one: Summary, of: str, found: Difference) -> Key:
     return one.base, one.row, one.changed, one.dataset, of, found.against
 
 
-def _read(path: Path) -> dict[Key, tuple[tuple[float, float], tuple[str, ...]]]:
-    """Key -> interval and its runs, of those that have one; nothing where there is no file."""
-    if not path.exists():
-        return {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {
-                tuple(line[key] for key in KEY): (
-                    (float(line["low"]), float(line["high"])),
-                    tuple(line["runs_of_interval"].split()),
-                )
-                for line in csv.DictReader(file)
-                if line["low"]
-            }
-    except (KeyError, ValueError, TypeError, AttributeError, csv.Error):
-        raise UserError(
-            f"{path} is no table of `losh ablation show`", "Put it back from Git, or remove it"
-        ) from None
+def _interval(line: dict[str, str]) -> tuple[Key, tuple[tuple[float, float], Key]] | None:
+    """Return its key, its interval and the interval's runs; None where it has none."""
+    key, runs = tuple(line[name] for name in KEY), tuple(line["runs_of_interval"].split())
+    return (key, ((float(line["low"]), float(line["high"])), runs)) if line["low"] else None

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from tabulate import tabulate
 
 from losh.commands.ablation.rows import PARTS, labels
 from losh.commands.ablation.statistics import CONFIDENCE, Summary
@@ -68,24 +67,3 @@ def _effect(scores: np.ndarray, on: np.ndarray) -> tuple[float, float, tuple[flo
     gain, reach = with_it - without, float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
     p_value = float(2 * stats.t.sf(abs(gain) / error, freedom)) if error else math.nan
     return with_it, without, (gain - reach, gain + reach), p_value
-
-
-def markdown_of_effects(found: list[PartEffect]) -> str:
-    """Make the table, by base pipeline; "" where there is none."""
-    changes = any(one.changed for one in found)
-    head = ["base", "part", "dataset", "trainings", "with it", "without", "difference"]
-    head += ["95 % over trainings", "p"]
-    lines = [
-        [
-            *(one.base, one.part, one.dataset, str(one.trainings)),
-            *(f"{one.with_it:.3f}", f"{one.without:.3f}", f"{one.with_it - one.without:+.3f}"),
-            *("({:+.3f}, {:+.3f})".format(*one.interval), f"{one.p_value:.3f}"),
-        ]
-        for one in found
-    ]
-    if changes:
-        head.insert(2, "changes")
-        for line, one in zip(lines, found, strict=True):
-            line.insert(2, one.changed)
-    table = tabulate(lines, head, tablefmt="github", disable_numparse=True)
-    return f"Over the eight rows with the short stream:\n\n{table}" if found else ""

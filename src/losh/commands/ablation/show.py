@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from losh.commands.ablation.differences_file import with_earlier_intervals, write_differences
-from losh.commands.ablation.part_effects import markdown_of_effects, part_effects
+from losh.commands.ablation.part_effects import part_effects
 from losh.commands.ablation.picture import draw
 from losh.commands.ablation.results import Result, in_order, newest, results
 from losh.commands.ablation.sample_scores import SampleScores
@@ -16,6 +16,7 @@ from losh.commands.ablation.table_file import read_table, write_table
 from losh.commands.ablation.tables import (
     KINDS,
     markdown,
+    markdown_of_effects,
     markdown_of_kinds,
     markdown_of_parts,
     markdown_of_rows,

@@ -6,13 +6,11 @@ are not here (those of another machine, or of a clone that is gone) is kept.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
+from losh.commands.ablation.csv_lines import read_lines, write_lines
 from losh.commands.ablation.results import COMMIT, Result
 from losh.commands.ablation.tables import NUMBERS
-from losh.errors import UserError
-from losh.runtime.files import atomic_write
 
 SCORES = [
     *NUMBERS,
@@ -25,13 +23,15 @@ KNOWN = ["base", "row", "seed", "changes", "weights", "dataset", "start", "state
 def write_table(found: list[Result], out: Path) -> None:
     """Write a line per row, seed and dataset; `start` is the commit that a run was started from."""
     keys = [key for key in SCORES if any(key in one.scores for one in found)]
-    with atomic_write(out) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*KNOWN, *keys])
-        for one in found:
-            known = [one.base, one.row, one.seed, one.changes, one.weights, one.dataset]
-            known += [one.start[:COMMIT], one.state]
-            writer.writerow([*known, *(one.scores.get(key, "") for key in keys)])
+    lines = [
+        [
+            *(one.base, one.row, one.seed, one.changes, one.weights, one.dataset),
+            *(one.start[:COMMIT], one.state),
+            *(one.scores.get(key, "") for key in keys),
+        ]
+        for one in found
+    ]
+    write_lines(out, [*KNOWN, *keys], lines)
 
 
 def read_table(path: Path) -> list[Result]:
@@ -40,18 +40,12 @@ def read_table(path: Path) -> list[Result]:
     Raises:
         UserError: the file is no such table.
     """
-    if not path.exists():
-        return []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [_result(line) for line in csv.DictReader(file) if line["state"] == "success"]
-    except (KeyError, ValueError, TypeError, csv.Error):
-        raise UserError(
-            f"{path} is no table of `losh ablation show`", "Put it back from Git, or remove it"
-        ) from None
+    return read_lines(path, _result)
 
 
-def _result(line: dict[str, str]) -> Result:
+def _result(line: dict[str, str]) -> Result | None:
+    if line["state"] != "success":
+        return None
     return Result(
         base=line["base"],
         row=line["row"],

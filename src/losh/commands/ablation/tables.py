@@ -6,6 +6,7 @@ import math
 
 from tabulate import tabulate
 
+from losh.commands.ablation.part_effects import PartEffect
 from losh.commands.ablation.results import COMMIT, Result
 from losh.commands.ablation.statistics import Difference, Summary
 
@@ -88,6 +89,22 @@ def markdown_of_parts(summed: list[Summary]) -> str:
     return _table(head, lines)
 
 
+def markdown_of_effects(found: list[PartEffect]) -> str:
+    """Show what each part does over all rows with and without it; "" where nothing says."""
+    head = ["base", "part", "changes", "dataset", "trainings", "with it", "without", "difference"]
+    head += ["95 % over trainings", "p"]
+    lines = [
+        [
+            *(one.base, one.part, one.changed, one.dataset, str(one.trainings)),
+            *(_number(one.with_it), _number(one.without)),
+            _number(one.with_it - one.without, "+.3f"),
+            *("({:+.3f}, {:+.3f})".format(*one.interval), _number(one.p_value)),
+        ]
+        for one in found
+    ]
+    return f"Over the eight rows with the short stream:\n\n{_table(head, lines)}" if found else ""
+
+
 def markdown_of_kinds(summed: list[Summary]) -> str:
     """Show what each row has more than the base by kind of expression, tested as over all.
 
@@ -109,9 +126,10 @@ def _one_cell(one: Difference | None) -> str:
     """As `_cells`; bold where it is more than chance."""
     if one is None:
         return ""
-    mean, interval, p_value, verdict = _cells(one)
-    interval = interval.replace("(", "").replace(")", "")
-    tests = ", ".join(part for part in (interval, p_value and f"p {p_value}") if part)
+    mean, _, p_value, verdict = _cells(one)
+    tests = ", ".join(
+        part for part in ("{}{}".format(*_interval(one)), p_value and f"p {p_value}") if part
+    )
     mean = f"**{mean}**" if verdict == "yes" else mean
     return f"{mean} ({tests})" if tests else mean
 
@@ -123,10 +141,18 @@ def _heads(other: str) -> list[str]:
 def _cells(one: Difference | None) -> list[str]:
     if one is None:
         return [""] * 4
-    interval = "({:+.3f}, {:+.3f})".format(*one.interval) if one.interval else ""
-    if interval and len(one.interval_runs) < len(one.runs):  # the others' samples are not here
-        interval += f" of {len(one.interval_runs)} of {len(one.runs)} seeds"
+    bounds, seeds = _interval(one)
+    interval = f"({bounds}){seeds}" if bounds else ""
     return [_number(one.mean, "+.3f"), interval, _number(one.p_value), one.verdict]
+
+
+def _interval(one: Difference) -> tuple[str, str]:
+    """Return its ends, and of how many seeds it is where that is not all; "" without one."""
+    if one.interval is None:
+        return "", ""
+    fewer = len(one.interval_runs) < len(one.runs)  # the others' samples are not here
+    seeds = f" of {len(one.interval_runs)} of {len(one.runs)} seeds" if fewer else ""
+    return "{:+.3f}, {:+.3f}".format(*one.interval), seeds
 
 
 def _number(value: float, form: str = ".3f") -> str:
