@@ -6,7 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from losh.backbones.attention_windows import MASKED, Size3, fit_window, size3
+from losh.backbones.attention_windows import (
+    MASKED,
+    Size3,
+    fit_window,
+    relative_position_index,
+    size3,
+)
 from losh.backbones.video_swin_blocks import WindowAttention
 
 
@@ -45,6 +51,12 @@ def regions(size: Size3, window: Size3, shift: Size3) -> Tensor:
     return cut_windows(region.roll([-step for step in shift], (1, 2, 3)), window)[0, :, :, 0]
 
 
+def bias(attention: WindowAttention, tokens: int) -> Tensor:
+    """Bias of a window of `tokens` tokens -> [h, N, N]: the full window's, cut to [:N, :N]."""
+    index = relative_position_index(attention.window)[:tokens, :tokens]
+    return attention.relative_position_bias_table.t()[:, index]
+
+
 def plain_attention(attention: WindowAttention, x: Tensor) -> Tensor:
     """`attention` of x [B, T, H, W, C], computed as published."""
     size = size3(x.shape[1:4])
@@ -59,7 +71,7 @@ def plain_attention(attention: WindowAttention, x: Tensor) -> Tensor:
     q, k, v = qkv  # [B, G, h, N, d]
     region = regions(padded, window, shift)
     apart = (region[:, :, None] != region[:, None]) * MASKED  # [G, N, N]
-    logits = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + attention.bias(N)
+    logits = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + bias(attention, N)
     read = (logits + apart[:, None].to(logits.dtype)).softmax(-1) @ v
     x = join_windows(read.transpose(2, 3).reshape(B, G, N, C), window, padded).roll(
         shift, (1, 2, 3)

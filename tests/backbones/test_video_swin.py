@@ -13,13 +13,18 @@ from plain_windows import cut_windows, join_windows, plain_attention, regions
 from torch import Tensor
 
 from losh.backbones import biased_attention as attention
-from losh.backbones.attention_windows import MASKED, WindowKind, WindowPlan, fit_window, window_plan
-from losh.backbones.video_swin import PRESETS, VideoSwin
-from losh.backbones.video_swin_blocks import (
-    SwinBlock,
-    WindowAttention,
+from losh.backbones.attention_windows import (
+    MASKED,
+    WindowKind,
+    WindowPlan,
+    attention_biases,
+    displacements,
+    fit_window,
     relative_position_index,
+    window_plan,
 )
+from losh.backbones.video_swin import PRESETS, VideoSwin
+from losh.backbones.video_swin_blocks import SwinBlock, WindowAttention
 from losh.testing.parity_fixture import INPUTS, RECIPES, arrays, needs_fixture, recipe
 
 CPU = torch.device("cpu")
@@ -142,11 +147,12 @@ def test_a_clamped_window_takes_the_corner_of_the_full_index() -> None:
     """Published behaviour, although tokens of a window clamped in height get the coordinates of
     other places.
     """
-    attn = small().layers[0].blocks[0].attn  # window (2, 3, 3)
-    table, index = attn.relative_position_bias_table, relative_position_index((2, 3, 3))
-    tokens = 2 * 2 * 3  # clamped to two rows
+    full, clamped = (2, 3, 3), (2, 2, 3)  # to two rows
+    table, index = torch.randn(displacements(full), 2), relative_position_index(full)
+    [bias] = attention_biases(table, window_plan(1, clamped, clamped, (0, 0, 0), full, CPU).kinds)
+    assert bias.shape == (2, 12, 12)
     for i, j in ((0, 11), (7, 2), (4, 4)):
-        assert torch.equal(attn.bias(tokens)[:, i, j], table[index[i, j]])
+        assert torch.equal(bias[:, i, j], table[index[i, j]])
     assert fit_window((1, 2, 9), (2, 3, 3), (1, 1, 1)) == ((1, 2, 3), (0, 0, 1))
     assert fit_window((2, 3, 3), (2, 3, 3), (1, 1, 1)) == ((2, 3, 3), (0, 0, 0))
 
@@ -175,7 +181,8 @@ def test_windows_hold_every_token_once_and_separate_what_the_roll_brought_togeth
         tuple(int(n) - 1 for n in row if n): (row, beyond)
         for row, beyond in zip(numbers, region, strict=True)
     }
-    plan = window_plan(1, size, window, shift, CPU)
+    plan = window_plan(1, size, window, shift, window, CPU)
+    index, elsewhere = relative_position_index(window), displacements(window)
     assert torch.equal(plan.order.sort().values, torch.arange(math.prod(size)))
     assert torch.equal(plan.order[plan.inverse], torch.arange(math.prod(size)))
     parts = plan.order.split([kind.windows * kind.tokens for kind in plan.kinds])
@@ -184,10 +191,14 @@ def test_windows_hold_every_token_once_and_separate_what_the_roll_brought_togeth
             row, beyond = expected.pop(tuple(tokens))
             places = torch.cat([row.nonzero()[:, 0], (row == 0).nonzero()[:, 0]])
             assert kind.padded == bool((row == 0).any())
-            assert kind.places is None or torch.equal(kind.places, places)
-            beyond = beyond[places]
-            apart = (beyond[: kind.tokens, None] != beyond[None]) * MASKED
-            assert torch.equal(apart if kind.regions is None else kind.regions, apart)
+            beyond, index_of = beyond[places], index[places][:, places]
+            apart = beyond[: kind.tokens, None] != beyond[None]
+            wanted = index_of[: kind.tokens].masked_fill(apart, elsewhere)
+            assert torch.equal(kind.pairs[:, : kind.tokens], wanted[:, : kind.tokens])
+            if kind.padding is not None:
+                assert torch.equal(kind.padding, wanted[:, kind.tokens :])
+                folded = elsewhere + 1 + torch.arange(kind.tokens)
+                assert torch.equal(kind.pairs[:, -1], folded)
     assert not expected
 
 
@@ -212,6 +223,22 @@ def test_attention_without_padding_is_the_published_one(
         each = [torch.autograd.grad((out * weight).sum(), wanted) for out in (ours, plain)]
         for a, b in zip(*each, strict=True):
             assert torch.allclose(a, b, atol=1e-10)
+
+
+@pytest.mark.parametrize("far", [-300.0, 300.0])
+def test_biases_beyond_the_range_of_exponentials_stay_finite(far: float) -> None:
+    """float32's end at 88: the padded keys' sum is taken below a head's largest bias."""
+    torch.manual_seed(0)
+    module = WindowAttention(8, 2, (2, 3, 3), (1, 1, 1))
+    module.relative_position_bias_table.data.normal_()[:, 0] += far
+    module.relative_position_bias_table.data[3, 1] += far / 5
+    x = torch.randn(1, 3, 4, 5, 8, requires_grad=True)
+    ours, plain = module(x), plain_attention(module, x)
+    assert torch.allclose(ours, plain, atol=1e-5)
+    wanted = [x, *module.parameters()]
+    each = [torch.autograd.grad(out.square().sum(), wanted) for out in (ours, plain)]
+    for a, b in zip(*each, strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
 
 
 def test_masks_made_in_inference_mode_serve_training() -> None:
@@ -246,7 +273,8 @@ def test_blocked_attention_is_plain_attention(
     monkeypatch.setattr(attention, "BLOCK", block)
     torch.manual_seed(0)
     windows, tokens, heads, width = 3, 6, 5, 4
-    kind = WindowKind(windows, tokens, torch.arange(tokens + 2) if padded else None, None)
+    pairs = torch.zeros(tokens, tokens + padded, dtype=torch.long)
+    kind = WindowKind(windows, tokens, pairs, pairs[:, :2] if padded else None)
     anywhere = torch.arange(windows * tokens)
     plan = WindowPlan([kind], anywhere, anywhere)
     sizes = [

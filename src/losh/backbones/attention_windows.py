@@ -4,7 +4,7 @@ The published network pads the feature map with zeros to whole windows: 1.8 to 2
 that exist (a window of 10 frames becomes one of 16). Here padded tokens are never made. What they
 ask nobody reads. What they answer is alike for all: after the linear layer a zero is its bias. So
 all padded keys of a window are ONE key whose logit has the logarithm of their summed exponentials
-for a bias (`WindowKind.attention_bias`): the same softmax exactly.
+for a bias (`attention_biases`): the same softmax exactly.
 
 Windows are gathered by kind: which of their places are real, and which of them lie beyond a shifted
 map's seam. Along an axis that makes at most three sorts of windows, mostly two.
@@ -13,14 +13,16 @@ Where only some frames of a map are asked for, only they ask, and only windows t
 are looked at: the same numbers for those frames, since what a token asks changes no other's answer.
 
 Shapes: N places of a full window, n real tokens of a window, P padded places, a tokens of a window
-that ask (all n, where all frames are asked for).
+that ask (all n, where all frames are asked for), S keys of a window (n, and one more where there is
+padding), R displacements within a full window, h attention heads.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +56,23 @@ def fit_window(size: Size3, window: Size3, shift: Size3) -> tuple[Size3, Size3]:
     return fitted, size3(0 if cells <= reach else step for cells, reach, step in axes)
 
 
+def displacements(window: Size3) -> int:
+    """Count the displacements of two tokens of a window: rows of the bias table, R."""
+    return math.prod(2 * length - 1 for length in window)
+
+
+def relative_position_index(window: Size3) -> Tensor:
+    """Return the row of the bias table for each pair of tokens of a full window.
+
+    int64 [N, N], N = the window's volume.
+    """
+    places = torch.cartesian_prod(*[torch.arange(length) for length in window]).reshape(-1, 3)
+    # [N, N, 3], each from 0 to 2 * length - 2.
+    offsets = places[:, None] - places[None, :] + torch.tensor(window) - 1
+    _, rows, columns = (2 * length - 1 for length in window)
+    return (offsets[..., 0] * rows + offsets[..., 1]) * columns + offsets[..., 2]
+
+
 @dataclass(frozen=True)
 class WindowKind:
     """Windows of a batch of feature maps that are alike."""
@@ -62,47 +81,61 @@ class WindowKind:
     """M."""
     tokens: int
     """n."""
-    places: Tensor | None
-    """int64 [n + P]: places of the real tokens in a full window, then those of the padded ones;
-    None: all are real, in order."""
-    regions: Tensor | None
-    """float32 [a, n + P], the asking tokens and all in the order of `places`: MASKED where two
-    tokens are of different regions, else 0; None: one region."""
+    pairs: Tensor
+    """int64 [a, S]: of each asking token and each key its displacement, a row of the bias table; R
+    where the two are of different regions; for the key of all padding R + 1 and the number of the
+    asking token."""
+    padding: Tensor | None = None
+    """int64 [a, P]: the same of each asking token and each padded place; None: none is padded."""
     asking: Tensor | None = None
     """int64 [a]: which of the real tokens ask; None: all."""
 
     @property
     def answers(self) -> int:
         """How many tokens of a window ask: a."""
-        return self.tokens if self.asking is None else len(self.asking)
-
-    def attention_bias(self, bias: Tensor) -> Tensor:
-        """Bias of the asking tokens for the real keys, and last for the one key of all padding.
-
-        Args:
-            bias: [h, N, N] of a full window.
-
-        Returns:
-            [h, a, n], or [h, a, n + 1] where something is padded.
-        """
-        rows = None if self.places is None else self.places[: self.tokens]
-        if self.asking is not None:
-            rows = self.asking if rows is None else rows[self.asking]
-        if rows is not None:
-            bias = bias.index_select(1, rows)
-        if self.places is not None:
-            bias = bias.index_select(2, self.places)
-        if self.regions is not None:
-            bias = bias + self.regions.to(bias.dtype)
-        if self.places is None:
-            return bias
-        padding = bias[:, :, self.tokens :].logsumexp(-1, keepdim=True)
-        return torch.cat([bias[:, :, : self.tokens], padding], -1)
+        return len(self.pairs)
 
     @property
     def padded(self) -> bool:
         """Whether the windows have padded places."""
-        return self.places is not None
+        return self.padding is not None
+
+
+def attention_biases(table: Tensor, kinds: Sequence[WindowKind]) -> list[Tensor]:
+    """Bias of the asking tokens for the real keys, and last for the one key of all padding.
+
+    Only what is asked for is looked up. The exponentials that padding sums are of the table, whose
+    largest entry of a head is taken off first: what lies more than 87 below it counts as nothing.
+
+    Args:
+        table: [R, h].
+
+    Returns:
+        Of each kind [h, a, S].
+    """
+    heads = table.t().contiguous()  # read along its rows
+    largest = heads.detach().amax(1, keepdim=True)
+    apart = heads.new_full((len(heads), 1), MASKED)
+    weights = torch.cat([(heads - largest).exp(), torch.zeros_like(apart)], 1)
+    known = torch.cat([heads, apart], 1)  # [h, R + 1]
+    found = []
+    for kind in kinds:
+        source = known
+        if kind.padding is not None:
+            total = looked_up(weights, kind.padding).sum(-1)  # [h, a]
+            there = total > 0
+            folded = total.where(there, 1.0).log() + largest
+            source = torch.cat([known, folded.where(there, MASKED)], 1)
+        found.append(looked_up(source, kind.pairs))
+    return found
+
+
+def looked_up(source: Tensor, index: Tensor) -> Tensor:
+    """source [h, K] and index [a, S] -> [h, a, S].
+
+    `gather` with one index for all heads is several times faster than indexing, back as well.
+    """
+    return source.gather(1, index.flatten().expand(len(source), -1)).unflatten(1, index.shape)
 
 
 @dataclass(frozen=True)
@@ -240,6 +273,7 @@ def _window_kind(
     asking: tuple[int, ...],
     size: tuple[int, int],
     sorts: list[tuple[tuple[Place, ...], list[int]]],
+    full: Size3,
     device: torch.device,
 ) -> _KindOfTokens:
     """Make the windows of one kind.
@@ -249,6 +283,7 @@ def _window_kind(
         asking: which of these ask.
         size: (H, W) of a map.
         sorts: along T, H and W: places, first cells (of T: none is read).
+        full: the window of the bias table.
     """
     (H, W), grids, real, beyond = size, [], [], []
     for axis, (places, firsts) in enumerate(sorts):
@@ -268,17 +303,25 @@ def _window_kind(
     tokens = tokens.flatten(1)
     inside = torch.cartesian_prod(*real).all(1)
     region = torch.cartesian_prod(*beyond)  # [N, 3]
-    ordered: Tensor | None = None
-    if not inside.all():
-        ordered = torch.cat([inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]])
-        region = region[ordered]
-    apart = (region[asks, None] != region).any(-1)
+    held, missing = inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]
+    # The full window's index is cut to [:N, :N]: where height or width is clamped, tokens get the
+    # coordinates of other places. That is how the published weights were trained (original and
+    # torchvision alike), so it stays.
+    index, elsewhere = relative_position_index(full), displacements(full)
+    asks_from = held[asks][:, None]
+    apart = (region[asks_from] != region).any(-1)
+    index = index[asks_from, torch.arange(len(region))].masked_fill(apart, elsewhere)
+    pairs, padding = index[:, held], None
+    if len(missing):
+        padding = index[:, missing].to(device)
+        pairs = torch.cat([pairs, elsewhere + 1 + torch.arange(len(asks))[:, None]], 1)
+    everything = len(asks) == tokens.shape[1]
     kind = WindowKind(
         tokens.shape[0],
         tokens.shape[1],
-        None if ordered is None else ordered.to(device),
-        (apart * MASKED).to(device) if apart.any() else None,
-        None if len(asks) == tokens.shape[1] else asks.to(device),
+        pairs.to(device),
+        padding,
+        None if everything else asks.to(device),
     )
     return _KindOfTokens(kind, tokens.flatten(), answers.flatten())
 
@@ -290,12 +333,14 @@ def window_plan(
     size: Size3,
     window: Size3,
     shift: Size3,
+    full: Size3,
     device: torch.device,
     asked: Asked | None = None,
 ) -> WindowPlan:
     """Sort the windows of `clips` feature maps of (T, H, W) = `size`; `window` and `shift` fit.
 
     Args:
+        full: the window of the bias table, to which `window` was fitted.
         asked: which frames ask, and which are there; None: all.
     """
     T, H, W = size
@@ -310,6 +355,7 @@ def window_plan(
             asking,
             (H, W),
             [(places, []), *sorts],
+            full,
             device,
         )
         for (places, asking), windows in along_time.items()
@@ -334,13 +380,13 @@ _remembered_plans = functools.lru_cache(maxsize=32)(window_plan)
 
 @torch.compiler.assume_constant_result
 def _constant_parts(*sizes: Any) -> tuple[Any, ...]:
-    """Return a plan as nested tuples.
+    """Return the plan of all frames as nested tuples.
 
     torch.compile takes these for constants; a class's instances it does not.
     """
     plan = _remembered_plans(*sizes)
-    kinds = tuple((k.windows, k.tokens, k.places, k.regions, k.asking) for k in plan.kinds)
-    return kinds, plan.order, plan.inverse, plan.answers, plan.answers_inverse
+    kinds = tuple((k.windows, k.tokens, k.pairs, k.padding) for k in plan.kinds)
+    return kinds, plan.order, plan.inverse
 
 
 def cached_window_plan(
@@ -348,12 +394,16 @@ def cached_window_plan(
     size: Size3,
     window: Size3,
     shift: Size3,
+    full: Size3,
     device: torch.device,
     asked: Asked | None = None,
 ) -> WindowPlan:
-    """Return `window_plan`, kept for the sizes that were last used."""
-    sizes = (clips, size, window, shift, device)
+    """Return `window_plan`, kept for the sizes that were last used.
+
+    A compiled network computes all frames: nothing is asked of it.
+    """
+    sizes = (clips, size, window, shift, full, device)
     if not torch.compiler.is_compiling():
         return _remembered_plans(*sizes, asked)
-    kinds, *orders = _constant_parts(*sizes, asked)
-    return WindowPlan([WindowKind(*kind) for kind in kinds], *orders)
+    kinds, order, inverse = _constant_parts(*sizes)
+    return WindowPlan([WindowKind(*kind) for kind in kinds], order, inverse)

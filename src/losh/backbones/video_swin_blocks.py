@@ -9,9 +9,6 @@ channels-last, [B, T, H, W, C], or where not all frames are there [1, F, H, W, C
 
 from __future__ import annotations
 
-import functools
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,8 +18,10 @@ from losh.backbones.attention_windows import (
     Asked,
     Reordered,
     Size3,
+    attention_biases,
     cached_window_plan,
     clips_of,
+    displacements,
     fit_window,
     rows_among,
     size3,
@@ -33,22 +32,8 @@ PATCH = 4
 NORM_EPS = 1e-5
 
 
-def relative_position_index(window: Size3) -> Tensor:
-    """Return the row of the bias table for each pair of tokens of a full window.
-
-    int64 [N, N], N = the window's volume.
-    """
-    places = torch.cartesian_prod(*[torch.arange(length) for length in window]).reshape(-1, 3)
-    # [N, N, 3], each from 0 to 2 * length - 2.
-    offsets = places[:, None] - places[None, :] + torch.tensor(window) - 1
-    _, rows, columns = (2 * length - 1 for length in window)
-    return (offsets[..., 0] * rows + offsets[..., 1]) * columns + offsets[..., 2]
-
-
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows, with a learned bias for each relative position."""
-
-    relative_position_index: Tensor
 
     def __init__(
         self, channels: int, num_heads: int, window: Size3, shift: Size3, qkv_bias: bool = True
@@ -57,25 +42,10 @@ class WindowAttention(nn.Module):
         self.num_heads = num_heads
         self.window = window
         self.shift = shift
-        table = torch.empty(
-            functools.reduce(lambda rows, length: rows * (2 * length - 1), window, 1), num_heads
-        )
+        table = torch.empty(displacements(window), num_heads)
         self.relative_position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
-        self.register_buffer(
-            "relative_position_index", relative_position_index(window), persistent=False
-        )
         self.qkv = nn.Linear(channels, 3 * channels, bias=qkv_bias)
         self.proj = nn.Linear(channels, channels)
-
-    def bias(self, tokens: int) -> Tensor:
-        """Return the bias of a window of `tokens` tokens -> [h, N, N].
-
-        The full window's index is cut to [:N, :N]: where height or width is clamped, tokens get the
-        coordinates of other places. That is how the published weights were trained (original and
-        torchvision alike), so it stays.
-        """
-        index = self.relative_position_index[:tokens, :tokens]
-        return self.relative_position_bias_table.t()[:, index]
 
     def forward(self, x: Tensor, asked: Asked | None = None) -> Tensor:
         """[B, T, H, W, C] -> the same shape; with `asked` [1, F, H, W, C] -> [1, A, H, W, C]."""
@@ -83,9 +53,8 @@ class WindowAttention(nn.Module):
         if asked is not None:
             clips, size = len(asked.asked), (asked.length, *size[1:])
         window, shift = fit_window(size, self.window, self.shift)
-        plan = cached_window_plan(clips, size, window, shift, x.device, asked)
-        bias = self.bias(math.prod(window))
-        biases = [kind.attention_bias(bias) for kind in plan.kinds]
+        plan = cached_window_plan(clips, size, window, shift, self.window, x.device, asked)
+        biases = attention_biases(self.relative_position_bias_table, plan.kinds)
         tokens = Reordered.apply(x.flatten(0, 3), plan.order, plan.inverse)
         qkv = self.qkv(tokens)  # [B * T * H * W, 3 C]
         read = window_attention(qkv, self.padding(qkv), biases, plan)

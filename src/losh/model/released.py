@@ -16,7 +16,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from losh.backbones.video_swin_blocks import WindowAttention, relative_position_index
+from losh.backbones.attention_windows import relative_position_index
+from losh.backbones.video_swin_blocks import WindowAttention
 from losh.errors import UserError
 from losh.model.checkpoint import load_model, model_from, save_model
 from losh.model.losh import LoSh
