@@ -27,6 +27,7 @@ from losh.backbones.attention_windows import (
     size3,
 )
 from losh.backbones.biased_attention import window_attention
+from losh.layers.linear import linear
 
 PATCH = 4
 NORM_EPS = 1e-5
@@ -83,7 +84,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C] -> [..., C]."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        return self.fc2(linear(x, self.fc1.weight, self.fc1.bias, gelu=True))
 
 
 class SwinBlock(nn.Module):
@@ -161,7 +162,7 @@ class PatchEmbed(nn.Module):
         patches = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4)  # [B, T, H / 4, W / 4, 48]
         # A convolution whose stride is its kernel is a linear map of patches; so written its output
         # is channels-last without a copy.
-        return self.norm(F.linear(patches, self.proj.weight.flatten(1), self.proj.bias))
+        return self.norm(linear(patches, self.proj.weight.flatten(1), self.proj.bias))
 
 
 class PatchMerging(nn.Module):

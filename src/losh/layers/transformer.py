@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losh.layers.linear import linear
+
 
 class EncoderLayer(nn.Module):
     """Self-attention and a feed-forward block, each followed by its LayerNorm."""
@@ -96,7 +98,7 @@ class Attention(nn.Module):
         weights = self.in_proj_weight.chunk(3)
         biases = self.in_proj_bias.chunk(3)
         q, k, v = (
-            self._heads(F.linear(x, w, b))
+            self._heads(linear(x, w, b))
             for x, w, b in zip((query, key, value), weights, biases, strict=True)
         )
         mask = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from losh.backbones.weights import build_backbone
+from losh.layers.linear import with_fast_linears
 from losh.model.losh import LoSh
 from losh.model.text_encoder import TextEncoder
 from losh.params import ModelParams, PipelineParams
@@ -28,4 +29,6 @@ def build_model(
         encoder = TextEncoder(params.text_encoder, pooled=kind.uses_sentence)
     backbone = build_backbone(params.backbone, pipeline.backbone_stages)
     base = kind(pipeline, backbone, encoder, encoder.width)
-    return LoSh(base, params)
+    model = LoSh(base, params)
+    with_fast_linears(model)
+    return model

@@ -1,0 +1,75 @@
+"""The linear layers that oneDNN computes where nothing is learned."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from losh.layers import linear as module
+from losh.layers.linear import Linear, linear, with_fast_linears
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Shapes that PyTorch's own form was given."""
+    made: list[tuple[int, ...]] = []
+    whole = F.linear
+    monkeypatch.setattr(
+        module.F, "linear", lambda x, *rest: made.append(tuple(x.shape)) or whole(x, *rest)
+    )
+    return made
+
+
+def arguments(*shape: int) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(*shape, 24), torch.randn(40, 24), torch.randn(40)
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 5), (2, 3, 4, 5), (1, 1)])
+@pytest.mark.parametrize("gelu", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+def test_it_is_the_plain_form_to_rounding(
+    shape: tuple[int, ...], gelu: bool, biased: bool, calls: list
+) -> None:
+    x, weight, bias = arguments(*shape)
+    for given in (x, x.transpose(0, -2), x.flip(0)[..., ::1]):
+        plain = given.double() @ weight.double().T + (bias.double() if biased else 0)
+        plain = F.gelu(plain) if gelu else plain
+        with torch.no_grad():
+            ours = linear(given, weight, bias if biased else None, gelu)
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours.double(), plain, rtol=1e-5, atol=2e-5)
+    assert not calls or not module.ONEDNN
+
+
+def test_gradients_and_other_types_take_the_plain_form(calls: list) -> None:
+    x, weight, bias = arguments(6)
+    linear(x, weight.requires_grad_(), bias).sum().backward()
+    assert weight.grad is not None and len(calls) == 1
+    with torch.no_grad():
+        assert linear(x.double(), weight.double(), bias.double()).dtype == torch.float64
+        with torch.autocast("cpu", torch.bfloat16):
+            assert linear(x, weight, bias).dtype == torch.bfloat16
+        assert linear(x[:0], weight, bias).shape == (0, 40)
+    assert len(calls) == 4
+
+
+def test_a_model_keeps_its_parameters_and_becomes_faster() -> None:
+    class Other(nn.Linear):
+        pass
+
+    model = nn.Sequential(nn.Linear(4, 3), nn.Sequential(nn.Linear(3, 2, bias=False)), Other(2, 1))
+    before, x = copy.deepcopy(model), torch.randn(5, 4)
+    with_fast_linears(model)
+    assert [type(m) for m in (model[0], model[1][0], model[2])] == [Linear, Linear, Other]
+    assert list(model.state_dict()) == list(before.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), before(x))
+    model(x).sum().backward()
+    before(x).sum().backward()
+    for ours, theirs in zip(model.parameters(), before.parameters(), strict=True):
+        assert torch.equal(ours.grad, theirs.grad)
