@@ -5,7 +5,8 @@ themselves as published code would run them. Layers, sizes, weights, losses and 
 of our case with LoSh, and the numbers are the same (tests/test_benchmark_plain.py). Plain is:
 
 * torchvision's Video-Swin: every window whole, with the queries and keys of its padding;
-* outside of it nn.MultiheadAttention, as DETR and its kin call it: its weights are returned too;
+* nn.Linear, and outside of the backbone nn.MultiheadAttention, as DETR and its kin call it: its
+  weights are returned too;
 * every expression a clip of its own: the visual encoder runs once for each, and the two streams
   share its features alone. Each projects them for itself;
 * in prediction too the heads of all decoder layers, and both streams to the end.
@@ -35,6 +36,7 @@ from losh.backbones.attention_windows import Frames
 from losh.backbones.backbone import Backbone
 from losh.backbones.video_swin import VideoSwin
 from losh.backbones.video_swin_blocks import NORM_EPS, PATCH, SwinBlock
+from losh.layers.linear import Linear
 from losh.layers.transformer import Attention
 from losh.model.losh import LoSh, Text
 from losh.model.structures import Clips, LoShOutput, TextFeats, VideoFeats
@@ -63,6 +65,8 @@ def plain(model: LoSh) -> PlainLoSh:
     assert isinstance(backbone, VideoSwin)
     model.base.backbone = PlainSwin(backbone)
     for module in list(model.modules()):
+        if type(module) is Linear:
+            module.__class__ = nn.Linear
         for name, child in module.named_children():
             if isinstance(child, Attention):
                 setattr(module, name, PlainAttention(child))

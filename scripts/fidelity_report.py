@@ -30,6 +30,7 @@ from test_fast_forms import (
     compiled_against_eager,
     fused_against_math,
     live_model,
+    onednn_against_plain,
     read_against_all,
     small_inputs,
 )
@@ -206,6 +207,11 @@ def fast_rows(with_compile: bool) -> list[list[str]]:
             "the backbone's blocks on frames that are read or looked at",
             "all frames",
             number(read_against_all(*given)),
+        ],
+        [
+            "linear layers without gradients by oneDNN",
+            "PyTorch's own (MKL)",
+            number(onednn_against_plain(*given)),
         ],
         ["bf16 autocast", "float32", number(bf16_against_fp32(*given))],
     ]

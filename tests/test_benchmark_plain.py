@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from losh.layers.linear import Linear
 from losh.model.criterion import Criterion
 from losh.model.losh import LoSh
 from losh.model.structures import LoShOutput
@@ -110,6 +111,7 @@ def test_the_adapter_is_the_benchmarks_case_with_losh_and_computes_more(
 def test_the_plain_form_encodes_every_expressions_clip(plainly: ModuleType) -> None:
     seen: list[Any] = []
     form = plainly.plain(model("mttr"))
+    assert not any(isinstance(module, Linear) for module in form.modules())
     form.model.base.backbone.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     clips = replace(small_clips(size=SIZE), rows=torch.tensor([1, 0, 1]))
     form(clips, words((5, 3, 4)), words((2, 3, 1)))

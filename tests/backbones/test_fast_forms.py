@@ -15,6 +15,7 @@ from torch._dynamo.utils import counters
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from losh.backbones.attention_windows import Frames
+from losh.layers import linear
 from losh.layers.transformer import Attention
 from losh.model.losh import LoSh
 from losh.model.structures import Clips, LoShOutput, TextFeats
@@ -87,6 +88,14 @@ def read_against_all(model: LoSh, clips: Clips, *texts: object) -> float:
         return difference(some, model(clips, *texts))
 
 
+def onednn_against_plain(model: LoSh, *inputs: object) -> float:
+    """Linear layers by oneDNN, as where nothing is learned, against PyTorch's own."""
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        ours = model(*inputs)
+        patch.setattr(linear, "ONEDNN", False)
+        return difference(ours, model(*inputs))
+
+
 def bf16_against_fp32(model: LoSh, *inputs: object) -> float:
     with torch.no_grad():
         with torch.autocast("cpu", torch.bfloat16):
@@ -105,6 +114,12 @@ def small_inputs() -> tuple:
 
 def test_fused_attention_differs_by_rounding() -> None:
     assert fused_against_math(live_model(), *small_inputs()) < 1e-5
+
+
+def test_linear_layers_without_gradients_differ_by_rounding() -> None:
+    model = live_model()
+    assert not any(type(module) is nn.Linear for module in model.modules())
+    assert onednn_against_plain(model, *small_inputs()) < 1e-5
 
 
 def test_frames_that_nothing_reads_change_nothing_but_rounding() -> None:
