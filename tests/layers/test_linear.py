@@ -36,7 +36,7 @@ def test_it_is_the_plain_form_to_rounding(
     shape: tuple[int, ...], gelu: bool, biased: bool, calls: list
 ) -> None:
     x, weight, bias = arguments(*shape)
-    for given in (x, x.transpose(0, -2), x.flip(0)[..., ::1]):
+    for given in (x, x.transpose(0, -2), torch.cat([x, x], -1)[..., :24]):
         plain = given.double() @ weight.double().T + (bias.double() if biased else 0)
         plain = F.gelu(plain) if gelu else plain
         with torch.no_grad():

@@ -268,6 +268,41 @@ class _KindOfTokens:
     """int64 [M * a], as rows of the maps that are there."""
 
 
+# Many plans have windows of one kind: from step to step other frames of other clips ask.
+@functools.lru_cache(maxsize=256)
+@torch.inference_mode(False)
+def _pairs(
+    axes: tuple[tuple[Place, ...], ...],
+    asking: tuple[int, ...],
+    full: Size3,
+    device: torch.device,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return `pairs`, `padding` and `asking` of windows of one kind (see WindowKind).
+
+    Args:
+        axes: places along T, H and W.
+        asking: which of the real frames ask.
+        full: the window of the bias table.
+    """
+    real, beyond = ([torch.tensor([p[i] for p in places]) for places in axes] for i in (0, 1))
+    inside = torch.cartesian_prod(*real).all(1)
+    region = torch.cartesian_prod(*beyond)  # [N, 3]
+    held, missing = inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]
+    cells = len(held) // int(real[0].sum())  # of a frame
+    asks = (torch.tensor(asking)[:, None] * cells + torch.arange(cells)).flatten()
+    # The full window's index is cut to [:N, :N]: where height or width is clamped, tokens get the
+    # coordinates of other places. That is how the published weights were trained (original and
+    # torchvision alike), so it stays.
+    index, elsewhere = relative_position_index(full)[:, : len(region)], displacements(full)
+    apart = (region[held[asks], None] != region).any(-1)
+    index = index[held[asks]].masked_fill(apart, elsewhere)
+    pairs, padding = index[:, held], None
+    if len(missing):
+        padding = index[:, missing].to(device)
+        pairs = torch.cat([pairs, elsewhere + 1 + torch.arange(len(asks))[:, None]], 1)
+    return pairs.to(device), padding, None if len(asks) == len(held) else asks.to(device)
+
+
 def _window_kind(
     rows: list[list[int]],
     asking: tuple[int, ...],
@@ -285,44 +320,19 @@ def _window_kind(
         sorts: along T, H and W: places, first cells (of T: none is read).
         full: the window of the bias table.
     """
-    (H, W), grids, real, beyond = size, [], [], []
-    for axis, (places, firsts) in enumerate(sorts):
-        real.append(torch.tensor([is_real for is_real, _ in places]))
-        beyond.append(torch.tensor([is_beyond for _, is_beyond in places]))
-        if axis:
-            whole = -(-size[axis - 1] // len(places)) * len(places)
-            steps = torch.arange(len(places))[real[-1]]
-            grids.append((torch.tensor(firsts)[:, None] + steps) % whole)  # [windows, real cells]
+    (H, W), grids = size, []
+    for length, (places, firsts) in zip(size, sorts[1:], strict=True):
+        whole = -(-length // len(places)) * len(places)
+        steps = torch.tensor([step for step, (real, _) in enumerate(places) if real])
+        grids.append((torch.tensor(firsts)[:, None] + steps) % whole)  # [windows, real cells]
     y, x = grids
     t = torch.tensor(rows)  # [windows of all clips, real frames]
     lines = t[:, None, None, :, None, None] * H + y[:, None, None, :, None]
     tokens = lines * W + x[:, None, None, :]  # [windows along T, H, W, then cells along T, H, W]
     tokens = tokens.flatten(0, 2).flatten(2)  # [M, real frames, real cells of a frame]
-    answers, cells = tokens[:, list(asking)], tokens.shape[2]
-    asks = (torch.tensor(asking)[:, None] * cells + torch.arange(cells)).flatten()
-    tokens = tokens.flatten(1)
-    inside = torch.cartesian_prod(*real).all(1)
-    region = torch.cartesian_prod(*beyond)  # [N, 3]
-    held, missing = inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]
-    # The full window's index is cut to [:N, :N]: where height or width is clamped, tokens get the
-    # coordinates of other places. That is how the published weights were trained (original and
-    # torchvision alike), so it stays.
-    index, elsewhere = relative_position_index(full), displacements(full)
-    asks_from = held[asks][:, None]
-    apart = (region[asks_from] != region).any(-1)
-    index = index[asks_from, torch.arange(len(region))].masked_fill(apart, elsewhere)
-    pairs, padding = index[:, held], None
-    if len(missing):
-        padding = index[:, missing].to(device)
-        pairs = torch.cat([pairs, elsewhere + 1 + torch.arange(len(asks))[:, None]], 1)
-    everything = len(asks) == tokens.shape[1]
-    kind = WindowKind(
-        tokens.shape[0],
-        tokens.shape[1],
-        pairs.to(device),
-        padding,
-        None if everything else asks.to(device),
-    )
+    answers, tokens = tokens[:, list(asking)], tokens.flatten(1)
+    pairs = _pairs(tuple(places for places, _ in sorts), asking, full, device)
+    kind = WindowKind(tokens.shape[0], tokens.shape[1], *pairs)
     return _KindOfTokens(kind, tokens.flatten(), answers.flatten())
 
 
