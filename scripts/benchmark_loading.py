@@ -49,12 +49,13 @@ def rate(loaded: SimpleNamespace, epoch: int) -> float:
     Raises:
         UserError: there is no second batch, or a clip cannot be read.
     """
-    from losh.train.trainer import loaded_batches
+    from losh.clips.dataset import readable
+    from losh.clips.loader import load_batches
 
-    batches = loaded_batches(loaded.dataset, list(loaded.batches.epoch(epoch)), loaded.device)
+    batches = load_batches(loaded.dataset, list(loaded.batches.epoch(epoch)), loaded.device)
     next(batches)
     began = time.perf_counter()
-    windows = sum(len(batch) for batch in itertools.islice(batches, STEPS))
+    windows = sum(len(readable(batch)) for batch in itertools.islice(batches, STEPS))
     seconds = time.perf_counter() - began
     batches.close()
     if not windows:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,7 @@ def start_process(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,  # a process group of its own, for os.killpg
     )
 
 
@@ -123,12 +125,25 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
     ).read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [
+        (signal.SIGTERM, os.kill),
+        # As Slurm and systemd do: to the processes that load clips too.
+        (signal.SIGTERM, os.killpg),
+        (signal.SIGKILL, os.kill),
+    ],
+)
 def test_a_killed_training_goes_on_to_exactly_the_same_weights(
-    number: signal.Signals, whole: Path, tiny_data: Path, tmp_path: Path
+    number: signal.Signals,
+    send: Callable[[int, int], None],
+    whole: Path,
+    tiny_data: Path,
+    tmp_path: Path,
 ):
     # Saved at every step, so that there is something to go on from wherever the kill falls.
-    process = start_process(tmp_path, tiny_data, {"LOSH_SAVE_EVERY": "0"}, mttr__dropout=0.1)
+    given = {"LOSH_SAVE_EVERY": "0", "LOSH_WORKERS": "2"}
+    process = start_process(tmp_path, tiny_data, given, mttr__dropout=0.1)
     deadline = time.monotonic() + 180
     while (
         not list(tmp_path.glob("scratch/train/*/state.pt"))
@@ -136,7 +151,7 @@ def test_a_killed_training_goes_on_to_exactly_the_same_weights(
         and time.monotonic() < deadline
     ):
         time.sleep(0.02)
-    process.send_signal(number)
+    send(process.pid, number)
     output, _ = process.communicate(timeout=180)
     assert process.returncode == (143 if number == signal.SIGTERM else -9), output
     assert not (tmp_path / "model").exists(), "a stopped training must leave no output"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from losh.clips.batches import Batch, make_batch
 from losh.clips.dataset import ClipDataset, readable
+from losh.clips.loader import load_batches
 from losh.clips.samples import Sample, group_samples
 from losh.errors import UserError
 from losh.inference.streams import Prediction, Rule, joint_probabilities, predictions
@@ -22,7 +22,6 @@ from losh.inference.text_features import TextFeatures
 from losh.media.resizing import InputSize
 from losh.model.losh import LoSh
 from losh.model.structures import Clips, FrameSizes, LoShOutput, VideoFeats
-from losh.runtime.machine import loader_workers
 
 
 @dataclass(frozen=True)
@@ -76,20 +75,13 @@ class Predictor:
         device, texts = self.texts.device, self.texts
         if texts.frozen:
             texts.add(text for sample in samples for text in (sample.long, sample.short))
-        workers = loader_workers(device)
         groups = (
             group_samples(samples, self.batch_size)
             if self.by_window
             else [[sample] for sample in samples]
         )
         batches = _batches(groups, self.batch_size)
-        loader = DataLoader(
-            ClipDataset(root, groups, self.input_size),
-            batch_sampler=batches,
-            num_workers=workers,
-            collate_fn=list,
-            multiprocessing_context="fork" if workers else None,
-        )
+        loader = load_batches(ClipDataset(root, groups, self.input_size), batches, device)
         multiple = self.model.base.image_multiple(training=False)
         for indices, found in zip(batches, loader, strict=True):
             loaded = readable(found, "stop" if skipped is None else "skip")

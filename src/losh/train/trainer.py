@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from losh.clips.batches import Batch, make_batch
-from losh.clips.dataset import ClipDataset, ClipRequest, LoadedClip, readable
+from losh.clips.dataset import ClipDataset, LoadedClip, readable
+from losh.clips.loader import load_batches
 from losh.clips.sampler import GlobalBatches
 from losh.errors import UserError
 from losh.inference.text_features import TextFeatures
@@ -25,7 +24,7 @@ from losh.model.training_step import TrainingStep
 from losh.params import TrainParams
 from losh.runtime.distributed import Processes
 from losh.runtime.environment import whole_number
-from losh.runtime.machine import loader_workers, pick_precision
+from losh.runtime.machine import pick_precision
 from losh.train.optimizer import make_optimizer, rate_factor, set_rates, unreached_parameters
 from losh.train.state import Clock, Progress, StopRequest, TrainableWeights, load_state, save_state
 
@@ -117,7 +116,8 @@ class Trainer:
         """
         self.model.train()
         orders = list(self.batches.epoch(self.progress.epoch, self.progress.step))
-        for loaded in loaded_batches(self.dataset, orders, self.device):
+        for found in load_batches(self.dataset, orders, self.device):
+            loaded = readable(found)
             set_rates(
                 self.optimizer,
                 rate_factor(
@@ -240,23 +240,6 @@ class Trainer:
         self.progress.skipped += 1
         terms.clear()
         terms["skipped_steps"] = 1.0
-
-
-def loaded_batches(
-    dataset: ClipDataset, orders: list[list[ClipRequest]], device: torch.device
-) -> Iterator[list[LoadedClip]]:
-    """Load batches ahead of the network, by as many processes as suit the device."""
-    workers = loader_workers(device)
-    loader = DataLoader(
-        dataset,
-        batch_sampler=orders,
-        num_workers=workers,
-        collate_fn=list,
-        prefetch_factor=2 if workers else None,
-        multiprocessing_context="fork" if workers else None,
-    )
-    for loaded in loader:
-        yield readable(loaded)
 
 
 def micro_batches(loaded: list[LoadedClip]) -> list[list[LoadedClip]]:
