@@ -15,7 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {
-    "scontrol": 'echo "scontrol $*" >> calls\n[ "$1" = show ] && printf "node1\\nnode2\\n"',
+    "scontrol": 'echo "scontrol $*" >> calls\n[ "$2" = hostnames ] && printf "node1\\nnode2\\n"\n'
+    '[ "$2" = job ] && echo "   PreemptTime=${PREEMPTED:-None}"',
     "dvc": 'echo "dvc $*" >> calls',
     "dask": 'echo "dask $*" >> calls',
     "hostname": "echo ${TASK_NODE:-node1}",
@@ -23,8 +24,10 @@ COMMANDS = {
     # it starts; without it the command is run, on another node than the job's file.
     "srun": 'echo "srun $* TORCH=${TORCH_DISABLE_SHARE_RDZV_TCP_STORE:-}'
     ' CORES=${SRUN_CPUS_PER_TASK:-1}" >> calls\n'
-    # As the real one: told to end, it waits for its tasks.
-    'trap : TERM\nif [ -n "${STEP:-}" ]; then $STEP; else TASK_NODE=node2 "$@"; fi',
+    # As the real one: told to end itself, it kills its tasks at once.
+    "trap 'kill -KILL $!' TERM\n"
+    'if [ -n "${STEP:-}" ]; then $STEP & wait $!; else TASK_NODE=node2 "$@"; fi',
+    "scancel": 'echo "scancel $*" >> calls\nkill -TERM $(cat pid)',
 }
 
 
@@ -66,19 +69,19 @@ def test_a_stage_that_fails_is_not_recorded_nor_queued_again(slurm: dict[str, st
 
 
 def test_a_job_that_is_told_to_end_passes_it_on_and_queues_again(slurm: dict[str, str]):
-    step = 'exec bash -c \'trap "echo told >> calls; exit 143" TERM; echo up >> calls; '
-    (Path(slurm["SLURM_SUBMIT_DIR"]) / "step").write_text(
-        f"{step} for i in {{1..600}}; do sleep 0.1; done'"
+    folder = Path(slurm["SLURM_SUBMIT_DIR"])
+    (folder / "step").write_text(
+        'trap "echo told >> calls; exit 143" TERM; echo $$ > pid; '
+        "for i in {1..600}; do sleep 0.1; done"
     )
-    job = start(slurm, "stage", "train", STEP="bash step")
+    job = start(slurm, "stage", "train", STEP="bash step", CODE="143")
     deadline = time.monotonic() + 60
-    while not (Path(slurm["SLURM_SUBMIT_DIR"]) / "calls").exists() or "up" not in calls(slurm):
+    while not (folder / "pid").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    # To the shell and, as srun passes it on, to the step.
-    os.killpg(job.pid, signal.SIGTERM)
+    os.kill(job.pid, signal.SIGTERM)  # --signal=B: Slurm tells this shell alone
     assert job.wait(60) == 0
-    assert calls(slurm)[-2:] == ["told", "scontrol requeue 7"]
+    assert calls(slurm)[-3:] == ["scancel --signal=TERM 7", "told", "scontrol requeue 7"]
 
 
 def test_a_job_whose_steps_slurm_itself_ended_queues_again(slurm: dict[str, str]):
@@ -86,6 +89,14 @@ def test_a_job_whose_steps_slurm_itself_ended_queues_again(slurm: dict[str, str]
     job = start(slurm, "stage", "train", STEP="bash step", CODE="1")
     (Path(slurm["SLURM_SUBMIT_DIR"]) / "step").write_text(f"echo '{said}' >> losh-7.log")
     job.wait(60)
+    assert calls(slurm)[-1] == "scontrol requeue 7"
+
+
+def test_a_stage_that_keeps_no_state_begins_again_where_another_job_took_its_place(
+    slurm: dict[str, str],
+):
+    more = {"CODE": "1", "PREEMPTED": "2026-11-30T03:17:15"}
+    start(slurm, "stage", "evaluate", "a2d", STEP="true", **more).wait(60)
     assert calls(slurm)[-1] == "scontrol requeue 7"
 
 
