@@ -69,6 +69,23 @@ def test_same_bytes_from_several_processes(tmp_path, monkeypatch):
     assert _hashes(tmp_path / "1") == _hashes(tmp_path / "2")
 
 
+def test_masks_are_the_same_bytes_where_something_holds_a_dataset(tmp_path, monkeypatch):
+    """As Dask's profiler does, which holds the frames of the call that it looks at."""
+    rng = np.random.default_rng(0)
+    masks = {name: rng.random((96, 128)) > 0.9 for name in "123"}
+    write_masks(tmp_path / "free.h5", masks)
+    create, held = h5py.Group.create_dataset, []
+
+    def hold(*args, **kwargs):
+        held.append(create(*args, **kwargs))
+        return held[-1]
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", hold)
+    write_masks(tmp_path / "held.h5", masks)
+    assert len(held) == 3
+    assert (tmp_path / "held.h5").read_bytes() == (tmp_path / "free.h5").read_bytes()
+
+
 def test_a_video_depends_on_its_frames_alone(tmp_path):
     """Not on what lay in memory before: x264 reads beyond a row of macroblocks, unless told not
     to.
