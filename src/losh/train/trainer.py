@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -70,14 +71,7 @@ class Trainer:
         if params.compile:
             self.wrapped = TrainingStep(cast(nn.Module, torch.compile(self.model)), self.criterion)
         if processes.world > 1:
-            ids = [self.device.index] if self.device.type == "cuda" else None
-            self.wrapped = DistributedDataParallel(
-                self.wrapped,
-                device_ids=ids,
-                broadcast_buffers=False,
-                gradient_as_bucket_view=True,
-                find_unused_parameters=bool(unused),
-            )
+            self.wrapped = _synchronised(self.wrapped, self.device, bool(unused))
         self.stop = StopRequest()
         self.clock = Clock()
 
@@ -256,3 +250,21 @@ def micro_batches(loaded: list[LoadedClip]) -> list[list[LoadedClip]]:
     for clip in loaded:
         groups.setdefault((clip.frames.shape[0], clip.masks.shape[1]), []).append(clip)
     return [group[i : i + limit] for group in groups.values() for i in range(0, len(group), limit)]
+
+
+def _synchronised(module: nn.Module, device: torch.device, unused: bool) -> DistributedDataParallel:
+    """Wrap a module whose buffers are the same everywhere: they are not copied in each step.
+
+    Args:
+        module: what all processes compute.
+        device: this process's.
+        unused: whether some parameters get no gradient.
+    """
+    options: dict[str, Any] = {"gradient_as_bucket_view": True, "find_unused_parameters": unused}
+    known = inspect.signature(DistributedDataParallel).parameters
+    # The first is the newer name; PyTorch warns of the other where it has both.
+    names = ("forward_sync_buffers", "broadcast_buffers")
+    options[next(name for name in names if name in known)] = False
+    if device.type == "cuda":
+        options["device_ids"] = [device.index]
+    return DistributedDataParallel(module, **options)
