@@ -18,7 +18,7 @@ COMMANDS = {
     "scontrol": 'echo "scontrol $*" >> calls\n[ "$2" = hostnames ] && printf "node1\\nnode2\\n"\n'
     '[ "$2" = job ] && echo "   PreemptTime=${PREEMPTED:-None}"',
     "dvc": 'echo "dvc $*" >> calls',
-    "dask": 'echo "dask $*" >> calls',
+    "dask": 'echo "dask $* THREADS=$OMP_NUM_THREADS" >> calls',
     "hostname": "echo ${TASK_NODE:-node1}",
     # As the real one, it has the cores of a task from its own variable alone. STEP stands for what
     # it starts; without it the command is run, on another node than the job's file.
@@ -101,10 +101,14 @@ def test_a_stage_that_keeps_no_state_begins_again_where_another_job_took_its_pla
 
 
 def test_workers_join_the_scheduler_that_is_named(slurm: dict[str, str]):
-    more = {"LOSH_CLUSTER": "tls://node0:8786", "SLURM_CPUS_PER_TASK": "2"}
+    more = {"LOSH_CLUSTER": "tls://node0:8786", "SLURM_CPUS_PER_TASK": "4"}
+    assert start(slurm, "workers", **more).wait(60) == 0
     assert start(slurm, "workers", **more, SLURM_GPUS_PER_TASK="1").wait(60) == 0
-    step, worker = calls(slurm)
-    assert step.endswith(" CORES=2")
-    assert worker.startswith("dask worker tls://node0:8786") and "--resources GPU=1" in worker
-    assert worker.endswith(" --host node2"), "each listens on its own node's address"
+    of_cores, of_a_gpu = calls(slurm)
+    for call in (of_cores, of_a_gpu):
+        assert call.startswith("dask worker tls://node0:8786 ")
+        assert " --host node1 " in call, "it listens on its own node's address alone"
+    assert " --nworkers 4 " in of_cores and "GPU" not in of_cores
+    assert of_cores.endswith(" THREADS=1")
+    assert " --nworkers 1 --resources GPU=1 " in of_a_gpu and of_a_gpu.endswith(" THREADS=4")
     assert start(slurm, "workers").wait(60) != 0

@@ -71,3 +71,28 @@ class Project:
             part = part[key]
         part[last] = value
         file.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def clone(root: Path) -> Path:
+    """The repository's working tree, as a fresh clone of it would be."""
+    root.mkdir(parents=True)
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in files.split("\0"):
+        if name and not name.startswith(("tests/", "docs/")) and (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    for command in (
+        ["init", "-q"],
+        ["config", "user.email", "t@example.invalid"],
+        ["config", "user.name", "t"],
+        ["add", "-A"],
+        ["commit", "-qm", "clone"],
+    ):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    return root

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from project import clone
 
 from losh.frames import FrameStore
 from losh.testing.dataset_fixtures import (
@@ -30,7 +31,7 @@ from losh.testing.dataset_fixtures import (
     make_refer_davis17,
     make_refer_youtube_vos,
 )
-from losh.testing.tiny_training import ROOT, TINY_SHAPES, tiny_raw
+from losh.testing.tiny_training import TINY_SHAPES, tiny_raw
 
 DATASETS = [
     "moving_shapes",
@@ -40,31 +41,6 @@ DATASETS = [
     "refer_davis17",
 ]
 TRAINED = ["moving_shapes", "a2d_sentences", "refer_youtube_vos", "refer_davis17"]
-
-
-def clone(root: Path) -> Path:
-    """The repository's working tree, as a fresh clone of it would be."""
-    root.mkdir(parents=True)
-    files = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    for name in files.split("\0"):
-        if name and not name.startswith(("tests/", "docs/")) and (ROOT / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
-    for command in (
-        ["init", "-q"],
-        ["config", "user.email", "t@example.invalid"],
-        ["config", "user.name", "t"],
-        ["add", "-A"],
-        ["commit", "-qm", "clone"],
-    ):
-        subprocess.run(["git", *command], cwd=root, check=True)
-    return root
 
 
 def call(root: Path, *command: str, fails: bool = False) -> str:
