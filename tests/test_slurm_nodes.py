@@ -166,7 +166,7 @@ def test_a_job_of_higher_rank_takes_the_place_of_an_evaluation(slurm: Slurm, und
     job = slurm.submit("--nodes=1", "scripts/slurm/stage.sbatch", "evaluate", "moving_shapes")
     slurm.until(lambda: slurm.state(job) == "RUNNING", job=job)
     slurm.submit("-p", "high", "--nodes=2", "--exclusive", "--wrap", "sleep 1")
-    slurm.ends_after_a_break(job, "metrics/eval/moving_shapes.json")
+    slurm.ends_after_a_break(job, "data/evaluate/moving_shapes")
     assert "up to date" in slurm.run("dvc", "status", "evaluate@moving_shapes")
 
 
