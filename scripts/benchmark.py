@@ -116,17 +116,22 @@ def turns(cases: list[Case], repeats: int) -> list[dict[str, Any]]:
     from tqdm import tqdm
 
     workers: list[Worker] = []
-    what_runs = f"{cases[0].size}: {cases[0].base}"
+    # Shown while the first step of each runs too: compiling one takes minutes.
+    bar = tqdm(
+        total=repeats + 1, desc=f"{cases[0].size}: {cases[0].base}", unit="turn", leave=False
+    )
     try:
         for case in cases:
             workers.append(Worker(case))
         workers = [worker for worker in workers if worker.size is not None]
-        for _ in tqdm(range(repeats + 1), desc=what_runs, unit="turn", leave=False):
+        for _ in range(repeats + 1):
             for worker in workers:
                 for what in ("matrix", "train", "predict"):
                     worker.measure(what)
+            bar.update()
         rows = [worker.close() for worker in workers]
     finally:
+        bar.close()
         for worker in workers:
             worker.process.kill()
     for row in rows:
