@@ -1,5 +1,7 @@
 """The same models in plain form, for `scripts/benchmark.py --other scripts/benchmark_plain.py`.
 
+`python scripts/benchmark_plain.py` counts what both forms compute.
+
 The released code of ReferFormer, SgMg and LoSh is not here, so our models are held against
 themselves as published code would run them. Layers, sizes, weights, losses and optimiser are those
 of our case with LoSh, and the numbers are the same (tests/test_benchmark_plain.py). Plain is:
@@ -26,9 +28,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from benchmark_worker import SHAPES, Case
+from benchmark_worker import BASES, SHAPES, Case
 from benchmark_worker import build as build_case
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torchvision.models.video.swin_transformer import PatchEmbed3d, ShiftedWindowAttention3d
 
@@ -182,3 +186,51 @@ class PlainAttention(nn.Module):
     ) -> Tensor:
         """See Attention."""
         return self.plain(query, key, value, key_padding_mask=pad)[0]
+
+
+class Products(TorchDispatchMode):
+    """Counts the operations of matrix products and convolutions.
+
+    PyTorch's FlopCounterMode knows no linear layer of oneDNN, and takes no parameter for a module's
+    input where gradients are off.
+    """
+
+    operations = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """Run an operation, and count it."""
+        out, packet = func(*args, **(kwargs or {})), func._overloadpacket
+        if str(packet) == "mkldnn._linear_pointwise":
+            self.operations += 2 * args[0].numel() * args[1].shape[0]
+        elif packet in flop_registry:
+            self.operations += flop_registry[packet](*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def count(run: Callable[[], Any]) -> float:
+    """Return the GFLOP of its matrix products and convolutions."""
+    with Products() as products:
+        run()
+    return products.operations / 1e9
+
+
+def main() -> None:
+    """Print what a training step and a prediction of published size compute, ours by plain."""
+    torch.backends.mha.set_fastpath_enabled(False)  # one kernel, which is not counted
+    print("| GFLOP, ours by the plain form | training step | prediction |\n|---|---|---|")
+    for base in BASES:
+        case = Case(base, size="published")
+        pairs = zip(
+            *(build_case(case, pick_device(), *form)[:2] for form in ((), (plain,))), strict=True
+        )
+        cells = []
+        for runs in pairs:
+            ours, theirs = map(count, runs)
+            cells.append(f"{ours:.0f} by {theirs:.0f}: {ours / theirs:.2f}")
+        print(f"| {base} with LoSh | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

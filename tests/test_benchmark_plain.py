@@ -121,3 +121,10 @@ def test_the_plain_form_encodes_every_expressions_clip(plainly: ModuleType) -> N
 
 def test_a_shape_of_no_case_is_none(plainly: ModuleType) -> None:
     assert plainly.build((1, 2, 3, 4, 5), "mttr") is None
+
+
+def test_what_a_form_computes_is_counted_with_and_without_gradients(plainly: ModuleType):
+    layer, x = Linear(4, 5), torch.randn(3, 4)
+    with torch.no_grad():
+        assert plainly.count(lambda: layer(x)) == pytest.approx(2 * 3 * 4 * 5 / 1e9)
+    assert plainly.count(lambda: layer(x)) == pytest.approx(2 * 3 * 4 * 5 / 1e9)

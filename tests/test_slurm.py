@@ -19,14 +19,14 @@ COMMANDS = {
     '[ "$2" = job ] && echo "   PreemptTime=${PREEMPTED:-None}"',
     "dvc": 'echo "dvc $*" >> calls',
     "dask": 'echo "dask $* THREADS=$OMP_NUM_THREADS" >> calls',
-    "hostname": "echo ${TASK_NODE:-node1}",
+    "hostname": "echo node1",
     # As the real one, it has the cores of a task from its own variable alone. STEP stands for what
-    # it starts; without it the command is run, on another node than the job's file.
+    # it starts.
     "srun": 'echo "srun $* TORCH=${TORCH_DISABLE_SHARE_RDZV_TCP_STORE:-}'
     ' CORES=${SRUN_CPUS_PER_TASK:-1}" >> calls\n'
     # As the real one: told to end itself, it kills its tasks at once.
     "trap 'kill -KILL $!' TERM\n"
-    'if [ -n "${STEP:-}" ]; then $STEP & wait $!; else TASK_NODE=node2 "$@"; fi',
+    "$STEP & wait $!",
     "scancel": 'echo "scancel $*" >> calls\nkill -TERM $(cat pid)',
 }
 

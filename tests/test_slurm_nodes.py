@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow.project import ROOT, clone
+from workflow.project import ROOT, Project, clone, environment
 
 from losh.testing.tiny_training import TINY_SHAPES, tiny_raw
 
@@ -32,17 +31,15 @@ pytestmark = [
 HEAD = "10.77.0.1"
 
 
-class Slurm:
+class Slurm(Project):
     """Two nodes, and a clone of this repository that both see."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.root = folder, clone(folder / "losh")
         self.environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **environment(),
             "PYTHONPATH": str(self.root / "src"),
             "SLURM_CONF": str(folder / "slurm.conf"),
-            "DVC_NO_ANALYTICS": "1",
             "LOSH_DEVICE": "cpu",
             "LOSH_PROCESSES_PER_NODE": "1",
             "OMP_NUM_THREADS": "1",
@@ -59,17 +56,10 @@ class Slurm:
             log.seek(0)
             assert done.returncode == 0, log.read()[-3000:]
 
-    def run(self, *command: str, **more: str) -> str:
-        environment = {**self.environment, **more}
-        done = subprocess.run(
-            command, cwd=self.root, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout
-
     def submit(self, *words: str, **more: str) -> str:
         """The job's number."""
-        return self.run("sbatch", "--parsable", *words, **more).strip()
+        variables = [f"{name}={value}" for name, value in more.items()]
+        return self.run("env", *variables, "sbatch", "--parsable", *words).strip()
 
     def state(self, job: str) -> str:
         return self.run("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").strip()
@@ -120,7 +110,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
         more = {"train__datasets": ["moving_shapes"], "train__epochs": 14}
         raw = tiny_raw({"moving_shapes": shapes}, **more)
         (made.root / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
-        made.run("dvc", "repro", "-q", "train_data")
+        made.dvc("repro", "-q", "train_data")
         yield made
     finally:
         subprocess.run(["scancel", "-u", "root"], env=made.environment, check=False)
@@ -133,7 +123,7 @@ def undisturbed(slurm: Slurm) -> bytes:
     job = slurm.begin_training()
     slurm.until(lambda: slurm.state(job) == "COMPLETED", job=job)
     assert "2 process(es) on cpu" in slurm.log(job)
-    assert "up to date" in slurm.run("dvc", "status", "train")
+    assert "up to date" in slurm.dvc("status", "train")
     return slurm.weights()
 
 
@@ -162,12 +152,12 @@ def test_a_node_of_a_training_is_lost_and_comes_back(slurm: Slurm, undisturbed: 
 
 
 def test_a_job_of_higher_rank_takes_the_place_of_an_evaluation(slurm: Slurm, undisturbed: bytes):
-    slurm.run("dvc", "repro", "-q", "train", "parse_text@moving_shapes")
+    slurm.dvc("repro", "-q", "train", "parse_text@moving_shapes")
     job = slurm.submit("--nodes=1", "scripts/slurm/stage.sbatch", "evaluate", "moving_shapes")
     slurm.until(lambda: slurm.state(job) == "RUNNING", job=job)
     slurm.submit("-p", "high", "--nodes=2", "--exclusive", "--wrap", "sleep 1")
     slurm.ends_after_a_break(job, "data/evaluate/moving_shapes")
-    assert "up to date" in slurm.run("dvc", "status", "evaluate@moving_shapes")
+    assert "up to date" in slurm.dvc("status", "evaluate@moving_shapes")
 
 
 def test_workers_of_a_lost_node_lose_no_item(slurm: Slurm):

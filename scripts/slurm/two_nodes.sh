@@ -72,7 +72,10 @@ up() {
         ip -n "node$n" link set lo up
         ip -n "node$n" link set eth0 up
     done
-    pgrep -x munged >/dev/null || { mkdir -p /run/munge && chown munge: /run/munge && runuser -u munge munged; }
+    if ! pgrep -x munged >/dev/null; then
+        install -d -o munge -g munge /run/munge
+        runuser -u munge munged
+    fi
     slurmctld -f "$folder/slurm.conf"
     start_node node1
     start_node node2

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from project import clone
+from project import clone, environment
 
 from losh.frames import FrameStore
 from losh.testing.dataset_fixtures import (
@@ -44,13 +43,8 @@ TRAINED = ["moving_shapes", "a2d_sentences", "refer_youtube_vos", "refer_davis17
 
 
 def call(root: Path, *command: str, fails: bool = False) -> str:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "DVC_NO_ANALYTICS": "1",
-        "TQDM_MININTERVAL": "60",
-    }
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    variables = {**environment(), "TQDM_MININTERVAL": "60"}
+    done = subprocess.run(command, cwd=root, env=variables, capture_output=True, text=True)
     assert (done.returncode != 0) == fails, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
 
