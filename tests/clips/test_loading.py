@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from torch.utils.data._utils import signal_handling
 
 from losh.augmentation.augmented_clips import AugmentedClips
 from losh.clips.batches import IMAGE_MEAN, IMAGE_STD, make_batch
 from losh.clips.dataset import ClipDataset, ClipRequest, readable
 from losh.clips.geometry import Geometry
+from losh.clips.loader import load_batches
 from losh.clips.samples import build_samples, group_samples, read_expressions
 from losh.frames import FrameStore
 from losh.media.resizing import InputSize, resize_frame
@@ -173,3 +178,20 @@ def test_an_unreadable_sample_comes_as_one_line_not_as_a_workers_traceback(tiny_
     loaded = [dataset[0], dataset[1]]
     assert "\n" not in str(loaded[0]) and sample.video in str(loaded[0])
     assert len(readable(loaded, "skip")) == 1
+
+
+def test_a_process_that_loads_outlives_sigterm_from_its_first_moment(
+    tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Slurm's reaches it whenever; one that PyTorch has just begun knows nothing of us yet."""
+    begin = signal_handling._set_worker_signal_handlers
+
+    def begin_and_be_told_to_end():
+        begin()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(signal_handling, "_set_worker_signal_handlers", begin_and_be_told_to_end)
+    monkeypatch.setenv("LOSH_WORKERS", "1")
+    loaded = list(load_batches(dataset_of(tiny_data), [[0], [1]], torch.device("cpu")))
+    assert [len(clips) for clips in loaded] == [1, 1]
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ()), "ours is not blocked"

@@ -26,21 +26,20 @@ def load_batches(
         device: the network's.
     """
     workers = loader_workers(device)
-    yield from DataLoader(
+    loader = DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=list,
         multiprocessing_context="fork" if workers else None,
-        worker_init_fn=_leave_sigterm_to_the_parent,
     )
-
-
-def _leave_sigterm_to_the_parent(_: int) -> None:
-    """Let a process that loads outlive SIGTERM.
-
-    Slurm and systemd send it to all processes of a job. One that loads would die of it, and the
-    training, which is about to save its state, of the missing batch. It ends with its parent:
-    PyTorch's workers look after it every 5 seconds.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Slurm and systemd send SIGTERM to all processes of a job. One that loads would die of it, and
+    # the training, which is about to save its state, of the missing batch. A forked process begins
+    # with what is blocked here; it ends with its parent: PyTorch's workers look after it every 5
+    # seconds.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        loaded = iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    yield from loaded
