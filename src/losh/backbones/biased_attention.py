@@ -18,7 +18,7 @@ from torch import Tensor
 from losh.backbones.attention_windows import WindowKind, WindowPlan
 
 BLOCK = 2**18
-"""Logits worked on at once: 1 MiB, which stays in a core's cache through all the passes over it."""
+"""Logits that a thread works on at once: 1 MiB, which stays in a core's cache through all passes over it."""
 
 
 def window_attention(
@@ -27,8 +27,8 @@ def window_attention(
     """softmax(q k^T / sqrt(d) + bias) v in each window.
 
     PyTorch's fused CPU kernel gives no gradient for the bias, and its fallback writes all logits to
-    memory several times: there the blocked form is more than twice as fast. Everywhere else
-    PyTorch's kernels are used.
+    memory several times: there the backward pass is ours, block by block. Everywhere else PyTorch's
+    kernels are used.
 
     Args:
         qkv: [L, 3 C], queries, keys and values of all tokens in the plan's order, head by head.
@@ -47,9 +47,22 @@ def window_attention(
     ):
         return BlockedAttention.apply(qkv, padding, plan, *biases)
     if not torch.is_grad_enabled():
-        # a bias that could learn keeps PyTorch from its fused CPU kernel even where no gradient is
-        # asked for
-        biases = [bias.detach() for bias in biases]
+        return unlearned(qkv, padding, biases, plan)
+    return fused(qkv, padding, biases, plan)
+
+
+def unlearned(
+    qkv: Tensor, padding: Tensor, biases: Sequence[Tensor], plan: WindowPlan
+) -> Tensor:
+    """See `window_attention`; no gradient is asked for.
+
+    A bias that could learn would keep PyTorch from its fused CPU kernel all the same.
+    """
+    return fused(qkv, padding, [bias.detach() for bias in biases], plan)
+
+
+def fused(qkv: Tensor, padding: Tensor, biases: Sequence[Tensor], plan: WindowPlan) -> Tensor:
+    """See `window_attention`: by PyTorch's kernels."""
     parts = qkv.split([kind.windows * kind.tokens for kind in plan.kinds])
     found = [
         fused_attention(part, padding, bias, kind)
@@ -87,15 +100,16 @@ class Block:
 
 
 def blocks(plan: WindowPlan, biases: Sequence[Tensor]) -> Iterator[Block]:
-    """Cut windows x heads into pieces of about BLOCK logits.
+    """Cut windows x heads into pieces of about BLOCK logits for each thread.
 
     A piece is all heads of some windows, or some heads of one window.
     """
+    size = BLOCK * torch.get_num_threads()
     first, asked = 0, 0
     for i, (kind, bias) in enumerate(zip(plan.kinds, biases, strict=True)):
         heads, logits = len(bias), bias[0].numel()
-        step = max(1, min(heads, BLOCK // logits))
-        together = max(1, BLOCK // (heads * logits)) if step == heads else 1
+        step = max(1, min(heads, size // logits))
+        together = max(1, size // (heads * logits)) if step == heads else 1
         pieces = [slice(head, head + step) for head in range(0, heads, step)]
         for window in range(0, kind.windows, together):
             last = min(window + together, kind.windows)
@@ -107,9 +121,10 @@ def blocks(plan: WindowPlan, biases: Sequence[Tensor]) -> Iterator[Block]:
 
 
 class BlockedAttention(torch.autograd.Function):
-    """`window_attention` block by block: all that a block needs stays in the core's cache.
+    """`window_attention` with a gradient of the biases.
 
-    The backward pass computes the probabilities again instead of keeping them.
+    The backward pass goes block by block: all that a block needs stays in the core's cache. It
+    computes the probabilities again instead of keeping them.
     """
 
     @staticmethod
@@ -117,31 +132,26 @@ class BlockedAttention(torch.autograd.Function):
         ctx: Any, qkv: Tensor, padding: Tensor, plan: WindowPlan, *biases: Tensor
     ) -> Tensor:
         """See `window_attention`."""
-        answers = sum(kind.windows * kind.answers for kind in plan.kinds)
-        out = qkv.new_empty(answers, qkv.shape[1] // 3)
-        for block in blocks(plan, biases):
-            bias = biases[block.bias]
-            q, k, v = split(qkv[block.rows], padding, block.kind, len(bias))
-            # [m, h, a, d], its memory [m, a, h, d]
-            found = out[block.answers].view(-1, block.kind.answers, *q.shape[1::2]).transpose(1, 2)
-            for r in block.heads:
-                found[:, r] = probabilities(q[:, r], k[:, r], bias[r]) @ v[:, r]
-        ctx.save_for_backward(qkv, padding, *biases)
+        out = unlearned(qkv, padding, biases, plan)
+        ctx.save_for_backward(qkv, padding, out, *biases)
         ctx.plan = plan
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of qkv, padding and the biases."""
-        qkv, padding, *biases = ctx.saved_tensors
+        qkv, padding, out, *biases = ctx.saved_tensors
         grad_qkv, grad_padding = torch.empty_like(qkv), torch.zeros_like(padding)
         grad_biases = [torch.zeros_like(bias) for bias in biases]
+        # What the softmax's Jacobian, p * (dp - sum(p * dp)), takes off: a number a token and head.
+        off = (grad * out).unflatten(1, (len(biases[0]), -1)).sum(-1)  # [A, h]
         for block in blocks(ctx.plan, biases):
             bias, grad_bias = biases[block.bias], grad_biases[block.bias]
             real, heads, asking = block.kind.tokens, len(bias), block.kind.asking
             q, k, v = split(qkv[block.rows], padding, block.kind, heads)
             back = grad[block.answers].view(-1, block.kind.answers, heads, q.shape[-1])
             back = back.transpose(1, 2).contiguous()
+            less = off[block.answers].view(-1, block.kind.answers, heads).transpose(1, 2)[..., None]
             grad_q, grad_k, grad_v = (
                 x.transpose(1, 2)  # [m, h, n, d], its memory [m, n, 3, h, d]
                 for x in grad_qkv[block.rows].view(-1, real, 3, heads, q.shape[-1]).unbind(2)
@@ -149,9 +159,7 @@ class BlockedAttention(torch.autograd.Function):
             for r in block.heads:
                 p = probabilities(q[:, r], k[:, r], bias[r])
                 values = p.transpose(-1, -2) @ back[:, r]
-                grad_p = back[:, r] @ v[:, r].transpose(-1, -2)
-                # The softmax's Jacobian: p * (dp - sum(p * dp)).
-                grad_s = torch.ops.aten._softmax_backward_data(grad_p, p, -1, p.dtype)
+                grad_s = (back[:, r] @ v[:, r].transpose(-1, -2)).sub_(less[:, r]).mul_(p)
                 queries = (grad_s @ k[:, r]).mul_(q.shape[-1] ** -0.5)
                 if asking is None:
                     grad_q[:, r] = queries
