@@ -7,15 +7,17 @@ themselves as published code would run them. Layers, sizes, weights, losses and 
 of our case with LoSh, and the numbers are the same (tests/test_benchmark_plain.py). Plain is:
 
 * torchvision's Video-Swin: every window whole, with the queries and keys of its padding;
-* nn.Linear, and outside of the backbone nn.MultiheadAttention, as DETR and its kin call it: its
-  weights are returned too;
+* nn.Linear, nn.Dropout, and outside of the backbone nn.MultiheadAttention, as DETR and its kin call
+  it: its weights are returned too; the deformable attention of transformers, which is that of
+  released code where there is no CUDA;
 * every expression a clip of its own: the visual encoder runs once for each, and the two streams
   share its features alone. Each projects them for itself;
-* in prediction too the heads of all decoder layers, and both streams to the end.
+* in prediction too the heads of all decoder layers, and both streams to the end;
+* the frozen text encoder in every step and prediction, for both sentences, as the released LoSh
+  does. Our training and our evaluation encode each sentence once, before.
 
-What has no other form here is ours: our motion branch; the deformable attention, which is
-`grid_sample` in released code as well where there is no CUDA; the matching of all layers at once;
-the frames without annotation left out before the encoder, as MTTR and ReferFormer do. The encoder
+What has no other form here is ours: our motion branch; the matching of all layers at once; the
+frames without annotation left out before the encoder, as MTTR and ReferFormer do. The encoder
 and the decoder run on both streams as one batch, as in ours: in two runs one after the other the
 streams could not meet. The flow is compared on one copy of a window. Where one of these is faster
 than in released code, the comparison is the harder for us.
@@ -23,7 +25,7 @@ than in released code, the comparison is the harder for us.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,11 +37,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torchvision.models.video.swin_transformer import PatchEmbed3d, ShiftedWindowAttention3d
+from transformers.models.deformable_detr.modeling_deformable_detr import (
+    MultiScaleDeformableAttention,
+)
 
 from losh.backbones.attention_windows import Frames
 from losh.backbones.backbone import Backbone
 from losh.backbones.video_swin import VideoSwin
 from losh.backbones.video_swin_blocks import NORM_EPS, PATCH, SwinBlock
+from losh.layers.deformable import DeformableAttention
+from losh.layers.dropout import Dropout
 from losh.layers.linear import Linear
 from losh.layers.transformer import Attention
 from losh.model.losh import LoSh, Text
@@ -59,7 +66,7 @@ def build(
     size = {known: name for name, known in SHAPES.items()}.get(shape)
     if size is None:
         return None
-    train, predict, _ = build_case(Case(base, size=size), pick_device(), plain)
+    train, predict, _ = build_case(Case(base, size=size), pick_device(), plain, text_once=False)
     return train, predict
 
 
@@ -69,8 +76,7 @@ def plain(model: LoSh) -> PlainLoSh:
     assert isinstance(backbone, VideoSwin)
     model.base.backbone = PlainSwin(backbone)
     for module in list(model.modules()):
-        if type(module) is Linear:
-            module.__class__ = nn.Linear
+        module.__class__ = PLAIN.get(type(module), type(module))
         for name, child in module.named_children():
             if isinstance(child, Attention):
                 setattr(module, name, PlainAttention(child))
@@ -188,6 +194,25 @@ class PlainAttention(nn.Module):
         return self.plain(query, key, value, key_padding_mask=pad)[0]
 
 
+class PlainDeformableAttention(DeformableAttention):
+    """Ours with the samples of transformers."""
+
+    @staticmethod
+    def sample(
+        value: Tensor, shapes: Sequence[tuple[int, int]], places: Tensor, weights: Tensor
+    ) -> Tensor:
+        """See DeformableAttention."""
+        return MultiScaleDeformableAttention()(value, None, list(shapes), None, places, weights, 0)
+
+
+PLAIN: dict[type[nn.Module], type[nn.Module]] = {
+    Linear: nn.Linear,
+    Dropout: nn.Dropout,
+    DeformableAttention: PlainDeformableAttention,
+}
+"""Classes that have another form with the same parameters."""
+
+
 class Products(TorchDispatchMode):
     """Counts the operations of matrix products and convolutions.
 
@@ -222,9 +247,8 @@ def main() -> None:
     print("| GFLOP, ours by the plain form | training step | prediction |\n|---|---|---|")
     for base in BASES:
         case = Case(base, size="published")
-        pairs = zip(
-            *(build_case(case, pick_device(), *form)[:2] for form in ((), (plain,))), strict=True
-        )
+        forms = build_case(case, pick_device()), build_case(case, pick_device(), plain, False)
+        pairs = zip(*(form[:2] for form in forms), strict=True)
         cells = []
         for runs in pairs:
             ours, theirs = map(count, runs)

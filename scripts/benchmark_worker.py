@@ -56,7 +56,10 @@ class Case:
 
 
 def build(
-    case: Case, device: Any, form: Callable[[LoSh], Any] = lambda model: model
+    case: Case,
+    device: Any,
+    form: Callable[[LoSh], Any] = lambda model: model,
+    text_once: bool = True,
 ) -> tuple[Callable[[], Any], Callable[[], Any], int]:
     """Return a training step, a prediction, and the number of parameters.
 
@@ -64,6 +67,8 @@ def build(
 
     Args:
         form: makes of the model what is run in its place, with its weights and its arguments.
+        text_once: whether a sentence's features are given, which our training and our evaluation
+            have a frozen text encoder make once, before; or it runs in each step and prediction.
     """
     import torch
 
@@ -111,6 +116,7 @@ def build(
     else:
         text = TextIds(torch.randint(3, 40, (count, words)), torch.ones(count, words).long())
     text = text.to(device)
+    read = model.base.tokens_to_features(text) if encoder is not None and text_once else text
     targets = [t.to(device) for t in random_targets((3,) * count, 1, (height, width))]
     losses = params.train.losses.model_copy(update={} if case.losh else {"consistency": 0.0})
     criterion = Criterion(model.base, losses, params.train.consistency)
@@ -128,7 +134,7 @@ def build(
     def train() -> Any:
         model.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=case.bf16):
-            loss = step(trained_on, text, text, targets, flow, counts)["total"]
+            loss = step(trained_on, read, read, targets, flow, counts)["total"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, params.train.clip_norm)
         optimizer.step()
@@ -140,7 +146,7 @@ def build(
     def predict() -> Any:
         model.eval()
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=case.bf16):
-            return run(clips, text, text, joint=joint, last_only=True)
+            return run(clips, read, read, joint=joint, last_only=True)
 
     return train, predict, sum(p.numel() for p in model.parameters())
 

@@ -17,7 +17,6 @@ from losh.layers.deformable import (
     DeformableEncoder,
     Pyramid,
     logit,
-    sample,
 )
 from losh.layers.transformer import sine_position, text_position
 
@@ -62,7 +61,7 @@ def test_samples_are_those_of_a_loop_over_places() -> None:
             x, y = places[row, query, head, level, point].tolist()
             read = bilinear(parts[level].unflatten(0, SHAPES[level]), x, y)
             expected[row, query, head] += weights[row, query, head, level, point] * read
-    ours = sample(value, SHAPES, places, weights)
+    ours = DeformableAttention.sample(value, SHAPES, places, weights)
     assert torch.allclose(ours, expected.flatten(2), atol=1e-5)
 
 

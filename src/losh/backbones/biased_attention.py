@@ -18,7 +18,7 @@ from torch import Tensor
 from losh.backbones.attention_windows import WindowKind, WindowPlan
 
 BLOCK = 2**18
-"""Logits that a thread works on at once: 1 MiB, which stays in a core's cache through all passes over it."""
+"""Logits a thread works on at once: 1 MiB, which stays in a core's cache through all the passes."""
 
 
 def window_attention(
@@ -51,9 +51,7 @@ def window_attention(
     return fused(qkv, padding, biases, plan)
 
 
-def unlearned(
-    qkv: Tensor, padding: Tensor, biases: Sequence[Tensor], plan: WindowPlan
-) -> Tensor:
+def unlearned(qkv: Tensor, padding: Tensor, biases: Sequence[Tensor], plan: WindowPlan) -> Tensor:
     """See `window_attention`; no gradient is asked for.
 
     A bias that could learn would keep PyTorch from its fused CPU kernel all the same.

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losh.layers.dropout import Dropout
+
 TEXT_NORM_EPS = 1e-12  # released behaviour of every pipeline here; other LayerNorms have 1e-5
 
 
@@ -18,7 +20,7 @@ class TextProjection(nn.Module):
         super().__init__()
         self.fc = nn.Linear(text_width, width)
         self.norm = nn.LayerNorm(width, eps=TEXT_NORM_EPS)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
         """[..., text_width] -> [..., width]."""

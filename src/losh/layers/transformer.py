@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losh.layers.dropout import Dropout, dropout
 from losh.layers.linear import linear
 
 
@@ -24,7 +25,7 @@ class EncoderLayer(nn.Module):
         self.linear2 = nn.Linear(ffn_dim, width)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, pos: Tensor, pad: Tensor) -> Tensor:
         """x, pos [M, S, C] and pad [M, S] (True = padding) -> [M, S, C]."""
@@ -45,7 +46,7 @@ class DecoderLayer(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, x: Tensor, query_pos: Tensor, memory: Tensor, memory_pos: Tensor, pad: Tensor
@@ -105,15 +106,29 @@ class Attention(nn.Module):
         if pad is not None:
             usable = ~pad | pad.all(1, keepdim=True)
             mask = usable[:, None, None, :]  # [M, S] -> [M, 1, 1, S]
-        out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
-        )
+        if self.training and self.dropout and q.device.type == "cpu":
+            out = _plainly(q, k, v, mask, self.dropout)
+        else:
+            p = self.dropout if self.training else 0.0
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
         # [M, heads, N, C / heads] -> [M, N, C]
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
         """[M, S, C] -> [M, heads, S, C / heads]."""
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+def _plainly(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Tensor:
+    """Attention with dropout on a CPU, where PyTorch has no fused kernel for it either.
+
+    q [M, heads, N, d], k and v [M, heads, S, d]; mask [M, 1, 1, S], True = read, of which each row
+    has one at least -> [M, heads, N, d].
+    """
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -math.inf)
+    return dropout(logits.softmax(-1), p) @ v
 
 
 EPSILON = 1e-6  # keeps a frame that is all padding from dividing by zero (released behaviour)

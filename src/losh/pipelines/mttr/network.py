@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from losh.backbones.attention_windows import Frames
 from losh.backbones.backbone import Backbone
+from losh.layers.dropout import Dropout
 from losh.layers.transformer import DecoderLayer, EncoderLayer, sine_position, xavier_matrices
 from losh.model.pipeline import Hook, RVOSPipeline
 from losh.model.structures import LayerPred, TextFeats, TextIds, Tokens, VideoFeats
@@ -31,7 +32,7 @@ class TextProjection(nn.Module):
         super().__init__()
         self.fc = nn.Linear(text_width, width)
         self.norm = nn.LayerNorm(width, eps=TEXT_NORM_EPS)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, words: Tensor) -> Tensor:
         """[B, S, text_width] -> [B, S, width]."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losh.layers.dropout import Dropout
 from losh.layers.fusion import Words
 from losh.layers.projection import group_norm
 from losh.layers.transformer import Attention, xavier_matrices
@@ -56,7 +57,7 @@ class VisionLanguageBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         xavier_matrices(self)
 
     def forward(self, level: FeatureMap, words: Words) -> Tensor:
