@@ -302,6 +302,11 @@ def report(with_compile: bool) -> Iterator[str]:
     """)
     yield ""
     yield from table(["form", "against", "difference"], fast_rows(with_compile))
+    yield from prose("""
+        On a CPU dropout draws other numbers than PyTorch's from the same seed, as many zeros of
+        them (`tests/layers/test_dropout.py`).
+    """)
+    yield ""
     yield "## Padding"
     yield ""
     same, cropped = alone_against_padded()
