@@ -247,11 +247,12 @@ def main() -> None:
     print("| GFLOP, ours by the plain form | training step | prediction |\n|---|---|---|")
     for base in BASES:
         case = Case(base, size="published")
-        forms = build_case(case, pick_device()), build_case(case, pick_device(), plain, False)
-        pairs = zip(*(form[:2] for form in forms), strict=True)
+        train, predict, _ = build_case(case, pick_device())
+        other = build(case.shape, base)
+        assert other is not None
         cells = []
-        for runs in pairs:
-            ours, theirs = map(count, runs)
+        for pair in zip((train, predict), other, strict=True):
+            ours, theirs = map(count, pair)
             cells.append(f"{ours:.0f} by {theirs:.0f}: {ours / theirs:.2f}")
         print(f"| {base} with LoSh | {' | '.join(cells)} |", flush=True)
 

@@ -72,7 +72,8 @@ def test_a_forward_pass_stays_on_its_device(
 ) -> None:
     model = small_model(base=base, dropout=0.1).train(training)
     given = on_cuda([small_clips(size=SIZE), words((5, 3)), words((2, 3), seed=1)], mode)
-    weights = {name: on_cuda(value, mode) for name, value in model.state_dict().items()}
+    state = model.state_dict(keep_vars=True)  # parameters, which ask for gradients
+    weights = {name: on_cuda(value, mode) for name, value in state.items()}
     how = {"joint": joint, "last_only": not training}
     with mode, torch.set_grad_enabled(training):
         found = functional_call(model, weights, (*given,), how)
