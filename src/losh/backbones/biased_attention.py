@@ -46,21 +46,15 @@ def window_attention(
         and not torch.compiler.is_compiling()
     ):
         return BlockedAttention.apply(qkv, padding, plan, *biases)
-    if not torch.is_grad_enabled():
-        return unlearned(qkv, padding, biases, plan)
     return fused(qkv, padding, biases, plan)
-
-
-def unlearned(qkv: Tensor, padding: Tensor, biases: Sequence[Tensor], plan: WindowPlan) -> Tensor:
-    """See `window_attention`; no gradient is asked for.
-
-    A bias that could learn would keep PyTorch from its fused CPU kernel all the same.
-    """
-    return fused(qkv, padding, [bias.detach() for bias in biases], plan)
 
 
 def fused(qkv: Tensor, padding: Tensor, biases: Sequence[Tensor], plan: WindowPlan) -> Tensor:
     """See `window_attention`: by PyTorch's kernels."""
+    if not torch.is_grad_enabled():
+        # a bias that could learn keeps PyTorch from its fused CPU kernel even where no gradient is
+        # asked for
+        biases = [bias.detach() for bias in biases]
     parts = qkv.split([kind.windows * kind.tokens for kind in plan.kinds])
     found = [
         fused_attention(part, padding, bias, kind)
@@ -130,7 +124,7 @@ class BlockedAttention(torch.autograd.Function):
         ctx: Any, qkv: Tensor, padding: Tensor, plan: WindowPlan, *biases: Tensor
     ) -> Tensor:
         """See `window_attention`."""
-        out = unlearned(qkv, padding, biases, plan)
+        out = fused(qkv, padding, biases, plan)  # gradients are off here
         ctx.save_for_backward(qkv, padding, out, *biases)
         ctx.plan = plan
         return out

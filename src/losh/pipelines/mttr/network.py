@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from losh.backbones.attention_windows import Frames
 from losh.backbones.backbone import Backbone
-from losh.layers.dropout import Dropout
+from losh.layers.projection import TextProjection
 from losh.layers.transformer import DecoderLayer, EncoderLayer, sine_position, xavier_matrices
 from losh.model.pipeline import Hook, RVOSPipeline
 from losh.model.structures import LayerPred, TextFeats, TextIds, Tokens, VideoFeats
@@ -21,22 +21,6 @@ from losh.model.text_encoder import TextEncoder
 from losh.pipelines.mttr.losses import MTTRObjective
 from losh.pipelines.mttr.masks import MTTRMaskRule, SpatialDecoder
 from losh.pipelines.mttr.parameters import Parameters
-
-TEXT_NORM_EPS = 1e-12  # released behaviour; every other LayerNorm has 1e-5
-
-
-class TextProjection(nn.Module):
-    """Word features of the text encoder -> width of the transformer: Linear, LayerNorm, Dropout."""
-
-    def __init__(self, text_width: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self.fc = nn.Linear(text_width, width)
-        self.norm = nn.LayerNorm(width, eps=TEXT_NORM_EPS)
-        self.dropout = Dropout(dropout)
-
-    def forward(self, words: Tensor) -> Tensor:
-        """[B, S, text_width] -> [B, S, width]."""
-        return self.dropout(self.norm(self.fc(words)))
 
 
 class MTTR(RVOSPipeline):
