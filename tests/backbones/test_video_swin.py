@@ -183,11 +183,18 @@ def test_windows_hold_every_token_once_and_separate_what_the_roll_brought_togeth
     }
     plan = window_plan(1, size, window, shift, window, CPU)
     index, elsewhere = relative_position_index(window), displacements(window)
-    assert torch.equal(plan.order.sort().values, torch.arange(math.prod(size)))
-    assert torch.equal(plan.order[plan.inverse], torch.arange(math.prod(size)))
-    parts = plan.order.split([kind.windows * kind.tokens for kind in plan.kinds])
+    everything = torch.arange(math.prod(size))
+    assert torch.equal(plan.order[plan.inverse], everything)
+    assert torch.equal(plan.answers[plan.answers_inverse], everything)
+    rows, padded = plan.order.clone(), 0
+    if plan.empty is not None:
+        rows[plan.empty], padded = -1, len(plan.empty)
+    assert len(rows) == len(everything) + padded
+    assert torch.equal(rows[rows >= 0], plan.answers)  # all ask
+    parts = rows.split([kind.windows * kind.keys for kind in plan.kinds])
     for kind, part in zip(plan.kinds, parts, strict=True):
-        for tokens in part.view(kind.windows, kind.tokens).tolist():
+        for tokens in part.view(kind.windows, kind.keys).tolist():
+            assert not kind.padded or tokens.pop() == -1
             row, beyond = expected.pop(tuple(tokens))
             places = torch.cat([row.nonzero()[:, 0], (row == 0).nonzero()[:, 0]])
             assert kind.padded == bool((row == 0).any())
@@ -275,23 +282,18 @@ def test_blocked_attention_is_plain_attention(
     windows, tokens, heads, width = 3, 6, 5, 4
     pairs = torch.zeros(tokens, tokens + padded, dtype=torch.long)
     kind = WindowKind(windows, tokens, pairs, pairs[:, :2] if padded else None)
-    anywhere = torch.arange(windows * tokens)
-    plan = WindowPlan([kind], anywhere, anywhere)
-    sizes = [
-        (windows * tokens, 3 * heads * width),
-        (3 * heads * width,),
-        (heads, tokens, 6 + padded),
-    ]
-    qkv, padding, bias = (torch.randn(s, dtype=torch.double, requires_grad=True) for s in sizes)
+    rows = torch.arange(windows * kind.keys)  # not read
+    plan = WindowPlan([kind], rows, rows, None, rows, rows)
+    sizes = [(windows * kind.keys, 3 * heads * width), (heads, tokens, kind.keys)]
+    qkv, bias = (torch.randn(s, dtype=torch.double, requires_grad=True) for s in sizes)
     weight = torch.randn(windows * tokens, heads * width, dtype=torch.double)
     results = []
     for function in (
-        lambda: attention.window_attention(qkv, padding, [bias], plan),
-        lambda: attention.fused_attention(qkv, padding, bias, kind),
+        lambda: attention.window_attention(qkv, [bias], plan),
+        lambda: attention.fused_attention(qkv, bias, kind),
     ):
         out = function()
-        wanted = (qkv, padding, bias) if padded else (qkv, bias)
-        results.append([out, *torch.autograd.grad((out * weight).sum(), wanted)])
+        results.append([out, *torch.autograd.grad((out * weight).sum(), (qkv, bias))])
     for ours, plain in zip(*results, strict=True):
         assert torch.allclose(ours, plain, atol=1e-12)
 

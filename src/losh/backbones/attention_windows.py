@@ -1,10 +1,10 @@
 """Which tokens an attention window really holds, and which of them may see each other.
 
 The published network pads the feature map with zeros to whole windows: 1.8 to 2.6 times the tokens
-that exist (a window of 10 frames becomes one of 16). Here padded tokens are never made. What they
-ask nobody reads. What they answer is alike for all: after the linear layer a zero is its bias. So
-all padded keys of a window are ONE key whose logit has the logarithm of their summed exponentials
-for a bias (`attention_biases`): the same softmax exactly.
+that exist (a window of 10 frames becomes one of 16). Here a padded window has ONE padded token, its
+last. What padded tokens ask nobody reads. What they answer is alike for all: after the linear layer
+a zero is its bias. So the one stands for all, as a key whose logit has the logarithm of their
+summed exponentials for a bias (`attention_biases`): the same softmax exactly.
 
 Windows are gathered by kind: which of their places are real, and which of them lie beyond a shifted
 map's seam. Along an axis that makes at most three sorts of windows, mostly two.
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Size3 = tuple[int, int, int]
@@ -99,6 +100,11 @@ class WindowKind:
     def padded(self) -> bool:
         """Whether the windows have padded places."""
         return self.padding is not None
+
+    @property
+    def keys(self) -> int:
+        """How many tokens a window holds, the padded one among them: S."""
+        return self.tokens + self.padded
 
 
 def attention_biases(table: Tensor, kinds: Sequence[WindowKind]) -> list[Tensor]:
@@ -174,35 +180,42 @@ def clips_of(frames: Frames, device: torch.device) -> Tensor:
 class WindowPlan:
     """All windows of a batch of feature maps; every real token is in one of them.
 
-    L tokens are there (B * T * H * W, where all frames are), A of them ask.
+    L tokens are there (B * T * H * W, where all frames are), A of them ask; E windows are padded.
     """
 
     kinds: list[WindowKind]
     order: Tensor
-    """int64 [L]: the tokens, rows of the maps that are there, kind by kind, window by window."""
+    """int64 [L + E]: the tokens, rows of the maps that are there, kind by kind, window by window;
+    any row for the padded token of a window."""
     inverse: Tensor
     """int64 [L]: where each token lies in `order`."""
-    answers: Tensor | None = None
-    """int64 [A]: the asking tokens, rows of the maps asked for, in the order of `order`; None: all
-    ask.
-    """
-    answers_inverse: Tensor | None = None
+    empty: Tensor | None
+    """int64 [E]: where padded tokens lie in `order`; None: nowhere."""
+    answers: Tensor
+    """int64 [A]: the asking tokens, rows of the maps asked for, in the order of `order`."""
+    answers_inverse: Tensor
     """int64 [A]: where each asking token lies in `answers`."""
 
 
 class Reordered(torch.autograd.Function):
-    """Rows of x in another order; the gradient goes back by the inverse order, not by a sum."""
+    """Rows of x in another order, rows of zeros among them where they are asked for.
+
+    The gradient goes back by the inverse order, not by a sum.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
-        """x [L, C] -> x[order]."""
+    def forward(
+        ctx: Any, x: Tensor, order: Tensor, inverse: Tensor, empty: Tensor | None
+    ) -> Tensor:
+        """x [L, C] -> x[order], zeros in the rows `empty`."""
         ctx.save_for_backward(inverse)
-        return x.index_select(0, order)
+        found = x.index_select(0, order)
+        return found if empty is None else found.index_fill_(0, empty, 0)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         """See the class."""
-        return grad.index_select(0, *ctx.saved_tensors), None, None
+        return grad.index_select(0, *ctx.saved_tensors), None, None, None
 
 
 Place = tuple[bool, bool]
@@ -259,11 +272,14 @@ def frames_to_answer(length: int, reach: int, shift: int, frames: Frames) -> Fra
     )
 
 
+EMPTY = -1  # less than any row
+
+
 @dataclass(frozen=True)
 class _KindOfTokens:
     kind: WindowKind
     order: Tensor
-    """int64 [M * n], see WindowPlan."""
+    """int64 [M * S]: the tokens, as rows of the maps that are there; EMPTY: the padded one."""
     answers: Tensor
     """int64 [M * a], as rows of the maps that are there."""
 
@@ -333,7 +349,8 @@ def _window_kind(
     answers, tokens = tokens[:, list(asking)], tokens.flatten(1)
     pairs = _pairs(tuple(places for places, _ in sorts), asking, full, device)
     kind = WindowKind(tokens.shape[0], tokens.shape[1], *pairs)
-    return _KindOfTokens(kind, tokens.flatten(), answers.flatten())
+    held = F.pad(tokens, (0, int(kind.padded)), value=EMPTY)
+    return _KindOfTokens(kind, held.flatten(), answers.flatten())
 
 
 # Plans are kept, and training could not use what was made in inference mode.
@@ -373,15 +390,18 @@ def window_plan(
     ]
     kinds = [one.kind for one in found]
     order = torch.cat([one.order for one in found])
-    inverse = order.argsort()
-    order, inverse = order.to(device), inverse.to(device)
-    if asked is None:
-        return WindowPlan(kinds, order, inverse)
+    empty = (order == EMPTY).nonzero()[:, 0]
+    inverse = order.argsort()[len(empty) :]
     answered = torch.full((len(row),), -1)
     answered[rows_among(there, asks, answered.device)] = torch.arange(sum(map(len, asks)))
     tokens = torch.cat([one.answers for one in found])  # of the maps that are there
     answers = answered[tokens // (H * W)] * (H * W) + tokens % (H * W)
-    return WindowPlan(kinds, order, inverse, answers.to(device), answers.argsort().to(device))
+    order, inverse, empty, answers, answers_inverse = (
+        x.to(device) for x in (order.clamp(min=0), inverse, empty, answers, answers.argsort())
+    )
+    return WindowPlan(
+        kinds, order, inverse, empty if len(empty) else None, answers, answers_inverse
+    )
 
 
 # Some MB each at the published size.
@@ -396,7 +416,7 @@ def _constant_parts(*sizes: Any) -> tuple[Any, ...]:
     """
     plan = _remembered_plans(*sizes)
     kinds = tuple((k.windows, k.tokens, k.pairs, k.padding) for k in plan.kinds)
-    return kinds, plan.order, plan.inverse
+    return kinds, plan.order, plan.inverse, plan.empty, plan.answers, plan.answers_inverse
 
 
 def cached_window_plan(
@@ -415,5 +435,5 @@ def cached_window_plan(
     sizes = (clips, size, window, shift, full, device)
     if not torch.compiler.is_compiling():
         return _remembered_plans(*sizes, asked)
-    kinds, order, inverse = _constant_parts(*sizes)
-    return WindowPlan([WindowKind(*kind) for kind in kinds], order, inverse)
+    kinds, *rows = _constant_parts(*sizes)
+    return WindowPlan([WindowKind(*kind) for kind in kinds], *rows)

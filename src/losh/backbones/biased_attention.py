@@ -1,8 +1,8 @@
 """Attention of many small windows with a learned bias: PyTorch's kernels, or a blocked one of ours.
 
-Shapes: L tokens in all, A of them ask, M windows of a kind, n tokens of each, a of which ask, S
-keys of each (n, and one more where the windows are padded), h heads, d channels of a head, C = h *
-d.
+Shapes: L tokens in all, padded ones among them, A of them ask, M windows of a kind, n real tokens
+of each, a of which ask, S keys of each (n, and the padded one where the windows are padded), h
+heads, d channels of a head, C = h * d.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ BLOCK = 2**18
 """Logits a thread works on at once: 1 MiB, which stays in a core's cache through all the passes."""
 
 
-def window_attention(
-    qkv: Tensor, padding: Tensor, biases: list[Tensor], plan: WindowPlan
-) -> Tensor:
+def window_attention(qkv: Tensor, biases: list[Tensor], plan: WindowPlan) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v in each window.
 
     PyTorch's fused CPU kernel gives no gradient for the bias, and its fallback writes all logits to
@@ -32,7 +30,6 @@ def window_attention(
 
     Args:
         qkv: [L, 3 C], queries, keys and values of all tokens in the plan's order, head by head.
-        padding: [3 C], those of padding.
         biases: [h, a, S] of each kind of window.
 
     Returns:
@@ -45,35 +42,35 @@ def window_attention(
         and any(bias.requires_grad for bias in biases)
         and not torch.compiler.is_compiling()
     ):
-        return BlockedAttention.apply(qkv, padding, plan, *biases)
-    return fused(qkv, padding, biases, plan)
+        return BlockedAttention.apply(qkv, plan, *biases)
+    return fused(qkv, biases, plan)
 
 
-def fused(qkv: Tensor, padding: Tensor, biases: Sequence[Tensor], plan: WindowPlan) -> Tensor:
+def fused(qkv: Tensor, biases: Sequence[Tensor], plan: WindowPlan) -> Tensor:
     """See `window_attention`: by PyTorch's kernels."""
     if not torch.is_grad_enabled():
         # a bias that could learn keeps PyTorch from its fused CPU kernel even where no gradient is
         # asked for
         biases = [bias.detach() for bias in biases]
-    parts = qkv.split([kind.windows * kind.tokens for kind in plan.kinds])
+    parts = qkv.split([kind.windows * kind.keys for kind in plan.kinds])
     found = [
-        fused_attention(part, padding, bias, kind)
+        fused_attention(part, bias, kind)
         for part, bias, kind in zip(parts, biases, plan.kinds, strict=True)
     ]
     return found[0] if len(found) == 1 else torch.cat(found)
 
 
-def fused_attention(qkv: Tensor, padding: Tensor, bias: Tensor, kind: WindowKind) -> Tensor:
-    """Attention of one kind of window by PyTorch's kernels: [M * n, 3 C] -> [M * a, C]."""
-    heads = len(bias)
-    q, k, v = qkv.view(-1, kind.tokens, 3, heads, qkv.shape[1] // 3 // heads).permute(2, 0, 3, 1, 4)
-    if kind.asking is not None:
-        q = q.index_select(2, kind.asking)
-    if kind.padded:
-        _, key, value = padding.view(3, 1, heads, 1, -1).expand(-1, len(k), -1, -1, -1)
-        k, v = torch.cat([k, key], 2), torch.cat([v, value], 2)
+def fused_attention(qkv: Tensor, bias: Tensor, kind: WindowKind) -> Tensor:
+    """Attention of one kind of window by PyTorch's kernels: [M * S, 3 C] -> [M * a, C]."""
+    q, k, v = split(qkv, kind, len(bias))
     found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
     return found.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def split(qkv: Tensor, kind: WindowKind, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries [m, h, a, d] and keys and values [m, h, S, d] of qkv [m * S, 3 C]."""
+    q, k, v = qkv.view(-1, kind.keys, 3, heads, qkv.shape[1] // 3 // heads).permute(2, 0, 3, 1, 4)
+    return q[:, :, : kind.tokens] if kind.asking is None else q.index_select(2, kind.asking), k, v
 
 
 @dataclass(frozen=True)
@@ -105,10 +102,10 @@ def blocks(plan: WindowPlan, biases: Sequence[Tensor]) -> Iterator[Block]:
         pieces = [slice(head, head + step) for head in range(0, heads, step)]
         for window in range(0, kind.windows, together):
             last = min(window + together, kind.windows)
-            rows = slice(first + window * kind.tokens, first + last * kind.tokens)
+            rows = slice(first + window * kind.keys, first + last * kind.keys)
             answers = slice(asked + window * kind.answers, asked + last * kind.answers)
             yield Block(kind, i, rows, answers, pieces)
-        first += kind.windows * kind.tokens
+        first += kind.windows * kind.keys
         asked += kind.windows * kind.answers
 
 
@@ -120,66 +117,46 @@ class BlockedAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, qkv: Tensor, padding: Tensor, plan: WindowPlan, *biases: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, qkv: Tensor, plan: WindowPlan, *biases: Tensor) -> Tensor:
         """See `window_attention`."""
-        out = fused(qkv, padding, biases, plan)  # gradients are off here
-        ctx.save_for_backward(qkv, padding, out, *biases)
+        out = fused(qkv, biases, plan)  # gradients are off here
+        ctx.save_for_backward(qkv, out, *biases)
         ctx.plan = plan
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of qkv, padding and the biases."""
-        qkv, padding, out, *biases = ctx.saved_tensors
-        grad_qkv, grad_padding = torch.empty_like(qkv), torch.zeros_like(padding)
+        """Gradients of qkv and the biases."""
+        qkv, out, *biases = ctx.saved_tensors
+        grad_qkv = torch.empty_like(qkv)
         grad_biases = [torch.zeros_like(bias) for bias in biases]
         # What the softmax's Jacobian, p * (dp - sum(p * dp)), takes off: a number a token and head.
         off = (grad * out).unflatten(1, (len(biases[0]), -1)).sum(-1)  # [A, h]
         for block in blocks(ctx.plan, biases):
             bias, grad_bias = biases[block.bias], grad_biases[block.bias]
-            real, heads, asking = block.kind.tokens, len(bias), block.kind.asking
-            q, k, v = split(qkv[block.rows], padding, block.kind, heads)
-            back = grad[block.answers].view(-1, block.kind.answers, heads, q.shape[-1])
+            kind, heads = block.kind, len(bias)
+            q, k, v = split(qkv[block.rows], kind, heads)
+            q, k, v = (q * q.shape[-1] ** -0.5).contiguous(), k.contiguous(), v.contiguous()
+            back = grad[block.answers].view(-1, kind.answers, heads, q.shape[-1])
             back = back.transpose(1, 2).contiguous()
-            less = off[block.answers].view(-1, block.kind.answers, heads).transpose(1, 2)[..., None]
+            less = off[block.answers].view(-1, kind.answers, heads).transpose(1, 2)[..., None]
             grad_q, grad_k, grad_v = (
                 x.transpose(1, 2)  # [m, h, n, d], its memory [m, n, 3, h, d]
-                for x in grad_qkv[block.rows].view(-1, real, 3, heads, q.shape[-1]).unbind(2)
+                for x in grad_qkv[block.rows].view(-1, kind.keys, 3, heads, q.shape[-1]).unbind(2)
             )
             for r in block.heads:
                 p = probabilities(q[:, r], k[:, r], bias[r])
                 values = p.transpose(-1, -2) @ back[:, r]
                 grad_s = (back[:, r] @ v[:, r].transpose(-1, -2)).sub_(less[:, r]).mul_(p)
                 queries = (grad_s @ k[:, r]).mul_(q.shape[-1] ** -0.5)
-                if asking is None:
-                    grad_q[:, r] = queries
+                if kind.asking is None:
+                    grad_q[:, r, : kind.tokens] = queries
+                    grad_q[:, r, kind.tokens :] = 0  # a padded token asks nothing
                 else:
-                    grad_q[:, r].zero_().index_copy_(2, asking, queries)
-                keys = grad_s.transpose(-1, -2) @ q[:, r]
-                grad_k[:, r], grad_v[:, r] = keys[:, :, :real], values[:, :, :real]
+                    grad_q[:, r].zero_().index_copy_(2, kind.asking, queries)
+                grad_k[:, r], grad_v[:, r] = grad_s.transpose(-1, -2) @ q[:, r], values
                 grad_bias[r].add_(grad_s[0] if len(grad_s) == 1 else grad_s.sum(0))
-                if block.kind.padded:
-                    _, key, value = grad_padding.view(3, heads, -1)[:, r]
-                    key += keys[:, :, real].sum(0)
-                    value += values[:, :, real].sum(0)
-        return grad_qkv, grad_padding, None, *grad_biases
-
-
-def split(
-    qkv: Tensor, padding: Tensor, kind: WindowKind, heads: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return queries, scaled, [m, h, a, d] and keys and values [m, h, S, d] of qkv [m * n, 3 C]."""
-    found = qkv.view(-1, kind.tokens, 3, heads, qkv.shape[1] // 3 // heads).permute(2, 0, 3, 1, 4)
-    q = found[0] if kind.asking is None else found[0].index_select(2, kind.asking)
-    q = q * found.shape[-1] ** -0.5  # where all ask, its memory is still [m, n, h, d]
-    if not kind.padded:
-        return q.contiguous(), found[1].contiguous(), found[2].contiguous()
-    keys = qkv.new_empty(2, *q.shape[:2], kind.tokens + 1, q.shape[-1])
-    keys[..., : kind.tokens, :] = found[1:]
-    keys[..., kind.tokens, :] = padding.view(3, 1, heads, -1)[1:]
-    return q.contiguous(), keys[0], keys[1]
+        return grad_qkv, None, *grad_biases
 
 
 def probabilities(q: Tensor, k: Tensor, bias: Tensor) -> Tensor:

@@ -56,22 +56,12 @@ class WindowAttention(nn.Module):
         window, shift = fit_window(size, self.window, self.shift)
         plan = cached_window_plan(clips, size, window, shift, self.window, x.device, asked)
         biases = attention_biases(self.relative_position_bias_table, plan.kinds)
-        tokens = Reordered.apply(x.flatten(0, 3), plan.order, plan.inverse)
-        qkv = self.qkv(tokens)  # [B * T * H * W, 3 C]
-        read = window_attention(qkv, self.padding(qkv), biases, plan)
-        if plan.answers is None:
-            return self.proj(Reordered.apply(read, plan.inverse, plan.order)).view(x.shape)
-        read = Reordered.apply(read, plan.answers_inverse, plan.answers)
-        return self.proj(read).view(1, -1, *x.shape[2:])
-
-    def padding(self, qkv: Tensor) -> Tensor:
-        """Return query, key and value of a padded token, [3 C].
-
-        A padded token is zeros after the norm and is attended to like any token, for so was the
-        published network trained.
-        """
-        bias = self.qkv.bias
-        return qkv.new_zeros(qkv.shape[1]) if bias is None else bias.to(qkv.dtype)
+        # A padded token is zeros after the norm and is attended to like any token, for so was the
+        # published network trained.
+        tokens = Reordered.apply(x.flatten(0, 3), plan.order, plan.inverse, plan.empty)
+        read = window_attention(self.qkv(tokens), biases, plan)
+        read = Reordered.apply(read, plan.answers_inverse, plan.answers, None)
+        return self.proj(read).view(len(x), -1, *x.shape[2:])
 
 
 class Mlp(nn.Module):
