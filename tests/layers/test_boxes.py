@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torchvision.ops import generalized_box_iou
+from torchvision.ops import generalized_box_iou, generalized_box_iou_loss
 
 from losh.layers.boxes import box_distance, boxes_of_masks, corners, giou_distance
 
@@ -70,6 +70,24 @@ def test_giou_is_torchvisions_for_every_pair() -> None:
     others = torch.rand(3, 4, generator=torch.Generator().manual_seed(1)) + 0.1
     expected = 1 - generalized_box_iou(corners(boxes), corners(others))
     torch.testing.assert_close(giou_distance(boxes[:, None], others[None]), expected)
+
+
+def test_giou_has_torchvisions_gradient() -> None:
+    """Of boxes that overlap, apart, one in the other, edge to edge, and without an area."""
+    boxes, others = (
+        torch.rand(50, 4, generator=torch.Generator().manual_seed(seed)) + 0.1 for seed in (0, 1)
+    )
+    boxes = torch.cat([boxes, torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.5, 0.5, 0.4, 0.2]])])
+    others = torch.cat([others, torch.tensor([[0.75, 0.5, 0.5, 0.5], [0.5, 0.5, 0.0, 0.0]])])
+    assert (giou_distance(boxes, others) > 1).any() and (giou_distance(boxes, others) < 1).any()
+    boxes.requires_grad_(), others.requires_grad_()
+    theirs = generalized_box_iou_loss(corners(boxes), corners(others), reduction="none")
+    each = [
+        torch.autograd.grad(x.sum(), (boxes, others))
+        for x in (giou_distance(boxes, others), theirs)
+    ]
+    for ours, expected in zip(*each, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_giou_is_finite_and_has_a_gradient_where_no_box_has_an_area() -> None:

@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from losh.backbones import video_swin_blocks
 from losh.backbones.attention_windows import WindowPlan, cached_window_plan
+from losh.layers.query_losses import box_losses
 from losh.model.consistency import consistency_loss
 from losh.testing.small_models import (
     PIPELINES,
@@ -97,3 +98,13 @@ def test_the_consistency_loss_asks_its_device_for_one_thing(
     with mode:
         loss = consistency_loss(*given, consistency_params())
     assert loss.device == CUDA and asked == [(2, 2, 2)]
+
+
+def test_box_losses_ask_their_device_for_nothing(mode: FakeTensorMode) -> None:
+    """Nor do their gradients: on a fake CPU, for there are none on a fake GPU."""
+    boxes, wanted = torch.rand(3, 4, requires_grad=True), torch.rand(3, 4)
+    with mode:
+        made = box_losses(*on_cuda([boxes, wanted], mode))
+        given = [mode.from_tensor(boxes), mode.from_tensor(wanted)]
+        [grad] = torch.autograd.grad(sum(box_losses(*given)), given[:1])
+    assert all(x.device == CUDA for x in made) and grad.shape == (3, 4)

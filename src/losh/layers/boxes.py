@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert, generalized_box_iou_loss, masks_to_boxes
+from torchvision.ops import box_convert, masks_to_boxes
+
+EPSILON = 1e-7  # keeps boxes without an area from dividing by zero (torchvision's)
 
 
 def corners(boxes: Tensor) -> Tensor:
@@ -39,7 +41,16 @@ def box_distance(boxes: Tensor, others: Tensor) -> Tensor:
 def giou_distance(boxes: Tensor, others: Tensor) -> Tensor:
     """Compute 1 - generalized IoU (arXiv 1902.09630): cxcywh [..., 4] and [..., 4] -> [...].
 
-    The two broadcast. The distance is in 0 to 2, and finite for boxes without an area.
+    The two broadcast. The distance is in 0 to 2, and finite for boxes without an area. (torchvision
+    picks the boxes that overlap by a mask, for which a GPU would wait: `generalized_box_iou_loss`.)
     """
-    first, second = torch.broadcast_tensors(corners(boxes), corners(others))
-    return generalized_box_iou_loss(first, second, reduction="none")
+    (start, end), (other_start, other_end) = (corners(x).split(2, -1) for x in (boxes, others))
+    overlap = area((torch.min(end, other_end) - torch.max(start, other_start)).clamp(min=0))
+    union = area(boxes[..., 2:]) + area(others[..., 2:]) - overlap
+    hull = area(torch.max(end, other_end) - torch.min(start, other_start))
+    return 1 - overlap / (union + EPSILON) + (hull - union) / (hull + EPSILON)
+
+
+def area(sizes: Tensor) -> Tensor:
+    """Width times height, [..., 2] -> [...]. (The gradient of `prod` has a GPU wait as well.)"""
+    return sizes[..., 0] * sizes[..., 1]
