@@ -48,7 +48,8 @@ def bilinear(level: Tensor, x: float, y: float) -> Tensor:
     return total
 
 
-def test_samples_are_those_of_a_loop_over_places() -> None:
+@pytest.mark.parametrize("grad", [False, True])
+def test_samples_are_those_of_a_loop_over_places(grad: bool) -> None:
     torch.manual_seed(0)
     heads, d, points, queries = 2, 3, 2, 4
     value = torch.randn(2, sum(h * w for h, w in SHAPES), heads, d)
@@ -61,7 +62,8 @@ def test_samples_are_those_of_a_loop_over_places() -> None:
             x, y = places[row, query, head, level, point].tolist()
             read = bilinear(parts[level].unflatten(0, SHAPES[level]), x, y)
             expected[row, query, head] += weights[row, query, head, level, point] * read
-    ours = DeformableAttention.sample(value, SHAPES, places, weights)
+    with torch.set_grad_enabled(grad):
+        ours = DeformableAttention.sample(value, SHAPES, places, weights)
     assert torch.allclose(ours, expected.flatten(2), atol=1e-5)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,7 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from losh.layers import linear as module
-from losh.layers.linear import Linear, linear, with_fast_linears
+from losh.layers.linear import After, Linear, feed_forward, linear, with_fast_linears
+
+AFTER: dict[After, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "gelu": F.gelu,
+    "relu": F.relu,
+}
 
 
 @pytest.fixture
@@ -30,17 +37,17 @@ def arguments(*shape: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("shape", [(7,), (2, 5), (2, 3, 4, 5), (1, 1)])
-@pytest.mark.parametrize("gelu", [False, True])
+@pytest.mark.parametrize("after", AFTER)
 @pytest.mark.parametrize("biased", [False, True])
 def test_it_is_the_plain_form_to_rounding(
-    shape: tuple[int, ...], gelu: bool, biased: bool, calls: list
+    shape: tuple[int, ...], after: After, biased: bool, calls: list
 ) -> None:
     x, weight, bias = arguments(*shape)
     for given in (x, x.transpose(0, -2), torch.cat([x, x], -1)[..., :24]):
         plain = given.double() @ weight.double().T + (bias.double() if biased else 0)
-        plain = F.gelu(plain) if gelu else plain
+        plain = AFTER[after](plain)
         with torch.no_grad():
-            ours = linear(given, weight, bias if biased else None, gelu)
+            ours = linear(given, weight, bias if biased else None, after)
         assert ours.dtype == torch.float32
         torch.testing.assert_close(ours.double(), plain, rtol=1e-5, atol=2e-5)
     assert not calls or not module.ONEDNN
@@ -56,6 +63,35 @@ def test_gradients_and_other_types_take_the_plain_form(calls: list) -> None:
             assert linear(x, weight, bias).dtype == torch.bfloat16
         assert linear(x[:0], weight, bias).shape == (0, 40)
     assert len(calls) == 4
+
+
+@pytest.mark.parametrize("after", AFTER)
+def test_what_comes_after_is_the_same_with_gradients(after: After) -> None:
+    x, weight, bias = arguments(6)
+    x.requires_grad_()
+    ours, plain = linear(x, weight, bias, after), AFTER[after](F.linear(x, weight, bias))
+    assert torch.equal(ours, plain)
+    factors = torch.randn_like(ours)
+    each = [torch.autograd.grad((out * factors).sum(), x)[0] for out in (ours, plain)]
+    assert torch.equal(*each)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_feed_forward_block_drops_after_each_of_its_two_layers(grad: bool) -> None:
+    first, second, x = nn.Linear(4, 6), nn.Linear(6, 3), torch.randn(5, 4)
+    seen: list[Tensor] = []
+
+    def halved(y: Tensor) -> Tensor:
+        seen.append(y)
+        return y / 2
+
+    with torch.set_grad_enabled(grad):
+        out = feed_forward(x, first, second, halved)
+        hidden = F.relu(first(x))
+        expected = second(hidden / 2) / 2
+    torch.testing.assert_close(seen[0], hidden)
+    torch.testing.assert_close(out, expected)
+    assert len(seen) == 2 and (hidden == 0).any()
 
 
 def test_a_model_keeps_its_parameters_and_becomes_faster() -> None:

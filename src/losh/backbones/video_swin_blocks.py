@@ -74,7 +74,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C] -> [..., C]."""
-        return self.fc2(linear(x, self.fc1.weight, self.fc1.bias, gelu=True))
+        return self.fc2(linear(x, self.fc1.weight, self.fc1.bias, "gelu"))
 
 
 class SwinBlock(nn.Module):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from losh.layers.dropout import Dropout
+from losh.layers.linear import linear
 
 TEXT_NORM_EPS = 1e-12  # released behaviour of every pipeline here; other LayerNorms have 1e-5
 
@@ -41,9 +41,10 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., width] -> [..., out]."""
-        for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
-        return self.layers[-1](x)
+        *hidden, last = self.linears()
+        for layer in hidden:
+            x = linear(x, layer.weight, layer.bias, "relu")
+        return last(x)
 
 
 class _AnySizeGroupNorm(nn.GroupNorm):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from losh.layers.dropout import Dropout, dropout
-from losh.layers.linear import linear
+from losh.layers.linear import feed_forward, linear
 
 
 class EncoderLayer(nn.Module):
@@ -31,7 +31,7 @@ class EncoderLayer(nn.Module):
         """x, pos [M, S, C] and pad [M, S] (True = padding) -> [M, S, C]."""
         place = x + pos
         x = self.norm1(x + self.dropout(self.self_attn(place, place, x, pad)))
-        return self.norm2(x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))))
+        return self.norm2(x + feed_forward(x, self.linear1, self.linear2, self.dropout))
 
 
 class DecoderLayer(nn.Module):
@@ -60,7 +60,7 @@ class DecoderLayer(nn.Module):
         x = self.norm2(
             x + self.dropout(self.cross_attn(x + query_pos, memory + memory_pos, memory, pad))
         )
-        return self.norm3(x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))))
+        return self.norm3(x + feed_forward(x, self.linear1, self.linear2, self.dropout))
 
 
 def xavier_matrices(module: nn.Module) -> None:

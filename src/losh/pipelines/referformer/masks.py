@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from losh.layers.dropout import Dropout
 from losh.layers.fusion import Words
+from losh.layers.linear import feed_forward
 from losh.layers.projection import group_norm
 from losh.layers.transformer import Attention, xavier_matrices
 
@@ -67,7 +68,7 @@ class VisionLanguageBlock(nn.Module):
         x = self.norm1(x + self.dropout(self._frames(level)))
         read = self.cross_attn(x + pos, words.values + words.pos, words.values, words.pad)
         x = self.norm2(x + self.dropout(read))
-        x = self.norm3(x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))))
+        x = self.norm3(x + feed_forward(x, self.linear1, self.linear2, self.dropout))
         return x.unflatten(1, (frames, *size)).permute(0, 1, 4, 2, 3)
 
     def _frames(self, level: FeatureMap) -> Tensor:
