@@ -7,9 +7,9 @@ themselves as published code would run them. Layers, sizes, weights, losses and 
 of our case with LoSh, and the numbers are the same (tests/test_benchmark_plain.py). Plain is:
 
 * torchvision's Video-Swin: every window whole, with the queries and keys of its padding;
-* nn.Linear, nn.Dropout, and outside of the backbone nn.MultiheadAttention, as DETR and its kin call
-  it: its weights are returned too; the deformable attention of transformers, which is that of
-  released code where there is no CUDA;
+* nn.Linear, with no product by oneDNN's own operator, nn.Dropout, and outside of the backbone
+  nn.MultiheadAttention, as DETR and its kin call it: its weights are returned too; the deformable
+  attention of transformers, which is that of released code where there is no CUDA;
 * every expression a clip of its own: the visual encoder runs once for each, and the two streams
   share its features alone. Each projects them for itself;
 * in prediction too the heads of all decoder layers, and both streams to the end;
@@ -25,7 +25,8 @@ than in released code, the comparison is the harder for us.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -45,6 +46,7 @@ from losh.backbones.attention_windows import Frames
 from losh.backbones.backbone import Backbone
 from losh.backbones.video_swin import VideoSwin
 from losh.backbones.video_swin_blocks import NORM_EPS, PATCH, SwinBlock
+from losh.layers import linear as linear_layers
 from losh.layers.deformable import DeformableAttention
 from losh.layers.dropout import Dropout
 from losh.layers.linear import Linear
@@ -83,6 +85,16 @@ def plain(model: LoSh) -> PlainLoSh:
     return PlainLoSh(model)
 
 
+@contextmanager
+def without_onednn() -> Iterator[None]:
+    """Have PyTorch's products where `linear` would take oneDNN's."""
+    before, linear_layers.ONEDNN = linear_layers.ONEDNN, False
+    try:
+        yield
+    finally:
+        linear_layers.ONEDNN = before
+
+
 class PlainLoSh(nn.Module):
     """LoSh with both streams, which share the visual encoder's features and nothing else."""
 
@@ -91,6 +103,7 @@ class PlainLoSh(nn.Module):
         assert model.short_stream
         self.model = model
 
+    @without_onednn()
     def forward(
         self, clips: Clips, long: Text, short: Text, *, joint: bool = True, last_only: bool = False
     ) -> LoShOutput:

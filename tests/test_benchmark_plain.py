@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from losh.layers.linear import Linear
+from losh.layers.linear import ONEDNN, Linear
 from losh.model.criterion import Criterion
 from losh.model.losh import LoSh
 from losh.model.structures import LoShOutput
@@ -106,6 +107,23 @@ def test_the_adapter_is_the_benchmarks_case_with_losh_and_computes_more(
     assert (len(ours.long), ours.short) == (1, None)
     assert len(other.long) == len(other.short) == 2  # all decoder layers, both streams
     assert worker.count_flops(plain_train) > 1.3 * worker.count_flops(train)
+
+
+@pytest.mark.parametrize("base", PIPELINES)
+def test_only_our_form_has_products_by_onednns_operator(plainly: ModuleType, base: str) -> None:
+    class Named(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None):
+            names.add(str(func._overloadpacket))
+            return func(*args, **(kwargs or {}))
+
+    ours, onednn, pytorchs = model(base).eval(), "mkldnn._linear_pointwise", "aten.addmm"
+    other = plainly.plain(copy.deepcopy(ours))
+    for form, wanted in ((ours, onednn if ONEDNN else pytorchs), (other, pytorchs)):
+        names: set[str] = set()
+        with torch.no_grad(), Named():
+            form(small_clips(size=SIZE), words((5, 3)), words((2, 3)))
+        assert wanted in names
+        assert form is ours or onednn not in names
 
 
 def test_the_plain_form_encodes_every_expressions_clip(plainly: ModuleType) -> None:
