@@ -72,7 +72,7 @@ def one_step(recipe, roberta, name: str, frames: int, size: tuple[int, int], bat
     before = model.base.kernel_head[0].weight.detach().clone()
     optimizer.step()
     assert not torch.equal(before, model.base.kernel_head[0].weight)
-    return float(loss)
+    return loss.item()
 
 
 @pytest.mark.parametrize(
