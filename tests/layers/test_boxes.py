@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 from torchvision.ops import generalized_box_iou, generalized_box_iou_loss
 
 from losh.layers.boxes import box_distance, boxes_of_masks, corners, giou_distance
@@ -88,6 +89,15 @@ def test_giou_has_torchvisions_gradient() -> None:
     ]
     for ours, expected in zip(*each, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_no_number_is_read_for_which_a_gpu_would_wait() -> None:
+    """By the profiler: under fake tensors PyTorch computes some gradients another way."""
+    boxes = torch.rand(5, 4, requires_grad=True)
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        giou_distance(boxes, torch.rand(5, 4)).sum().backward()
+    ran = {event.key for event in seen.key_averages()}
+    assert "aten::mul" in ran and not ran & {"aten::_local_scalar_dense", "aten::nonzero"}
 
 
 def test_giou_is_finite_and_has_a_gradient_where_no_box_has_an_area() -> None:

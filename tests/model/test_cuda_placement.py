@@ -101,10 +101,5 @@ def test_the_consistency_loss_asks_its_device_for_one_thing(
 
 
 def test_box_losses_ask_their_device_for_nothing(mode: FakeTensorMode) -> None:
-    """Nor do their gradients: on a fake CPU, for there are none on a fake GPU."""
-    boxes, wanted = torch.rand(3, 4, requires_grad=True), torch.rand(3, 4)
-    with mode:
-        made = box_losses(*on_cuda([boxes, wanted], mode))
-        given = [mode.from_tensor(boxes), mode.from_tensor(wanted)]
-        [grad] = torch.autograd.grad(sum(box_losses(*given)), given[:1])
-    assert all(x.device == CUDA for x in made) and grad.shape == (3, 4)
+    made = box_losses(*on_cuda([torch.rand(3, 4), torch.rand(3, 4)], mode))
+    assert all(x.device == CUDA for x in made)
