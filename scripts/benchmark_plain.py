@@ -25,10 +25,10 @@ than in released code, the comparison is the harder for us.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import torch
 from benchmark_worker import BASES, SHAPES, Case
@@ -85,16 +85,6 @@ def plain(model: LoSh) -> PlainLoSh:
     return PlainLoSh(model)
 
 
-@contextmanager
-def without_onednn() -> Iterator[None]:
-    """Have PyTorch's products where `linear` would take oneDNN's."""
-    before, linear_layers.ONEDNN = linear_layers.ONEDNN, False
-    try:
-        yield
-    finally:
-        linear_layers.ONEDNN = before
-
-
 class PlainLoSh(nn.Module):
     """LoSh with both streams, which share the visual encoder's features and nothing else."""
 
@@ -103,7 +93,7 @@ class PlainLoSh(nn.Module):
         assert model.short_stream
         self.model = model
 
-    @without_onednn()
+    @mock.patch.object(linear_layers, "ONEDNN", False)  # `linear` then takes PyTorch's products
     def forward(
         self, clips: Clips, long: Text, short: Text, *, joint: bool = True, last_only: bool = False
     ) -> LoShOutput:
